@@ -1,0 +1,44 @@
+"""What a user can be told, each with the exit code of the command line.
+
+Everything else that is raised is a bug of ours and exits 1.
+"""
+
+
+class RnnlabError(Exception):
+    """Base of the errors that speak to a user: one or two lines naming the thing, the place and the remedy."""
+
+    exit_code = 1
+
+
+class ConfigError(RnnlabError):
+    """A configuration or a command line that cannot mean what it says."""
+
+    exit_code = 2
+
+
+class DataError(RnnlabError):
+    """A corpus that is missing, too short, damaged or not the one that was named."""
+
+    exit_code = 3
+
+
+class Diverged(RnnlabError):
+    """A loss or gradient that is not finite; the parameters are those from before the step."""
+
+    exit_code = 4
+
+
+class StorageError(RnnlabError):
+    """A run folder or checkpoint that cannot be written, read or trusted."""
+
+    exit_code = 5
+
+
+class RunHeldError(RnnlabError):
+    """The run is held by another process."""
+
+    exit_code = 6
+
+
+class LawError(AssertionError):
+    """A part breaks a law of `rnnlab.testing`; the message says which, how, and with what minimal case."""

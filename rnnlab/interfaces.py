@@ -1,0 +1,91 @@
+"""The slots of a model and what fits in them. Shapes are time-major; the letters are the same everywhere:
+
+    T time in the chunk   B lanes   D width   H heads   M remembered positions   F inner width   V vocabulary
+
+A part is an `nn.Module` built as `part(dim, ...)`. Sequence parts take their state as an argument and return the next
+one; they keep nothing between calls. Every state tensor has its lanes at dimension -2 (see rnnlab.state).
+
+Initialization: the model redraws every `nn.Linear` and `nn.Embedding` with its own `init_std` and zeroes their biases.
+A part that owns its initialization, as recurrent cores do, holds `nn.Parameter`s instead.
+"""
+
+from collections.abc import Callable
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from torch import Tensor, nn
+
+from rnnlab.state import State
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """Anything that is carried over a sequence: cores, attentions, blocks, the model."""
+
+    def initial_state(self, batch: int) -> State:
+        """State before the first position, for `batch` lanes, on the part's device and dtype."""
+
+    def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """x (T, B, D), state -> y (T, B, D), next state. Any cut of the input gives the same y."""
+
+    def macs(self) -> int:
+        """Multiply-accumulates per position [MAC/position], with any memory full."""
+
+
+@runtime_checkable
+class Core(Stateful, Protocol):
+    """Mixes along time with a state of fixed size: LSTM, QRNN, ..."""
+
+
+@runtime_checkable
+class Attention(Protocol):
+    """Looks back over a memory, which is its state. "No attention" is None, never a null class."""
+
+    def initial_state(self, batch: int) -> State:
+        """An empty memory, for `batch` lanes."""
+
+    def forward(self, queries: Tensor, source: Tensor, state: State) -> tuple[Tensor, State]:
+        """queries (T, B, D) look at the memory and at source (T, B, D), which then enters the memory -> y (T, B, D)."""
+
+    def macs(self) -> int:
+        """Multiply-accumulates per position [MAC/position], with the memory full."""
+
+
+@runtime_checkable
+class Block(Stateful, Protocol):
+    """A layer: wires a core, an attention and a feed-forward. Built as
+    `wiring(dim, core, attention=None, feedforward=None, dropout=0.0)` where the three are factories called `slot(dim)`;
+    `dropout` is the block's own, what a slot drops is bound on the slot's part."""
+
+
+@runtime_checkable
+class FeedForward(Protocol):
+    """Position-wise: forward(x (T, B, D)) -> (T, B, D)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (T, B, D) -> y (T, B, D)."""
+
+    def macs(self) -> int:
+        """Multiply-accumulates per position [MAC/position]."""
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """A part that computes with fewer parameters once training is over."""
+
+    def fold(self) -> nn.Module:
+        """An equivalent module for inference: same outputs in eval mode, same state, fewer parameters."""
+
+
+Slot: TypeAlias = Callable[..., nn.Module]
+"""A factory for a part, called `slot(dim)`; what gin makes of `@core.LSTM`."""
+
+KINDS: dict[str, type | None] = {
+    "core": Core,
+    "attention": Attention,
+    "feedforward": FeedForward,
+    "block": Block,
+    "optimizer": None,
+    "schedule": None,
+    "corpus": None,
+}
+"""What can be registered, with the protocol that `rnnlab check` holds it to."""

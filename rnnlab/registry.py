@@ -1,0 +1,161 @@
+"""Parts by kind and name. One decorator puts a class in the registry and within reach of gin:
+
+    @register("core")
+    class LSTM(nn.Module): ...        # bound as `Block.core = @core.LSTM`, `LSTM.dropconnect = 0.2`
+
+The class itself is left untouched: `LSTM(8)` in a unit test sees no configuration.
+"""
+
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util  # gin-config needs it loaded before itself, or any missing file ends in an AttributeError
+import inspect
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import gin
+
+from rnnlab.errors import ConfigError
+from rnnlab.interfaces import KINDS
+
+if not hasattr(gin, "register"):
+    raise ImportError("`import gin` found a folder and not gin-config; install it: pip install gin-config==0.5.0")
+
+ENTRY_POINTS = "rnnlab.components"
+T = TypeVar("T", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Part:
+    """One entry of the registry."""
+
+    kind: str
+    name: str
+    factory: Callable[..., Any]
+
+    @property
+    def selector(self) -> str:
+        """What stands behind the @ in gin: `core.LSTM`."""
+        return f"{self.kind}.{self.name}"
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    @property
+    def source(self) -> str:
+        """The `Source:` heading of the docstring, on one line; empty if there is none."""
+        lines = (inspect.getdoc(self.factory) or "").splitlines()
+        starts = [i for i, line in enumerate(lines) if line.startswith("Source:")]
+        if not starts:
+            return ""
+        body = [lines[starts[0]].removeprefix("Source:").strip()]
+        for line in lines[starts[0] + 1 :]:
+            if not line.startswith(" ") or "=" in line:  # the heading's prose ends where its equations begin
+                break
+            body.append(line.strip())
+        return " ".join(body)
+
+    @property
+    def distribution(self) -> str:
+        """The package that ships the part."""
+        return self.factory.__module__.partition(".")[0]
+
+
+_parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
+_loaded = False
+
+
+def register(kind: str) -> Callable[[T], T]:
+    """Register a class or factory under its own name.
+
+    Raises: ConfigError if the kind is unknown or the name is taken, in this kind or another (gin's short form
+    `LSTM.dropconnect` must mean one thing).
+    """
+    if kind not in KINDS:
+        raise ConfigError(f"register({kind!r}): no such kind; the kinds are {', '.join(KINDS)}")
+
+    def enter(factory: T) -> T:
+        name = factory.__name__
+        taken = next((entries[name] for entries in _parts.values() if name in entries), None)
+        if taken is not None:
+            raise ConfigError(
+                f"{factory.__module__} registers {kind}.{name}, but {taken.factory.__module__} has already "
+                f"registered {taken.selector}; rename one of them"
+            )
+        _parts[kind][name] = Part(kind, name, factory)
+        gin.register(factory, module=kind)
+        return factory
+
+    return enter
+
+
+def configurable(factory: T) -> T:
+    """Put a noun of the engine within reach of gin under its own name, without making it a part: `Trainer.lanes = 8`."""
+    gin.register(factory, module="rnnlab")
+    return factory
+
+
+def load_parts() -> None:
+    """Import every package named in the entry-point group, and every module in it that does not begin with "_".
+
+    Raises: ConfigError naming the distribution whose part does not import.
+    """
+    global _loaded
+    if _loaded:
+        return
+    _loaded = True  # before the imports, so that a part that lists parts does not recurse
+    for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "rnnlab", e.name)):
+        try:
+            _import_tree(entry.value)
+        except ConfigError:
+            raise
+        except Exception as error:
+            _loaded = False
+            raise ConfigError(
+                f"the parts of {entry.name!r} (entry point {entry.value}) do not import: {type(error).__name__}: {error}; "
+                f"repair or uninstall that package"
+            ) from error
+
+
+def _import_tree(package_name: str) -> None:
+    package = importlib.import_module(package_name)
+    for module in pkgutil.walk_packages(getattr(package, "__path__", []), package_name + "."):
+        if not module.name.rpartition(".")[2].startswith("_"):
+            importlib.import_module(module.name)
+
+
+def kinds() -> list[str]:
+    return list(KINDS)
+
+
+def parts(kind: str | None = None) -> list[Part]:
+    """Every part, or those of one kind, by kind and name.
+
+    Raises: ConfigError if there is no such kind.
+    """
+    load_parts()
+    if kind is not None and kind not in _parts:
+        raise ConfigError(f"no kind {kind!r}; the kinds are {', '.join(KINDS)}")
+    chosen = [kind] if kind else list(_parts)
+    return [_parts[k][name] for k in chosen for name in sorted(_parts[k])]
+
+
+def find(selector: str) -> Part:
+    """The part behind `core.LSTM` or `LSTM`.
+
+    Raises: ConfigError with the nearest name.
+    """
+    load_parts()
+    kind, _, name = selector.rpartition(".")
+    for part in parts():
+        if part.name == name and kind in ("", part.kind):
+            return part
+    known = [part.selector for part in parts()] + [part.name for part in parts()]
+    near = difflib.get_close_matches(selector, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; `rnnlab parts` lists what there is"
+    raise ConfigError(f"no part {selector!r}{hint}")
