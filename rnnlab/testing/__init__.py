@@ -1,0 +1,23 @@
+"""The laws that every part obeys, for your own parts too:
+
+    import pytest
+    from rnnlab import testing
+
+    @pytest.mark.parametrize("law", testing.laws("core"))
+    def test_my_core_obeys(law):
+        law(MyCore)
+
+`check(MyCore)` gives the outcomes as a list; `report(["core.MyCore"])` prints them, as `rnnlab check` does.
+"""
+
+# Each of these enters its laws in the book; laws are tried in this order.
+# isort: off
+from rnnlab.testing import sequence, memory, noise, numbers, cost
+
+# isort: on
+from rnnlab.testing.blocks import all_pairs, fill
+from rnnlab.testing.law import Law, laws
+from rnnlab.testing.report import Outcome, check, registered_pairs, report
+
+__all__ = ["Law", "Outcome", "all_pairs", "check", "fill", "laws", "registered_pairs", "report"]
+__all__ += ["cost", "memory", "noise", "numbers", "sequence"]

@@ -1,0 +1,101 @@
+"""A law: a sentence about parts, the kinds it holds for, and the function that looks for a counterexample."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+
+from rnnlab.errors import ConfigError, LawError
+from rnnlab.testing.blocks import fillings
+from rnnlab.testing.trial import PartFactory, Subject, part_name
+
+SEQUENCES = ("core", "attention", "block")
+EVERY_KIND = (*SEQUENCES, "feedforward")
+
+
+def always(subject: Subject) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Law:
+    """Call it with a part: nothing happens, or a LawError tells what was violated and the smallest case that shows it.
+
+    Args:
+        name: one word or a few, as `rnnlab check` prints it.
+        kind: the kind of part it is asked about.
+        statement: the law as one sentence.
+        verify: looks for a counterexample among the cases of a subject.
+        applies: whether the law has anything to say about a subject; the others obey it trivially.
+        slow: takes seconds rather than milliseconds.
+    """
+
+    name: str
+    kind: str
+    statement: str
+    verify: Callable[[Subject], None]
+    applies: Callable[[Subject], bool] = always
+    slow: bool = False
+
+    @property
+    def __name__(self) -> str:
+        """Shown by pytest as the parameter's id."""
+        return self.name
+
+    def __call__(self, part: PartFactory, dim: int = 16, seed: int = 0) -> None:
+        """Hold `part` to the law at width `dim`. A block whose slots are open is tried with small parts in them.
+
+        Raises: LawError.
+        """
+        for subject in self._subjects(part, dim, seed):
+            try:
+                with torch.random.fork_rng(devices=[]), torch.no_grad():
+                    self.verify(subject)
+            except LawError as violation:
+                raise LawError(f"{part_name(subject.part)} breaks {self.name!r}: {violation}") from violation
+            except Exception as error:
+                raise LawError(
+                    f"{part_name(subject.part)} breaks {self.name!r}: it raised {type(error).__name__}: {error} "
+                    f"(dim={dim}, seed={seed})"
+                ) from error
+
+    def applies_to(self, part: PartFactory, dim: int = 16) -> bool:
+        """Whether the law has anything to say about this part."""
+        with torch.random.fork_rng(devices=[]):
+            return any(self.applies(subject) for subject in self._subjects(part, dim, 0, all_of_them=True))
+
+    def _subjects(self, part: PartFactory, dim: int, seed: int, all_of_them: bool = False) -> list[Subject]:
+        parts = fillings(part) if self.kind == "block" else [part]
+        subjects = [Subject(each, self.kind, dim, seed) for each in parts]
+        return [subject for subject in subjects if all_of_them or self.applies(subject)]
+
+
+_laws: dict[str, tuple[tuple[str, ...], Law]] = {}
+
+
+def law(
+    *kinds: str, applies: Callable[[Subject], bool] = always, slow: bool = False
+) -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
+    """Enter a function in the book of laws. Its name is the law's, its docstring's first line is the statement."""
+
+    def enter(verify: Callable[[Subject], None]) -> Callable[[Subject], None]:
+        name = verify.__name__.replace("_", " ")
+        statement = (verify.__doc__ or "").partition("\n")[0]
+        _laws[name] = kinds, Law(name, "", statement, verify, applies, slow)
+        return verify
+
+    return enter
+
+
+def laws(kind: str, *, slow: bool = False) -> list[Law]:
+    """The laws for a kind of part, ready for `pytest.mark.parametrize("law", laws("core"))`.
+
+    Args:
+        kind: "core", "attention", "feedforward" or "block".
+        slow: also those that take seconds a part (torch.compile).
+    Raises: ConfigError if there are no laws for that kind.
+    """
+    book = [replace(entry, kind=kind) for kinds, entry in _laws.values() if kind in kinds and (slow or not entry.slow)]
+    if not book:
+        raise ConfigError(f"no laws for kind {kind!r}; there are laws for {', '.join(EVERY_KIND)}")
+    return book

@@ -1,0 +1,85 @@
+"""Laws about chance: training may draw noise, evaluating may not, and all of it follows from the seed."""
+
+from typing import Any
+
+import torch
+
+from rnnlab import dropout
+from rnnlab.state import select_lanes
+from rnnlab.testing.law import EVERY_KIND, law
+from rnnlab.testing.trial import NOISE_WORDS, Subject, Trial
+
+T, B = 12, 3
+
+
+def has_noise(subject: Subject) -> bool:
+    return bool(subject.noises)
+
+
+@law(*EVERY_KIND)
+def train_is_eval_without_noise(subject: Subject) -> None:
+    """With every dropout at 0, training mode and evaluation mode give the same y."""
+    trial = subject.trial(T, B)
+    inputs, warm = trial.inputs(), trial.warm()
+    want, end = trial.run(inputs, warm)
+    trial.module.train()
+    got, last = trial.run(inputs, warm)
+    hint = "" if subject.noises else f" (an argument that draws noise is known by {', '.join(NOISE_WORDS)} in its name)"
+    trial.agree(got, want, f"without noise, y in training is not y in evaluation{hint}")
+    trial.states_agree(last, end, f"without noise, the state in training is not the state in evaluation{hint}")
+
+
+@law(*EVERY_KIND, applies=has_noise)
+def noise_is_for_training(subject: Subject) -> None:
+    """Each dropout acts in training, and evaluation is the same as if it were 0."""
+    calm = subject.trial(T, B)
+    inputs, warm = calm.inputs(), calm.warm()
+    want = calm.run(inputs, warm)[0]
+    for name in subject.noises:
+        noisy = _with_noise(subject, [name])
+        for _ in range(2):
+            noisy.agree(noisy.run(inputs, warm)[0], want, f"in evaluation, y with {name} 0.5 is not y with {name} 0")
+        noisy.module.train()
+        if torch.allclose(noisy.run(inputs, warm)[0], want):
+            noisy.refuse(f"in training, {name} 0.5 does nothing")
+
+
+@law(*EVERY_KIND)
+def same_seed_same_part(subject: Subject) -> None:
+    """What is random, at construction and in training, follows from torch's seed alone."""
+    trial = _with_noise(subject, subject.noises)
+    first, second = (subject.build(trial.case).state_dict() for _ in range(2))
+    for name, tensor in first.items():
+        trial.agree(tensor, second[name], f"built twice under one seed, {name} differs", 0.0)
+    inputs, warm = trial.inputs(), trial.warm()
+    trial.module.train()
+    got, want = (_seeded(trial, inputs, warm) for _ in range(2))
+    trial.agree(got, want, "trained twice under one seed, y differs", 0.0)
+
+
+@law(*EVERY_KIND, applies=has_noise)
+def noise_follows_the_lane(subject: Subject) -> None:
+    """A lane is dropped from alike whether it is computed among others or alone: lanes may be sharded over ranks."""
+    for name in subject.noises:
+        trial = _with_noise(subject, [name])
+        inputs, warm = trial.inputs(), trial.warm()
+        trial.module.train()
+        want = _seeded(trial, inputs, warm)
+        lanes = slice(1, B)
+        dropout.set_lane_offset(lanes.start)
+        try:
+            got = _seeded(trial, tuple(tensor[:, lanes] for tensor in inputs), select_lanes(warm, lanes))
+        finally:
+            dropout.set_lane_offset(0)
+        hint = "draw with rnnlab.dropout"
+        trial.agree(got, want[:, lanes], f"under one seed, {name} hits lanes 1 and 2 otherwise without lane 0; {hint}")
+
+
+def _with_noise(subject: Subject, names: list[str]) -> Trial:
+    arguments: dict[str, Any] = dict.fromkeys(names, 0.5)
+    return subject.trial(T, B, torch.float64, **arguments)
+
+
+def _seeded(trial: Trial, inputs: tuple[torch.Tensor, ...], state: object) -> torch.Tensor:
+    torch.manual_seed(trial.case.seed + 1)
+    return trial.run(inputs, state)[0]

@@ -1,0 +1,147 @@
+"""Laws about arithmetic: gradients that arrive and are right, low precision that stays near, compilers that agree."""
+
+import copy
+
+import torch
+from torch import Tensor
+
+from rnnlab import rng
+from rnnlab.state import State, detach, leaves, map_state
+from rnnlab.testing.law import EVERY_KIND, law
+from rnnlab.testing.trial import Inputs, Subject, Trial
+
+T, B = 6, 2
+STEP = 1e-5
+"""Of a central difference in float64: its error is then near 1e-10."""
+
+BF16_BOUND = 0.05
+"""Largest root mean square error of bfloat16, relative to float32; its own rounding is 0.004."""
+
+
+@law(*EVERY_KIND)
+def every_parameter_learns(subject: Subject) -> None:
+    """Every parameter, and the input, gets a gradient that is finite and not zero."""
+    trial = subject.trial(T, B)
+    trial.module.train()
+    named = _differentiable(trial)
+    largest = max(float(gradient.abs().max()) for _, _, gradient in named if gradient is not None)
+    for name, _, gradient in named:
+        if gradient is None:
+            trial.refuse(f"{name} gets no gradient")
+        if not bool(gradient.isfinite().all()):
+            trial.refuse(f"the gradient of {name} is not finite")
+        if float(gradient.abs().max()) <= 1e-12 * largest:
+            trial.refuse(f"the gradient of {name} is zero (at most {float(gradient.abs().max()):.0e}): it never learns")
+
+
+@law(*EVERY_KIND)
+def gradients_are_true(subject: Subject) -> None:
+    """Gradients agree with central differences in float64, and those in float32 with those in float64."""
+    trial = subject.trial(T, B)
+    trial.module.train()
+    inputs, warm = _leaf_inputs(trial), _leaf_state(trial)
+    for name, tensor, gradient in _differentiable(trial, inputs, warm):
+        if gradient is None:
+            continue
+        direction = torch.randn(tensor.shape, generator=rng.generator(0, 0, name), dtype=torch.float64)
+        claimed = float((gradient * direction).sum())
+        measured = _slope(trial, inputs, warm, tensor, direction)
+        scale = float(gradient.norm())
+        if not abs(claimed - measured) <= 1e-5 * max(scale, 1e-3):
+            trial.refuse(
+                f"along one direction of {name} the gradient claims {claimed:.6g}, differences measure {measured:.6g}"
+            )
+    single = subject.trial(T, B, torch.float32)
+    single.module.train()
+    for (name, _, got), (_, _, want) in zip(_differentiable(single), _differentiable(trial), strict=True):
+        if got is not None and want is not None:
+            single.agree(got, want, f"the gradient of {name} in float32 is not the one in float64", 1e-3)
+
+
+@law(*EVERY_KIND)
+def bfloat16_stays_near(subject: Subject) -> None:
+    """Under bfloat16, autocast or all through, y stays finite and near y in float32."""
+    trial = subject.trial(64, B, torch.float32)
+    inputs, start = trial.inputs(), trial.start()
+    want = trial.run(inputs, start)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        _near(trial, trial.run(inputs, start)[0], want, "under autocast to bfloat16")
+    low = trial.with_module(copy.deepcopy(trial.module).bfloat16())
+    y = low.run(tuple(tensor.bfloat16() for tensor in inputs), low.start())[0]
+    if y.dtype != torch.bfloat16:
+        trial.refuse(f"the part in bfloat16 answers in {y.dtype}")
+    _near(trial, y, want, "in bfloat16")
+
+
+@law(*EVERY_KIND, slow=True)
+def compiled_is_eager(subject: Subject) -> None:
+    """torch.compile gives the same numbers: y, the state carried on to another length, and the gradients."""
+    trial = subject.trial(T, B, torch.float32)
+    trial.module.train()
+    torch._dynamo.reset()
+    compiled = trial.with_module(torch.compile(trial.module))  # type: ignore[arg-type]
+    inputs, start = _leaf_inputs(trial), _leaf_state(trial)
+    with torch.enable_grad():
+        want, state = trial.run(inputs, start)
+        got, compiled_state = compiled.run(inputs, start)
+    trial.agree(got, want, "compiled, y differs")
+    trial.states_agree(compiled_state, state, "compiled, the state differs")
+    for (name, _, ours), (_, _, theirs) in zip(
+        _differentiable(compiled, inputs, start), _differentiable(trial, inputs, start), strict=True
+    ):
+        if ours is not None and theirs is not None:
+            trial.agree(ours, theirs, f"compiled, the gradient of {name} differs", 1e-3)
+    longer = trial.inputs("another length", T=T + 3)
+    want, got = trial.run(longer, detach(state))[0], compiled.run(longer, detach(compiled_state))[0]
+    trial.agree(got, want, "compiled, y of a second chunk of another length differs")
+    torch._dynamo.reset()
+
+
+Gradients = list[tuple[str, Tensor, Tensor | None]]
+
+
+def _differentiable(trial: Trial, inputs: Inputs | None = None, state: State = None) -> Gradients:
+    """(name, tensor, gradient of the loss) for parameters, inputs and, where a state is given, its tensors."""
+    given = state is not None
+    inputs = _leaf_inputs(trial) if inputs is None else inputs
+    state = state if given else trial.warm()
+    named: list[tuple[str, Tensor]] = list(trial.module.named_parameters())
+    named += [(f"input {i}", tensor) for i, tensor in enumerate(inputs)]
+    named += [(path, leaf) for path, leaf in leaves(state) if given and leaf.requires_grad]
+    named = [(name, tensor) for name, tensor in named if tensor.numel()]
+    with torch.enable_grad():
+        loss = _loss(trial, inputs, state)
+        gradients = torch.autograd.grad(loss, [tensor for _, tensor in named], allow_unused=True)
+    return [(name, tensor, gradient) for (name, tensor), gradient in zip(named, gradients, strict=True)]
+
+
+def _loss(trial: Trial, inputs: Inputs, state: State) -> Tensor:
+    """A fixed random weighting of y: no symmetry of a part makes it flat."""
+    y, _ = trial.run(inputs, state)
+    weights = torch.randn(y.shape, generator=rng.generator(trial.case.seed, 0, "loss"), dtype=torch.float64)
+    return (y.double() * weights).sum()
+
+
+def _slope(trial: Trial, inputs: Inputs, state: State, tensor: Tensor, direction: Tensor) -> float:
+    """Central difference of the loss along a direction of one tensor, which is moved in place and put back."""
+    kept = tensor.detach().clone()
+    values = []
+    for sign in (1, -1):
+        tensor.detach().copy_(kept + sign * STEP * direction)
+        values.append(float(_loss(trial, inputs, state)))
+    tensor.detach().copy_(kept)
+    return (values[0] - values[1]) / (2 * STEP)
+
+
+def _leaf_inputs(trial: Trial) -> Inputs:
+    return tuple(tensor.requires_grad_() for tensor in trial.inputs())
+
+
+def _leaf_state(trial: Trial) -> State:
+    return map_state(lambda leaf: leaf.detach().clone().requires_grad_(leaf.is_floating_point()), trial.warm())
+
+
+def _near(trial: Trial, got: Tensor, want: Tensor, when: str) -> None:
+    error = float((got.float() - want).square().mean().sqrt() / want.square().mean().sqrt())
+    if not error <= BF16_BOUND:
+        trial.refuse(f"{when} y is off by {error:.2g} of its root mean square; up to {BF16_BOUND} is rounding")

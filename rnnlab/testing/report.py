@@ -1,0 +1,113 @@
+"""Holding parts to the laws and telling how it went."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TextIO
+
+from rnnlab import registry
+from rnnlab.errors import LawError
+from rnnlab.testing import law as book
+from rnnlab.testing.blocks import all_pairs
+from rnnlab.testing.law import EVERY_KIND, Law
+from rnnlab.testing.trial import PartFactory, kind_of, part_name
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one law said of one part."""
+
+    part: str
+    law: str
+    passed: bool
+    message: str
+    seconds: float
+
+
+def check(
+    part: PartFactory | str,
+    kind: str | None = None,
+    laws: Sequence[Law] | None = None,
+    *,
+    slow: bool = False,
+) -> list[Outcome]:
+    """Hold a part to the laws of its kind; nothing is raised for a broken law.
+
+    Args:
+        part: called `part(dim)`; or the selector of a registered part, `core.LSTM`.
+        kind: which laws; by default those of the kind it is registered as or looks like.
+        laws: these instead of all of the kind.
+        slow: also the laws that take seconds.
+    Raises: ConfigError if there is no such part or kind.
+    """
+    name = part if isinstance(part, str) else part_name(part)
+    if isinstance(part, str):
+        entry = registry.find(part)
+        part, kind, name = entry.factory, kind or entry.kind, entry.selector
+    chosen = book.laws(kind or kind_of(part), slow=slow) if laws is None else laws
+    return list(_outcomes(part, name, chosen))
+
+
+def report(
+    selectors: Sequence[str] = (), *, slow: bool = False, as_json: bool = False, out: TextIO | None = None
+) -> int:
+    """Print a line for every law of every part named, or of all parts and all pairs of block slots, and a summary.
+
+    Args:
+        selectors: registered parts; none means all.
+        slow: also the laws that take seconds a part.
+        as_json: one JSON object in place of the lines.
+        out: where to, by default standard output.
+    Returns: 0, or 1 if a law was broken: an exit code.
+    Raises: ConfigError if there is no such part, or no laws for its kind.
+    """
+    out = out or sys.stdout
+    started = time.perf_counter()
+    subjects = [registry.find(selector) for selector in selectors] or _lawful(registry.parts())
+    queue = [(part.factory, part.selector, book.laws(part.kind, slow=slow)) for part in subjects]
+    if not selectors:
+        queue += [(filled, f"block.{part_name(filled)}", book.laws("block")) for filled in registered_pairs()]
+    outcomes = []
+    for part, name, laws in queue:
+        for outcome in _outcomes(part, name, laws):
+            outcomes.append(outcome)
+            if not as_json:
+                print(f"{'ok    ' if outcome.passed else 'FAILED'} {outcome.part}: {outcome.law}", file=out, flush=True)
+                if not outcome.passed:
+                    print(f"       {outcome.message}", file=out, flush=True)
+    failed = [outcome for outcome in outcomes if not outcome.passed]
+    seconds = time.perf_counter() - started
+    summary = {"parts": len(queue), "checks": len(outcomes), "failed": len(failed), "seconds": round(seconds, 1)}
+    if as_json:
+        print(json.dumps(summary | {"outcomes": [asdict(outcome) for outcome in outcomes]}), file=out)
+    else:
+        laws_met = len({outcome.law for outcome in outcomes})
+        broken = f"{len(failed)} FAILED" if failed else "all ok"
+        print(f"{len(queue)} parts x {laws_met} laws: {len(outcomes)} checks, {broken}, {seconds:.0f} s", file=out)
+    return 1 if failed else 0
+
+
+def registered_pairs() -> list[PartFactory]:
+    """Every registered block filled with registered parts, so that each pair of slots occurs at least once."""
+    kinds = ("block", "core", "attention", "feedforward")
+    wirings, cores, attentions, feedforwards = ([part.factory for part in registry.parts(kind)] for kind in kinds)
+    return all_pairs(wirings, cores, attentions, feedforwards)
+
+
+def _lawful(parts: Sequence[registry.Part]) -> list[registry.Part]:
+    return [part for part in parts if part.kind in EVERY_KIND]
+
+
+def _outcomes(part: PartFactory, name: str, laws: Sequence[Law]) -> Iterator[Outcome]:
+    for law in laws:
+        if not law.applies_to(part):
+            continue
+        started = time.perf_counter()
+        message = ""
+        try:
+            law(part)
+        except LawError as violation:
+            message = str(violation)
+        yield Outcome(name, law.name, not message, message, time.perf_counter() - started)

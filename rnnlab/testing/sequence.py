@@ -1,0 +1,213 @@
+"""Laws about the passage of time: what a part may see, what it carries, and what it must leave alone."""
+
+import io
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab import rng
+from rnnlab import state as states
+from rnnlab.errors import LawError
+from rnnlab.state import leaves, map_state, select_lanes
+from rnnlab.testing.law import EVERY_KIND, SEQUENCES, law
+from rnnlab.testing.trial import Subject, Trial
+
+SMALLEST, TYPICAL = (2, 2), (12, 3)
+"""(T, B) of the cases, in the order they are tried."""
+
+
+@law(*EVERY_KIND)
+def shape_and_dtype(subject: Subject) -> None:
+    """y has the shape and dtype of x, and the state keeps the dtypes it started with."""
+    for dtype in (torch.float32, torch.float64):
+        for T, B in ((1, 1), SMALLEST, TYPICAL):
+            trial = subject.trial(T, B, dtype)
+            inputs, start = trial.inputs(), trial.start()
+            y, end = trial.run(inputs, start)
+            if y.shape != inputs[0].shape:
+                trial.refuse(f"x is {tuple(inputs[0].shape)} but y is {tuple(y.shape)}")
+            if y.dtype != dtype:
+                trial.refuse(f"x is {dtype} but y is {y.dtype}")
+            if not bool(y.isfinite().all()):
+                trial.refuse("y is not finite for a standard normal x")
+            before = {path: leaf.dtype for path, leaf in leaves(start)}
+            after = {path: leaf.dtype for path, leaf in leaves(end)}
+            if before != after:
+                trial.refuse(f"the initial state holds {before}, the next one {after}")
+
+
+@law(*SEQUENCES)
+def streaming(subject: Subject) -> None:
+    """Any cut of the input, with the state carried, gives what one pass gives: the same outputs, the same state."""
+    for T, B, dtype in ((*SMALLEST, torch.float64), (*TYPICAL, torch.float64), (*TYPICAL, torch.float32)):
+        streams(subject.trial(T, B, dtype))
+
+
+def streams(trial: Trial) -> None:
+    """Raises: LawError if some cut of the trial's input gives another answer than one pass."""
+    inputs, start = trial.inputs(), trial.start()
+    whole, end = trial.run(inputs, start)
+    for cut in _cuts(trial.case.T):
+        y, last = trial.run_cut(inputs, start, cut)
+        trial.agree(y, whole, f"y of the text cut in {cut} is not y of one pass")
+        trial.states_agree(last, end, f"the state after the text cut in {cut} is not the state after one pass")
+
+
+@law(*SEQUENCES)
+def causality(subject: Subject) -> None:
+    """Fresh noise after position t leaves the outputs up to t unchanged."""
+    for T, B in (SMALLEST, TYPICAL):
+        trial = subject.trial(T, B)
+        warm = trial.warm()
+        for which, tensor in enumerate(trial.inputs()):
+            want = trial.run(trial.inputs(), warm)[0]
+            for t in sorted({0, T // 2, T - 2}):
+                inputs = list(trial.inputs())
+                inputs[which] = torch.cat([tensor[: t + 1], _fresh(tensor[t + 1 :])])
+                got = trial.run(tuple(inputs), warm)[0]
+                trial.agree(got[: t + 1], want[: t + 1], f"y up to position {t} changed with what comes after it")
+
+
+@law("feedforward")
+def position_wise(subject: Subject) -> None:
+    """Each position is answered from itself alone: disturbing, cutting or reordering the others changes nothing."""
+    for T, B in (SMALLEST, TYPICAL):
+        trial = subject.trial(T, B)
+        (x,) = inputs = trial.inputs()
+        want = trial.run(inputs, None)[0]
+        others = _fresh(x)
+        others[T // 2] = x[T // 2]
+        got = trial.run((others,), None)[0]
+        trial.agree(got[T // 2], want[T // 2], f"y at position {T // 2} changed with x at other positions")
+        for cut in _cuts(T):
+            trial.agree(trial.run_cut(inputs, None, cut)[0], want, f"y of the text cut in {cut} is not y of one pass")
+        trial.agree(trial.run((x.flip(0),), None)[0], want.flip(0), "reversing time does not reverse y")
+
+
+@law(*EVERY_KIND)
+def lane_independence(subject: Subject) -> None:
+    """A lane sees itself alone: disturb one and the others stand still; compute one and it is the same."""
+    for T, B, dtype in ((1, 2, torch.float64), (*TYPICAL, torch.float64), (*TYPICAL, torch.float32)):
+        trial = subject.trial(T, B, dtype)
+        inputs, warm = trial.inputs(), trial.warm()
+        want, end = trial.run(inputs, warm)
+        disturbed = tuple(_disturb_lane(tensor) for tensor in inputs)
+        got, last = trial.run(disturbed, map_state(_disturb_lane, warm))
+        still = slice(1, None)
+        trial.agree(got[:, still], want[:, still], "disturbing lane 0 changed y in other lanes")
+        trial.states_agree(
+            select_lanes(last, still), select_lanes(end, still), "disturbing lane 0 changed the state of other lanes"
+        )
+        for lanes in (slice(0, 1), slice(1, B)):
+            some = tuple(tensor[:, lanes] for tensor in inputs)
+            got, last = trial.run(some, select_lanes(warm, lanes))
+            claim = f"lanes {lanes.start} to {lanes.stop - 1} alone"
+            trial.agree(got, want[:, lanes], f"{claim} give another y than among the others")
+            trial.states_agree(last, select_lanes(end, lanes), f"{claim} end in another state than among the others")
+
+
+@law(*EVERY_KIND)
+def purity(subject: Subject) -> None:
+    """A call changes nothing but what it returns: not its input, its state, its parameters, nor the next call."""
+    for training in (False, True):
+        for T, B in (SMALLEST, TYPICAL):
+            trial = subject.trial(T, B)
+            trial.module.train(training)
+            inputs, other, fresh = trial.inputs(), trial.inputs("another input"), trial.start()
+            warm = trial.warm()
+            kept = [tensor.clone() for tensor in inputs], map_state(Tensor.clone, warm), _clone(trial.module)
+            first, end = trial.run(inputs, warm)
+            for tensor, copy in zip(inputs, kept[0], strict=True):
+                trial.agree(tensor, copy, "the input was changed in place", 0.0)
+            trial.states_agree(warm, kept[1], "the state passed in was changed in place", 0.0)
+            trial.run(other, trial.start())
+            again, last = trial.run(inputs, warm)
+            trial.agree(again, first, "the same call twice gave another y")
+            trial.states_agree(last, end, "the same call twice gave another state")
+            trial.states_agree(trial.start(), fresh, "the initial state is no longer what it was", 0.0)
+            for name, tensor in trial.module.state_dict().items():
+                trial.agree(tensor.double(), kept[2][name].double(), f"forward changed {name}", 0.0)
+
+
+@law(*SEQUENCES)
+def state(subject: Subject) -> None:
+    """A state is tensors with their lanes at dimension -2; it survives a file, and stays on the part's device."""
+    trial = subject.trial(*TYPICAL)
+    for batch in (1, 4):
+        for path, leaf in leaves(trial.start(batch)):
+            _check_lanes(trial, "initial_state", path, leaf, batch)
+    warm = trial.warm()
+    for path, leaf in leaves(warm):
+        _check_lanes(trial, "the next state", path, leaf, trial.case.B)
+    if any(leaf.requires_grad for _, leaf in leaves(trial.start())):
+        trial.refuse("initial_state belongs to a graph; carry parameters in forward instead")
+
+    file = io.BytesIO()
+    torch.save({path: leaf.clone() for path, leaf in states.flatten(warm).items()}, file)
+    file.seek(0)
+    try:
+        restored = states.unflatten(trial.start(), torch.load(file, weights_only=True))
+    except Exception as error:
+        raise LawError(f"the state did not survive a file: {error} ({trial.case})") from error
+    trial.states_agree(restored, warm, "the state read from a file is not the one written", 0.0)
+    inputs = trial.inputs()
+    resumed, straight = trial.run(inputs, restored)[0], trial.run(inputs, warm)[0]
+    trial.agree(resumed, straight, "y from the state read back is not y from the state kept")
+
+    halves = [select_lanes(warm, slice(0, 1)), select_lanes(warm, slice(1, None))]
+    trial.states_agree(states.join_lanes(halves), warm, "lanes taken apart and joined are not the state they came from")
+    elsewhere = subject.trial(*TYPICAL).module
+    if any(True for _ in elsewhere.parameters()):
+        for path, leaf in leaves(elsewhere.to("meta").initial_state(1)):  # type: ignore[operator]
+            if leaf.device.type != "meta":
+                trial.refuse(f"initial_state leaves {path} on {leaf.device} when the parameters move to another device")
+
+
+@law(*SEQUENCES)
+def bounded_state(subject: Subject) -> None:
+    """The state stops growing: within its memory for a part that has one, at once for the others."""
+    settles(subject.trial(*TYPICAL))
+
+
+def settles(trial: Trial) -> None:
+    """Raises: LawError if the state still grows when as many positions as the trial is long have passed."""
+    sizes, carried = [], trial.start()
+    for chunk in range(3):
+        carried = trial.run(trial.inputs(f"chunk {chunk}"), carried)[1]
+        sizes.append({path: tuple(leaf.shape) for path, leaf in leaves(carried)})
+    for before, after in pairwise(sizes):
+        for path, shape in after.items():
+            if shape != before.get(path):
+                trial.refuse(
+                    f"{path} is still growing after {trial.case.T} positions: {before.get(path)}, then {shape}"
+                )
+
+
+def _cuts(T: int) -> list[list[int]]:
+    """Cuts of T positions, the simplest first: two pieces, single positions, and one uneven."""
+    cuts = [[T // 2, T - T // 2], [1] * T, [1, T - 1], [T - 1, 1]]
+    return cuts if T < 8 else [*cuts, [3, 1, T - 6, 2]]
+
+
+def _fresh(tensor: Tensor) -> Tensor:
+    """Noise of the tensor's shape that no input contains."""
+    source = rng.generator(0, 0, "fresh noise")
+    return 3 * torch.randn(tensor.shape, generator=source, dtype=torch.float64).to(tensor.dtype)
+
+
+def _disturb_lane(tensor: Tensor) -> Tensor:
+    """The tensor with fresh noise in lane 0."""
+    copy = tensor.clone()
+    if copy.is_floating_point():
+        copy[..., :1, :] += _fresh(copy[..., :1, :])
+    return copy
+
+
+def _clone(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
+
+
+def _check_lanes(trial: Trial, where: str, path: str, leaf: Tensor, batch: int) -> None:
+    if leaf.dim() < 2 or leaf.shape[states.LANE_DIM] != batch:
+        trial.refuse(f"{where} of {batch} lanes holds {path} {tuple(leaf.shape)}; lanes belong at dimension -2")
