@@ -1,0 +1,210 @@
+"""Run folders as a reader sees them: finished, interrupted, diverged or still going.
+
+Reads `config.gin`, `metrics.jsonl`, `environment.json` and `result.json`, takes no lock and writes nothing.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnlab.errors import StorageError
+
+SEED = "Trainer.seed"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a learning curve.
+
+    Attributes:
+        bytes: trained so far [bytes].
+        seconds: spent training so far [s].
+        bpc: loss [bits/byte].
+    """
+
+    bytes: int
+    seconds: float
+    bpc: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run folder says.
+
+    Attributes:
+        name: what to call it.
+        path: the folder.
+        status: done, diverged or stopped; unfinished if there is no result yet.
+        seed: None if the configuration does not bind it.
+        bindings: the configuration by key, macros replaced by their values, without the seed.
+        facts: environment.json and, over it, result.json.
+        valid, train: learning curves, by bytes trained.
+        peak_memory_mb: largest seen [MB]; None if never measured.
+    """
+
+    name: str
+    path: Path
+    status: str
+    seed: int | None
+    bindings: Mapping[str, str]
+    facts: Mapping[str, Any]
+    valid: Sequence[Point]
+    train: Sequence[Point]
+    peak_memory_mb: float | None
+
+    def number(self, key: str) -> float | None:
+        """A finite number from the facts, or None."""
+        value = self.facts.get(key)
+        finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return value if finite else None
+
+    @property
+    def last(self) -> Point | None:
+        """Where the run stands: its last point of either curve."""
+        return max([*self.valid[-1:], *self.train[-1:]], key=lambda point: point.bytes, default=None)
+
+
+def find_runs(path: Path) -> list[Path]:
+    """The folder itself if it is a run, else every run below it, in natural order.
+
+    Raises: StorageError if there is none.
+    """
+    if not path.is_dir():
+        raise StorageError(f"{path}: there is no such folder; give a run or a study")
+    if (path / "config.gin").is_file():
+        return [path]
+    found = sorted({config.parent for config in path.rglob("config.gin")}, key=natural)
+    if not found:
+        raise StorageError(
+            f"{path}: no run in or below it; a run is a folder with a config.gin, as `rnnlab train` writes"
+        )
+    return found
+
+
+def natural(value: object) -> list[tuple[int, int, str]]:
+    """Sorting key under which seed-2 comes before seed-10."""
+    pieces = re.split(r"(\d+)", str(value))
+    return [
+        (int(piece.isdigit() and piece.isascii()), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces
+    ]
+
+
+def read_run(path: Path, name: str) -> Run:
+    """Read one run folder.
+
+    Raises: StorageError naming the file that is missing or damaged.
+    """
+    bindings = parse_bindings(_text(path / "config.gin"))
+    seed = next((value for key, value in bindings.items() if key.endswith(SEED)), None)
+    result = _json(path / "result.json")
+    records = _records(path / "metrics.jsonl")
+    memory = [r["memory_mb"] for r in records if isinstance(r.get("memory_mb"), int | float)]
+    peak = result.get("peak_memory_mb")
+    return Run(
+        name=name,
+        path=path,
+        status=str(result.get("status", "unfinished")),
+        seed=int(seed) if seed is not None and re.fullmatch(r"-?\d+", seed) else None,
+        bindings={key: value for key, value in bindings.items() if not key.endswith(SEED)},
+        facts={**_json(path / "environment.json"), **result},
+        valid=_curve(records, "valid", "valid_bpc"),
+        train=_curve(records, "train", "bpc"),
+        peak_memory_mb=peak if isinstance(peak, int | float) else max(memory, default=None),
+    )
+
+
+def parse_bindings(text: str) -> dict[str, str]:
+    """The bindings of a resolved configuration, one `key = value` a line, with macros replaced by their values."""
+    bindings: dict[str, str] = {}
+    key = ""
+    for line in text.splitlines():
+        if match := re.match(r"([\w./]+)\s*=\s*(.*)", line):
+            key, bindings[match[1]] = match[1], match[2]
+        elif key and line.strip() and not line.lstrip().startswith("#"):
+            bindings[key] += " " + line.strip()
+    macros = {k.removesuffix("/macro.value"): v for k, v in bindings.items() if _is_macro(k)}
+    return {k: _expand(v, macros) for k, v in bindings.items() if not _is_macro(k)}
+
+
+def _is_macro(key: str) -> bool:
+    return "." not in key or key.endswith("/macro.value")
+
+
+def _expand(value: str, macros: Mapping[str, str], depth: int = 8) -> str:
+    expanded = re.sub(r"%([A-Za-z_]\w*)", lambda match: macros.get(match[1], match[0]), value)
+    return expanded if expanded == value or depth == 0 else _expand(expanded, macros, depth - 1)
+
+
+def differing(bindings: Sequence[Mapping[str, str]]) -> dict[str, list[str | None]]:
+    """Keys that do not have one value everywhere, each with its value per configuration (None: not bound)."""
+    keys = sorted({key for one in bindings for key in one})
+    values = {key: [one.get(key) for one in bindings] for key in keys}
+    return {key: row for key, row in values.items() if len(set(row)) > 1}
+
+
+def protocol_note(facts: Sequence[Mapping[str, Any]]) -> str:
+    """How BPC was measured, to stand beside every table of it; empty if no run says."""
+    protocols = {
+        json.dumps(f["protocol"], sort_keys=True): f["protocol"] for f in facts if isinstance(f.get("protocol"), dict)
+    }
+    sentences = [", ".join(_measured(key, value) for key, value in protocol.items()) for protocol in protocols.values()]
+    if len(sentences) > 1:
+        return "BPC was measured in different ways, compare with care: " + "; or ".join(sentences) + "."
+    return f"BPC measured with {sentences[0]}." if sentences else ""
+
+
+def _measured(key: str, value: Any) -> str:
+    number = f"{value:,}" if isinstance(value, int) else str(value)
+    unit = {"lanes": "lanes", "bytes_scored": "bytes scored"}.get(key)
+    return f"{number} {unit}" if unit else f"{key} {number}"
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path}: cannot be read: {error}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in the file; empty if there is no file yet."""
+    if not path.exists():
+        return {}
+    try:
+        answer = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise StorageError(
+            f"{path}: not JSON ({error}); restore it, or remove the file to treat the run as unfinished"
+        ) from error
+    if not isinstance(answer, dict):
+        raise StorageError(f"{path}: a JSON object is expected, not {type(answer).__name__}")
+    return answer
+
+
+def _records(path: Path) -> list[dict[str, Any]]:
+    """The records of a journal. A last line without its newline is being written, or was when the run was killed."""
+    if not path.exists():
+        return []
+    records = []
+    whole = _text(path).split("\n")[:-1]
+    for number, line in enumerate(whole, start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise StorageError(
+                f"{path}:{number}: not a line of JSON; `rnnlab resume` cuts a journal back to its checkpoint"
+            ) from error
+    return [record for record in records if isinstance(record, dict)]
+
+
+def _curve(records: Sequence[Mapping[str, Any]], kind: str, field: str) -> list[Point]:
+    points = []
+    for record in records:
+        values = [record.get(key) for key in ("bytes", "seconds", field)]
+        if record.get("kind") == kind and all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+            points.append(Point(int(values[0]), float(values[1]), float(values[2])))  # type: ignore[arg-type]
+    return points
