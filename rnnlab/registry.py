@@ -12,7 +12,7 @@ import importlib.metadata
 import importlib.util  # gin-config needs it loaded before itself, or any missing file ends in an AttributeError
 import inspect
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +25,9 @@ if not hasattr(gin, "register"):
     raise ImportError("`import gin` found a folder and not gin-config; install it: pip install gin-config==0.5.0")
 
 ENTRY_POINTS = "rnnlab.components"
+ENGINE = ("rnnlab.model", "rnnlab.recipe")
+"""Modules whose nouns every configuration binds; named rather than imported, since they stand above the registry."""
+
 T = TypeVar("T", bound=Callable[..., Any])
 
 
@@ -67,6 +70,7 @@ class Part:
 
 
 _parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
+_nouns: dict[str, Callable[..., Any]] = {}
 _loaded = False
 
 
@@ -81,12 +85,7 @@ def register(kind: str) -> Callable[[T], T]:
 
     def enter(factory: T) -> T:
         name = factory.__name__
-        taken = next((entries[name] for entries in _parts.values() if name in entries), None)
-        if taken is not None:
-            raise ConfigError(
-                f"{factory.__module__} registers {kind}.{name}, but {taken.factory.__module__} has already "
-                f"registered {taken.selector}; rename one of them"
-            )
+        _refuse_taken(name, f"{kind}.{name}", factory)
         _parts[kind][name] = Part(kind, name, factory)
         gin.register(factory, module=kind)
         return factory
@@ -95,9 +94,28 @@ def register(kind: str) -> Callable[[T], T]:
 
 
 def configurable(factory: T) -> T:
-    """Put a noun of the engine within reach of gin under its own name, without making it a part: `Trainer.lanes = 8`."""
+    """Put a noun of the engine within reach of gin under its own name, without making it a part: `Trainer.lanes = 8`.
+
+    Raises: ConfigError if a part or another noun has the name.
+    """
+    _refuse_taken(factory.__name__, factory.__name__, factory)
+    _nouns[factory.__name__] = factory
     gin.register(factory, module="rnnlab")
     return factory
+
+
+def _refuse_taken(name: str, selector: str, factory: Callable[..., Any]) -> None:
+    for taken, holder in _table().items():
+        if taken.rpartition(".")[2] == name:
+            raise ConfigError(
+                f"{factory.__module__} registers {selector}, but {holder.__module__} has already registered {taken}; "
+                f"rename one of them"
+            )
+
+
+def _table() -> dict[str, Callable[..., Any]]:
+    parts = {part.selector: part.factory for entries in _parts.values() for part in entries.values()}
+    return _nouns | parts
 
 
 def load_parts() -> None:
@@ -109,17 +127,29 @@ def load_parts() -> None:
     if _loaded:
         return
     _loaded = True  # before the imports, so that a part that lists parts does not recurse
-    for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "rnnlab", e.name)):
-        try:
-            _import_tree(entry.value)
-        except ConfigError:
-            raise
-        except Exception as error:
-            _loaded = False
-            raise ConfigError(
-                f"the parts of {entry.name!r} (entry point {entry.value}) do not import: {type(error).__name__}: {error}; "
-                f"repair or uninstall that package"
-            ) from error
+    try:
+        for module in ENGINE:
+            importlib.import_module(module)
+        ours_first = sorted(
+            importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "rnnlab", e.name)
+        )
+        for entry in ours_first:
+            _import_entry(entry)
+    except BaseException:
+        _loaded = False
+        raise
+
+
+def _import_entry(entry: importlib.metadata.EntryPoint) -> None:
+    try:
+        _import_tree(entry.value)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"the parts of {entry.name!r} (entry point {entry.value}) do not import: {type(error).__name__}: {error}; "
+            f"repair or uninstall that package"
+        ) from error
 
 
 def _import_tree(package_name: str) -> None:
@@ -156,6 +186,22 @@ def find(selector: str) -> Part:
         if part.name == name and kind in ("", part.kind):
             return part
     known = [part.selector for part in parts()] + [part.name for part in parts()]
-    near = difflib.get_close_matches(selector, known, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; `rnnlab parts` lists what there is"
-    raise ConfigError(f"no part {selector!r}{hint}")
+    raise ConfigError(f"no part {selector!r}{did_you_mean(selector, known) or '; `rnnlab parts` lists what there is'}")
+
+
+def bindable() -> dict[str, Callable[..., Any]]:
+    """{selector: factory} of all that a configuration can bind: parts as `core.LSTM`, nouns as `Block`."""
+    load_parts()
+    return _table()
+
+
+def gin_selector(selector: str) -> str:
+    """The name under which gin knows a selector of `bindable`."""
+    return selector if "." in selector else f"rnnlab.{selector}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'X'?` for the nearest of the known words, case aside; empty if none is near."""
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.5)
+    return f"; did you mean {by_folded[near[0]]!r}?" if near else ""

@@ -1,0 +1,34 @@
+"""Configurations: gin fragments and overrides, resolved, checked, activated, compared.
+
+    config = resolve(["sha_rnn", "size/tiny"], ["Block.dropout = 0.2"])
+    with config.activate():
+        model = config.construct("LanguageModel")
+        config.audit()
+
+gin binds and builds; what it accepts in silence is refused here, in one line with place and nearest name. The modules:
+values (right of the equals sign), parser (text to statements), checks (names and types), bindings (one line, its rank,
+what it can reach), sources (files and includes), resolution (the whole), activation (gin's runtime), difference.
+"""
+
+import rnnlab.registry  # noqa: F401 -- first: it says what to install if gin-config is missing
+from rnnlab.config.bindings import Binding, Rank
+from rnnlab.config.difference import Difference, diff, format_differences
+from rnnlab.config.resolution import Config, load, resolve
+from rnnlab.config.sources import config_folder, fragments
+from rnnlab.config.values import Macro, Reference, format_value
+
+__all__ = [
+    "Binding",
+    "Config",
+    "Difference",
+    "Macro",
+    "Rank",
+    "Reference",
+    "config_folder",
+    "diff",
+    "format_differences",
+    "format_value",
+    "fragments",
+    "load",
+    "resolve",
+]

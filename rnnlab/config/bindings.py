@@ -1,0 +1,100 @@
+"""One line of a configuration, and how much it weighs against another."""
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from rnnlab.config.values import Value, format_value, macros, references, scoped
+
+
+class Rank(enum.IntEnum):
+    """Who wins where two bindings set one key: the higher rank, wherever it stands on the command line."""
+
+    ROOT = 0  # a model: top of the config folder, a user's file that binds LanguageModel.blocks, a run's config.gin
+    SIZE = 1
+    TRAIN = 2
+    PART = 3  # every other folder
+    OVERLAY = 4  # a user's file that is no root
+    OVERRIDE = 5  # --set
+
+    @property
+    def may_be_idle(self) -> bool:
+        """Whether its bindings may stay without effect: they are defaults for parts that a variant swaps out."""
+        return self <= Rank.SIZE
+
+
+@dataclass(frozen=True)
+class Binding:
+    """`scope/selector.argument = value`, or with an empty selector the macro `scope/argument = value`.
+
+    Attributes:
+        selector: full, `core.LSTM` or `Block`.
+        value: with its macros unexpanded.
+        location: "file:line" or "--set".
+    """
+
+    scope: str
+    selector: str
+    argument: str
+    value: Value
+    location: str
+    rank: Rank
+
+    @property
+    def key(self) -> str:
+        return scoped(self.scope, f"{self.selector}.{self.argument}" if self.selector else self.argument)
+
+    @property
+    def text(self) -> str:
+        return format_value(self.value)
+
+    @property
+    def macros(self) -> list[str]:
+        return list(macros(self.value))
+
+    def __str__(self) -> str:
+        text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
+        return f"{self.location}: `{self.key} = {text}`"
+
+
+def prefixes(scope: str) -> list[str]:
+    """The scopes whose bindings reach a call in `scope`, the most specific first: a/b, a, "" for a/b."""
+    parts = scope.split("/") if scope else []
+    return ["/".join(parts[:length]) for length in range(len(parts), -1, -1)]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a set of bindings can have an effect on, judged from their references alone.
+
+    Attributes:
+        selectors: parts and nouns that are referred to, or that the engine builds.
+        scopes: those that references enter, with their prefixes.
+        macros: names that bindings in reach refer to.
+        keys: the bindings in reach, macros included.
+    """
+
+    selectors: frozenset[str]
+    scopes: frozenset[str]
+    macros: frozenset[str]
+    keys: frozenset[str]
+
+
+def reach(bindings: Mapping[str, Binding], nouns: Iterable[str]) -> Reach:
+    """Follow the references from the nouns of the engine until nothing new is reached."""
+    selectors, scopes, names, keys = set(nouns), {""}, set[str](), set[str]()
+    while True:
+        fresh = [
+            binding
+            for key, binding in bindings.items()
+            if key not in keys
+            and (binding.selector in selectors and binding.scope in scopes if binding.selector else key in names)
+        ]
+        if not fresh:
+            return Reach(frozenset(selectors), frozenset(scopes), frozenset(names), frozenset(keys))
+        for binding in fresh:
+            keys.add(binding.key)
+            names.update(binding.macros)
+            for reference in references(binding.value):
+                selectors.add(reference.selector)
+                scopes.update(prefixes(reference.scope))

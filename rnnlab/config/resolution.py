@@ -1,0 +1,213 @@
+"""A configuration: fragments and overrides, resolved to one binding a key."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rnnlab.config.activation import Operative, activated, construct
+from rnnlab.config.bindings import Binding, Rank, Reach, reach
+from rnnlab.config.checks import check_expanded, full_selector
+from rnnlab.config.sources import Source, read_fragment, read_override
+from rnnlab.config.values import Value, expand, references, scoped
+from rnnlab.errors import ConfigError
+from rnnlab.registry import bindable, did_you_mean
+
+
+class Config:
+    """What fragments and overrides come to. Immutable but for the memory of what it last built.
+
+    Attributes:
+        bindings: {key: binding}, sorted by key. Of a whole model, those that nothing can reach are left out.
+    """
+
+    def __init__(self, bindings: Mapping[str, Binding], sources: Sequence[Source]) -> None:
+        self.bindings: Mapping[str, Binding] = dict(sorted(bindings.items()))
+        self._sources = sources
+        self._operative: Operative | None = None
+
+    @cached_property
+    def text(self) -> str:
+        """One `key = value` a line, sorted, selectors in full: resolving it again gives the same bindings."""
+        return "".join(f"{binding.key} = {binding.text}\n" for binding in self.bindings.values())
+
+    @property
+    def sha(self) -> str:
+        """SHA-256 of the text, in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @cached_property
+    def reach(self) -> Reach:
+        """The parts, scopes and macros that the references lead to."""
+        return reach(self.bindings, _nouns())
+
+    def get(self, key: str) -> Binding | None:
+        """The binding of `Trainer.bytes`, `sha/SingleHead.memory` or a macro's name; None if it is not bound.
+
+        Raises: ConfigError if there is no such part or noun.
+        """
+        scope, _, name = key.rpartition("/")
+        selector, _, argument = name.rpartition(".")
+        full = f"{full_selector(selector)}.{argument}" if selector else argument
+        return self.bindings.get(scoped(scope, full))
+
+    def value(self, key: str, default: Any = None) -> Value:
+        """What is bound to the key, macros replaced, or the default."""
+        binding = self.get(key)
+        return default if binding is None else self.expanded(binding)
+
+    def expanded(self, binding: Binding) -> Value:
+        """The value of a binding with its macros replaced."""
+        return expand(binding.value, self._definitions)
+
+    @cached_property
+    def _definitions(self) -> dict[str, Value]:
+        return {key: binding.value for key, binding in self.bindings.items() if not binding.selector}
+
+    def override(self, overrides: Sequence[str]) -> "Config":
+        """The same sources resolved again with further bindings on top, as behind --set.
+
+        Raises: ConfigError as `resolve`.
+        """
+        return _resolve([*self._sources, *map(read_override, overrides)])
+
+    @contextmanager
+    def activate(self) -> Iterator[None]:
+        """Bind everything while the block runs; `construct` builds in it.
+
+        One process holds one active configuration. Whatever the block raises, nothing stays bound, and what parts
+        raise about their arguments comes out as a ConfigError that says where the argument was bound.
+        """
+        with activated(self.bindings, self.expanded) as operative:
+            self._operative = operative
+            yield
+
+    def construct(self, selector: str, *args: Any, **kwargs: Any) -> Any:
+        """Within `activate`: call a noun or part with what is bound for it; explicit arguments win.
+
+        Raises: ConfigError if there is no such noun or part.
+        """
+        assert self._operative is not None, "inside `with config.activate():` only"
+        return construct(full_selector(selector), *args, **kwargs)
+
+    def audit(self) -> None:
+        """After building: check that whatever was asked for took effect.
+
+        Raises: ConfigError naming each binding and macro, of a fragment other than roots and sizes or of an override,
+            that did not, and why.
+        """
+        operative = self._built()
+        effective = operative.effective(self.bindings)
+        used_macros = _closure(effective, self.bindings)
+        idle = [
+            f"{binding} has no effect: {_why_idle(binding, operative, self)}"
+            for key, binding in self.bindings.items()
+            if not binding.rank.may_be_idle and key not in (effective if binding.selector else used_macros)
+        ]
+        if idle:
+            raise ConfigError("\n".join(idle[:5] + [f"... and {len(idle) - 5} more"] * (len(idle) > 5)))
+
+    @property
+    def operative_text(self) -> str:
+        """What was built, to read: the arguments that a binding or a default supplied, by part, with their origin."""
+        return self._built().text(self.bindings, self.expanded)
+
+    def _built(self) -> Operative:
+        assert self._operative is not None, "build inside `with config.activate():` first"
+        return self._operative
+
+
+def resolve(fragments: Sequence[str], overrides: Sequence[str] = ()) -> Config:
+    """Read, order and check fragments and overrides.
+
+    Args:
+        fragments: names below the config folder, or files.
+        overrides: single bindings, as behind --set; the later wins.
+    Raises: ConfigError in one line: place, what is wrong, the nearest name.
+    """
+    return _resolve([*map(read_fragment, fragments), *map(read_override, overrides)])
+
+
+def load(path: Path | str) -> Config:
+    """The configuration of a run, from a file that holds `Config.text`.
+
+    It was audited when it was made: what it binds may be idle now. What overrides it may not.
+    Raises: ConfigError as `resolve`.
+    """
+    return _resolve([read_fragment(str(path), Rank.ROOT)])
+
+
+def _resolve(sources: Sequence[Source]) -> Config:
+    sources = sorted(sources, key=lambda source: source.rank)  # stable: within a rank the later wins
+    _refuse_conflicts(sources)
+    written = [binding for source in sources for binding in source.bindings]
+    final = {binding.key: binding for binding in written}
+    if not any(source.rank is Rank.ROOT for source in sources):
+        return Config(final, sources)  # fragments without their model: what they refer to may be defined there
+    definitions = {key: binding for key, binding in final.items() if not binding.selector}
+    for binding in final.values():
+        check_expanded(binding, definitions)
+    reached = reach(final, _nouns())
+    for binding in written:
+        if final[binding.key] is binding and binding.key not in reached.keys:
+            _refuse_unreached(binding, reached, written)
+    return Config({key: binding for key, binding in final.items() if key in reached.keys}, sources)
+
+
+def _nouns() -> list[str]:
+    return [selector for selector in bindable() if "." not in selector]
+
+
+def _refuse_conflicts(sources: Sequence[Source]) -> None:
+    """Fragments from different folders commute, so they may not disagree."""
+    set_by: dict[str, tuple[str, Binding]] = {}
+    for source in sources:
+        if source.rank is not Rank.PART:
+            continue
+        for key, binding in {binding.key: binding for binding in source.bindings}.items():
+            folder, other = set_by.setdefault(key, (source.folder, binding))
+            if folder != source.folder and other.text != binding.text:
+                raise ConfigError(
+                    f"{binding}: but `{other.text}` at {other.location}; fragments of two folders cannot both set it, "
+                    f"drop one or say which with --set '{key} = ...'"
+                )
+            set_by[key] = source.folder, binding
+
+
+def _refuse_unreached(binding: Binding, reached: Reach, written: list[Binding]) -> None:
+    """Refuse what is misspelt, and of fragments that were asked for, whatever has nothing to act on."""
+    if binding.rank.may_be_idle:  # then it must at least fit something that is overridden
+        scopes = {reference.scope for other in written for reference in references(other.value)}
+        scopes |= {scope.rpartition("/")[0] for scope in scopes} | reached.scopes
+        names = {name for other in written for name in other.macros}
+        idle_by_choice = binding.scope in scopes if binding.selector else binding.key in names
+        if idle_by_choice:
+            return
+    if not binding.selector:
+        raise ConfigError(
+            f"{binding}: no binding in use refers to %{binding.key}{did_you_mean(binding.key, reached.macros)}"
+        )
+    if binding.scope not in reached.scopes:
+        nearest = did_you_mean(binding.scope, reached.scopes - {""})
+        raise ConfigError(f"{binding}: nothing is built in the scope {binding.scope!r}{nearest}")
+    raise ConfigError(
+        f"{binding} has no effect: nothing refers to @{binding.selector}; bind it into a slot or drop this line"
+    )
+
+
+def _closure(effective: set[str], bindings: Mapping[str, Binding]) -> set[str]:
+    """Macros that effective bindings refer to, directly or through other macros."""
+    used = set[str]()
+    fresh = {name for key in effective for name in bindings[key].macros}
+    while fresh:
+        used |= fresh
+        fresh = {name for key in fresh for name in bindings[key].macros} - used
+    return used
+
+
+def _why_idle(binding: Binding, operative: Operative, config: Config) -> str:
+    if not binding.selector:
+        return f"no binding that took effect refers to %{binding.key}"
+    return operative.why_idle(binding)

@@ -1,0 +1,182 @@
+"""Where bindings come from: fragments that ship, files of the user, and what they include."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from rnnlab.config.bindings import Binding, Rank
+from rnnlab.config.checks import check
+from rnnlab.config.parser import LARGEST_FILE, Include, parse, parse_assignment
+from rnnlab.errors import ConfigError
+from rnnlab.registry import did_you_mean
+
+MOST_INCLUDES = 64  # files that one fragment may pull in, so that files which include each other twice come to an end
+MODEL = "LanguageModel.blocks"  # what makes a user's file a root
+
+
+@dataclass(frozen=True)
+class Source:
+    """The bindings that one name on the command line stands for.
+
+    Attributes:
+        folder: of the shipped fragments it belongs to, such as "core"; empty for roots and for what is the user's.
+        bindings: from low to high: what is included, then the file's own.
+    """
+
+    name: str
+    rank: Rank
+    folder: str
+    bindings: tuple[Binding, ...]
+
+
+@cache
+def config_folder() -> Path:
+    """The folder of the fragments that ship: `configs` in an installed package, `gin` in a working tree."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "gin"
+
+
+def fragments() -> list[str]:
+    """Names of what ships, as they are written on the command line: `sha_rnn`, `core/qrnn`, ..."""
+    folder = config_folder()
+    return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.gin"))
+
+
+def read_fragment(name: str, rank: Rank | None = None) -> Source:
+    """The fragment or file called `name`, with what it includes.
+
+    Args:
+        rank: the weight of its bindings; by default what its place and content say.
+    Raises: ConfigError if it is not there, or for the first thing wrong in it.
+    """
+    path = _find(name)
+    inside = _place(path)
+    folders = [config_folder().resolve()] + ([] if inside else [path.resolve().parent])
+    own_rank = rank if rank is not None else _rank(inside)
+    bindings = list(_Reader(folders, own_rank).read(path, ()))
+    if rank is None and not inside and any(binding.key == MODEL for binding in bindings):
+        own_rank = Rank.ROOT
+        bindings = [replace(binding, rank=own_rank) for binding in bindings]
+    folder = inside.parts[0] if inside and len(inside.parts) > 1 else ""
+    return Source(name, own_rank, folder, tuple(bindings))
+
+
+def read_override(text: str, name: str = "--set") -> Source:
+    """One binding from the command line.
+
+    Raises: ConfigError if the text is not exactly one sound binding.
+    """
+    return Source(name, Rank.OVERRIDE, "", (check(parse_assignment(text, name), name, Rank.OVERRIDE),))
+
+
+def _find(name: str) -> Path:
+    for candidate in _candidates(name, Path(), config_folder()):
+        if os.path.isfile(candidate):
+            return candidate
+    if "=" in name:
+        raise ConfigError(f"no fragment or file {name!r}; a binding goes behind --set")
+    if os.path.isdir(name):
+        raise ConfigError(f"{name!r} is a folder; name a .gin file or a fragment such as {_example()!r}")
+    known = fragments()
+    nearest = did_you_mean(name.removesuffix(".gin"), known) or f"; those that ship: {', '.join(known) or 'none'}"
+    raise ConfigError(f"no fragment or file {name!r}{nearest}")
+
+
+def _example() -> str:
+    return next((name for name in fragments() if "/" not in name), "sha_rnn")
+
+
+def _candidates(name: str, *folders: Path) -> Iterator[Path]:
+    for folder in folders:
+        if name:
+            yield folder / name
+            yield folder / f"{name}.gin"
+
+
+def _place(path: Path) -> Path | None:
+    """The path below the config folder; None if it lies elsewhere."""
+    real, folder = path.resolve(), config_folder().resolve()
+    return real.relative_to(folder) if real.is_relative_to(folder) else None
+
+
+def _rank(inside: Path | None) -> Rank:
+    if inside is None:
+        return Rank.OVERLAY
+    if len(inside.parts) == 1:
+        return Rank.ROOT
+    return {"size": Rank.SIZE, "train": Rank.TRAIN}.get(inside.parts[0], Rank.PART)
+
+
+class _Reader:
+    """Reads a file and, below its own bindings, what it includes: an include after a binding does not undo it."""
+
+    def __init__(self, folders: list[Path], rank: Rank) -> None:
+        self._folders = folders
+        self._rank = rank
+        self._files = 0
+
+    def read(self, path: Path, chain: tuple[Path, ...]) -> Iterator[Binding]:
+        """Bindings from low to high. `chain` holds the files that are being read, the including one last."""
+        shown = _shown(path)
+        self._files += 1
+        if self._files > MOST_INCLUDES:
+            raise ConfigError(f"{_shown((*chain, path)[0])}: it includes more than {MOST_INCLUDES} files")
+        own: dict[str, Binding] = {}
+        for statement in parse(_read_text(path, shown), shown):
+            location = f"{shown}:{statement.line}"
+            if isinstance(statement, Include):
+                yield from self.read(
+                    self._included(statement, path, (*chain, path.resolve()), location), (*chain, path.resolve())
+                )
+                continue
+            binding = check(statement, location, self._rank)
+            if binding.key in own:
+                raise ConfigError(f"{binding}: the same key stands at {own[binding.key].location}; keep one of the two")
+            own[binding.key] = binding
+        yield from own.values()
+
+    def _included(self, include: Include, including: Path, chain: tuple[Path, ...], location: str) -> Path:
+        candidates = list(_candidates(include.path, including.parent, config_folder()))
+        allowed = [
+            path for path in candidates if any(path.resolve().is_relative_to(folder) for folder in self._folders)
+        ]
+        found = next((path for path in allowed if os.path.isfile(path)), None)
+        if found is None and not allowed:
+            folders = " and ".join(str(folder) for folder in self._folders)
+            raise ConfigError(
+                f"{location}: include {include.path!r} leaves the folder of configurations; allowed: {folders}"
+            )
+        if found is None:
+            raise ConfigError(
+                f"{location}: include {include.path!r}: there is no such file, beside this one or among the fragments"
+                f"{did_you_mean(include.path.removesuffix('.gin'), fragments())}"
+            )
+        if found.resolve() in chain:
+            circle = " -> ".join(_shown(path) for path in (*chain[chain.index(found.resolve()) :], found))
+            raise ConfigError(f"{location}: files that include each other: {circle}")
+        return found
+
+
+def _read_text(path: Path, shown: str) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ConfigError(f"{shown}: more than {LARGEST_FILE // 1024} KiB; that is no configuration")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{shown}:{line}: not UTF-8 text ({error.reason})") from error
+    except OSError as error:
+        raise ConfigError(f"{shown}: cannot be read: {error.strerror}") from error
+
+
+def _shown(path: Path) -> str:
+    """How errors name a file: a fragment by its name, a file of the user from where they stand."""
+    inside = _place(path)
+    if inside is not None:
+        return inside.as_posix()
+    return os.path.relpath(path) if path.resolve().is_relative_to(Path.cwd()) else str(path)
