@@ -1,0 +1,81 @@
+"""The Transformer's attention, as a control."""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from rnnlab.components.attention._gated import Memory
+from rnnlab.components.attention._memory import check_window, hidden_from, next_memory
+from rnnlab.dropout import dropout
+from rnnlab.errors import ConfigError
+from rnnlab.registry import register
+
+
+@register("attention")
+class Projected(nn.Module):
+    """Multi-head attention with query, key, value and output projections and rotary positions over the same memory.
+
+    Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2; rotary positions from Su et al. 2021, arXiv:2104.09864,
+        section 3.2; a memory of past inputs from Dai et al. 2019, arXiv:1901.02860, section 3.2.
+        q = W_q queries,  k = W_k keys,  v = W_v keys;  keys = the memory, then source
+        a = softmax(R(q) R(k)^T / sqrt(D/H)),  y = W_o dropout(a) v;  R turns pairs of channels by the position's angle
+    Shapes: queries, source (T, B, D) -> y (T, B, D); state (M', B, D), M' <= memory - 1.
+    Args:
+        dim: width D, an even multiple of heads.
+        heads: H, >= 1.
+        memory: positions each query may see, itself included [positions], >= 1.
+        dropout: on the weights [probability], in [0, 1).
+    Raises: ConfigError if dim is not an even multiple of heads, memory < 1 or dropout is outside [0, 1).
+    Differs: the memory holds inputs, which every chunk projects anew: 2 D^2 M'/T multiply-accumulates per position on
+        top of `macs`. Positions count from the chunk's first query; only distances matter, so no counter is carried.
+    """
+
+    def __init__(self, dim: int, heads: int = 4, memory: int = 1024, dropout: float = 0.0) -> None:
+        super().__init__()
+        check_window("Projected", memory)
+        if heads < 1 or dim % (2 * heads):
+            raise ConfigError(
+                f"Projected.heads = {heads}: the width {dim} has to be a multiple of twice the number of heads, "
+                f"since rotary positions turn channels in pairs"
+            )
+        if not 0.0 <= dropout < 1.0:
+            raise ConfigError(f"Projected.dropout = {dropout}: a probability in [0, 1) is needed")
+        self.dim, self.heads, self.memory, self.dropout = dim, heads, memory, dropout
+        self.query = nn.Linear(dim, dim)
+        self.key = nn.Linear(dim, dim)
+        self.value = nn.Linear(dim, dim)
+        self.output = nn.Linear(dim, dim)
+
+    def initial_state(self, batch: int) -> Memory:
+        return Memory(self.query.weight.new_zeros(0, batch, self.dim))
+
+    def forward(self, queries: Tensor, source: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        memory = state.positions.to(source.dtype)
+        seen = torch.cat([memory, source])
+        q = rotate(self._by_head(self.query(queries)), first=0) * (self.dim // self.heads) ** -0.5
+        k = rotate(self._by_head(self.key(seen)), first=-len(memory))
+        hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
+        scores = (q @ k.mT).float() if q.dtype == torch.bfloat16 else q @ k.mT
+        weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1).to(q.dtype)  # (B H, T, M' + T)
+        weights = dropout(weights, self.dropout, self.training, lane_dim=0)
+        y = rearrange(weights @ self._by_head(self.value(seen)), "(b h) t d -> t b (h d)", h=self.heads)
+        return self.output(y), Memory(next_memory(memory, source, self.memory))
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        return rearrange(x, "t b (h d) -> (b h) t d", h=self.heads)
+
+    def macs(self) -> int:
+        return 4 * self.dim * self.dim + 2 * self.memory * self.dim
+
+
+def rotate(x: Tensor, first: int) -> Tensor:
+    """x (..., N, d) with channels i and i + d/2 turned by position / 10000^(2i/d); positions run from `first`."""
+    half = x.shape[-1] // 2
+    # In double precision: a float's angle at position 5,000 is off by 1e-4, and by another amount for every cut.
+    place = torch.arange(first, first + x.shape[-2], dtype=torch.float64, device=x.device)
+    pace = 10000.0 ** (-torch.arange(half, dtype=torch.float64, device=x.device) / half)
+    angle = torch.outer(place, pace)
+    exact = torch.promote_types(x.dtype, torch.float32)
+    cosine, sine = angle.cos().to(exact), angle.sin().to(exact)
+    left, right = x[..., :half], x[..., half:]
+    return torch.cat([left * cosine - right * sine, left * sine + right * cosine], dim=-1).to(x.dtype)

@@ -1,0 +1,47 @@
+"""GRU core."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.errors import ConfigError
+from rnnlab.registry import register
+
+
+class GRUState(NamedTuple):
+    h: Tensor  # (B, D) output
+
+
+@register("core")
+class GRU(nn.Module):
+    """Gated recurrent unit, one layer.
+
+    Source: Cho et al. 2014, arXiv:1406.1078, section 2.3.
+        r, z = sigmoid(W x_t + U h_{t-1} + b),  n = tanh(W_n x_t + b_n + r (U_n h_{t-1} + b_u))
+        h_t = z h_{t-1} + (1 - z) n
+    Shapes: x (T, B, D) -> y (T, B, D); state h (B, D).
+    Args:
+        dim: width D.
+    Raises: ConfigError if dim < 1.
+    Differs: the reset gate acts after the product with U_n, as in torch and cuDNN, and not on h_{t-1}.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ConfigError(f"GRU.dim = {dim}: a width is at least 1")
+        self.dim = dim
+        self.gru = nn.GRU(dim, dim)
+
+    def initial_state(self, batch: int) -> GRUState:
+        return GRUState(next(self.gru.parameters()).new_zeros(batch, self.dim))
+
+    def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
+        # cuDNN knows how to keep its sums in float32 under autocast; torch's CPU loop would round h at every step.
+        with torch.autocast(x.device.type, enabled=x.is_cuda and torch.is_autocast_enabled("cuda")):
+            y, h = self.gru(x.to(state.h.dtype), state.h.unsqueeze(0))
+        return y.to(x.dtype), GRUState(h.squeeze(0).to(state.h.dtype))
+
+    def macs(self) -> int:
+        return 6 * self.dim * self.dim

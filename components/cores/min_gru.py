@@ -1,0 +1,49 @@
+"""minGRU core."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.components.cores._affine import Affine
+from rnnlab.components.cores._scan import full_precision, linear_recurrence
+from rnnlab.errors import ConfigError
+from rnnlab.registry import register
+
+
+class MinGRUState(NamedTuple):
+    h: Tensor  # (B, D) output
+
+
+@register("core")
+class MinGRU(nn.Module):
+    """A GRU stripped until its recurrence is linear: one gate, and nothing that looks at the previous output.
+
+    Source: Feng et al. 2024, arXiv:2410.01201, section 3.1.
+        z = sigmoid(W_z x_t + b_z),  n = W_n x_t + b_n,  h_t = (1 - z) h_{t-1} + z n
+    Shapes: x (T, B, D) -> y (T, B, D); state h (B, D).
+    Args:
+        dim: width D.
+    Raises: ConfigError if dim < 1.
+    Differs: scanned in place rather than in logarithms, so that n may be negative.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ConfigError(f"MinGRU.dim = {dim}: a width is at least 1")
+        self.dim = dim
+        self.candidate = Affine(dim, dim, bound=dim**-0.5)
+        self.update = Affine(dim, dim, bound=dim**-0.5)
+
+    def initial_state(self, batch: int) -> MinGRUState:
+        return MinGRUState(self.candidate.weight.new_zeros(batch, self.dim))
+
+    def forward(self, x: Tensor, state: MinGRUState) -> tuple[Tensor, MinGRUState]:
+        candidate, update = self.candidate(x), full_precision(self.update(x))
+        drive = torch.sigmoid(update) * full_precision(candidate)
+        h = linear_recurrence(torch.sigmoid(-update), drive, full_precision(state.h))
+        return h.to(candidate.dtype), MinGRUState(h[-1].to(state.h.dtype, copy=True))
+
+    def macs(self) -> int:
+        return 2 * self.dim * self.dim

@@ -1,0 +1,58 @@
+"""RG-LRU core."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rnnlab.components.cores._affine import Affine
+from rnnlab.components.cores._scan import full_precision, linear_recurrence
+from rnnlab.errors import ConfigError
+from rnnlab.registry import register
+
+SHARPNESS = 8.0  # the paper's c
+SMALLEST_SHARE = 1e-6  # of 1 - a^2, whose root has an infinite slope at 0: it stays below 500
+
+
+class RGLRUState(NamedTuple):
+    h: Tensor  # (B, D) output
+
+
+@register("core")
+class RGLRU(nn.Module):
+    """Real-gated linear recurrent unit, Griffin's recurrence: slow decays, shortened by a gate.
+
+    Source: De et al. 2024, arXiv:2402.19427, section 2.4; the decay in logarithms from appendix A.
+        r = sigmoid(W_a x_t + b_a),  i = sigmoid(W_x x_t + b_x)
+        log a = 8 r log sigmoid(decay),  h_t = a h_{t-1} + sqrt(1 - a^2) (i x_t)
+    Shapes: x (T, B, D) -> y (T, B, D); state h (B, D).
+    Args:
+        dim: width D.
+    Raises: ConfigError if dim < 1.
+    Differs: the recurrence alone, without Griffin's convolution and gated branch around it; full gate matrices, as in
+        the equations, where the paper's program has block-diagonal ones; 1 - a^2 is at least 1e-6.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ConfigError(f"RGLRU.dim = {dim}: a width is at least 1")
+        self.dim = dim
+        self.recurrence = Affine(dim, dim, bound=dim**-0.5)
+        self.input = Affine(dim, dim, bound=dim**-0.5)
+        slowest = torch.empty(dim).uniform_(0.9, 0.999)  # sigmoid(decay)^8: what a is where r = 1
+        self.decay = nn.Parameter(torch.logit(slowest ** (1 / SHARPNESS)))
+
+    def initial_state(self, batch: int) -> RGLRUState:
+        return RGLRUState(self.decay.new_zeros(batch, self.dim))
+
+    def forward(self, x: Tensor, state: RGLRUState) -> tuple[Tensor, RGLRUState]:
+        recurrence, gate = torch.sigmoid(full_precision(self.recurrence(x))), torch.sigmoid(self.input(x))
+        log_decay = SHARPNESS * recurrence * F.logsigmoid(full_precision(self.decay))
+        share = torch.sqrt((-torch.expm1(2.0 * log_decay)).clamp(min=SMALLEST_SHARE))
+        h = linear_recurrence(log_decay.exp(), share * full_precision(gate * x), full_precision(state.h))
+        return h.to(gate.dtype), RGLRUState(h[-1].to(state.h.dtype, copy=True))
+
+    def macs(self) -> int:
+        return 2 * self.dim * self.dim

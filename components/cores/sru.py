@@ -1,0 +1,63 @@
+"""SRU core."""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rnnlab.components.cores._affine import Affine
+from rnnlab.components.cores._scan import full_precision, linear_recurrence
+from rnnlab.errors import ConfigError
+from rnnlab.registry import register
+
+
+class SRUState(NamedTuple):
+    c: Tensor  # (B, D) cell
+
+
+@register("core")
+class SRU(nn.Module):
+    """Simple recurrent unit: a linear recurrence under a highway to the input.
+
+    Source: Lei et al. 2018, arXiv:1709.02755, section 3, with its initialization.
+        f = sigmoid(W_f x_t + b_f),  c_t = f c_{t-1} + (1 - f) (W x_t)
+        r = sigmoid(W_r x_t + v_r c_{t-1} + b_r),  h_t = r c_t + (1 - r) alpha x_t,  alpha = sqrt(3)
+    Shapes: x (T, B, D) -> y (T, B, D); state c (B, D).
+    Args:
+        dim: width D.
+    Raises: ConfigError if dim < 1.
+    Differs: the forget gate does not see c_{t-1}, as in the paper's first version: with v_f the recurrence would not be
+        linear and no scan would serve it.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ConfigError(f"SRU.dim = {dim}: a width is at least 1")
+        self.dim = dim
+        bound = math.sqrt(3 / dim)
+        self.candidate_weight = nn.Parameter(torch.empty(dim, dim).uniform_(-bound, bound))
+        self.forget = Affine(dim, dim, bound)
+        self.reset = Affine(dim, dim, bound)
+        self.reset_cell = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))  # v_r
+        nn.init.zeros_(self.forget.bias)
+        nn.init.zeros_(self.reset.bias)  # alpha belongs to this start of the highway: sqrt(1 + 2 exp(b_r))
+
+    def initial_state(self, batch: int) -> SRUState:
+        return SRUState(self.candidate_weight.new_zeros(batch, self.dim))
+
+    def forward(self, x: Tensor, state: SRUState) -> tuple[Tensor, SRUState]:
+        candidate = full_precision(F.linear(x, self.candidate_weight))
+        write = torch.sigmoid(-full_precision(self.forget(x)))  # 1 - f, exact where f is near 1
+        first = full_precision(state.c)
+        c = linear_recurrence(1.0 - write, write * candidate, first)
+        before = torch.cat([first.unsqueeze(0), c[:-1]])  # c_{t-1}
+        reset_input = self.reset(x)
+        reset = torch.sigmoid(reset_input + self.reset_cell * before)
+        y = reset * c + (1.0 - reset) * (math.sqrt(3) * x)
+        return y.to(reset_input.dtype), SRUState(c[-1].to(state.c.dtype, copy=True))
+
+    def macs(self) -> int:
+        return 3 * self.dim * self.dim

@@ -1,0 +1,217 @@
+"""The compiled CPU kernels: one C source, built once by the system's compiler, called through ctypes.
+
+    compiled = native.kernels()                    # None where there is no compiler
+    if compiled: compiled.run("recurrence_forward", a, b, h0, h, steps, channels)
+
+`RNNLAB_NATIVE=0` turns the kernels off, `RNNLAB_NATIVE=1` makes it an error that they cannot be had; left out, rnnlab
+says so in one line and goes on in plain torch. The library lies in `RNNLAB_CACHE`, else in the user's cache folder,
+under a name made of what it was built from and of the hash of its bytes, so that a damaged one is rebuilt.
+"""
+
+import ctypes
+import fcntl
+import functools
+import hashlib
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch  # before the kernels: they then share the OpenMP runtime that torch has loaded
+from torch import Tensor
+
+from rnnlab.errors import ConfigError
+
+SOURCE = Path(__file__).with_name("native.c")
+# -ffast-math is left out on purpose: it lets the compiler assume that there are no NaNs.
+FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-std=c11", "-fPIC", "-shared"]
+OPENMP = "-fopenmp"
+
+_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
+SIGNATURES: dict[str, list[type]] = {
+    # what `run` is given, in order; the number of threads follows by itself
+    "recurrence_forward": [_POINTER] * 4 + [_COUNT] * 2,  # a, b, h0, h; steps, channels
+    "recurrence_backward": [_POINTER] * 7 + [_COUNT] * 2,  # a, h, h0, grad_h, grad_a, grad_b, grad_h0; steps, channels
+}
+
+
+class Kernels:
+    """The functions of one compiled library."""
+
+    def __init__(self, library: ctypes.CDLL, threaded: bool) -> None:
+        self._threaded = threaded
+        self._functions = {}
+        for name, arguments in SIGNATURES.items():
+            function = library[name]
+            function.argtypes, function.restype = [*arguments, ctypes.c_int], None
+            self._functions[name] = function
+
+    def run(self, name: str, *arguments: Tensor | int | float) -> None:
+        """Call a kernel with torch's number of threads; tensors are contiguous, on the CPU, and written in place."""
+        for argument in arguments:
+            assert not isinstance(argument, Tensor) or (argument.device.type == "cpu" and argument.is_contiguous()), (
+                name
+            )
+        threads = torch.get_num_threads() if self._threaded else 1
+        values = [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
+        self._functions[name](*values, threads)
+
+
+class _Unavailable(Exception):
+    """Why there are no kernels, in a few words."""
+
+
+@functools.cache
+def kernels() -> Kernels | None:
+    """The kernels, compiled at the first call if need be; None where they are off or cannot be had.
+
+    Raises: ConfigError if RNNLAB_NATIVE=1 and they cannot be had, or if it is something else than 0 or 1.
+    """
+    wish = os.environ.get("RNNLAB_NATIVE", "")
+    if wish not in ("", "0", "1"):
+        raise ConfigError(f"RNNLAB_NATIVE={wish!r}: 0 turns the CPU kernels off, 1 makes their absence an error")
+    if wish == "0":
+        return None
+    try:
+        return _load()
+    except _Unavailable as reason:
+        if wish == "1":
+            raise ConfigError(f"RNNLAB_NATIVE=1, but there are no CPU kernels: {reason}") from reason
+        _say(f"no CPU kernels ({reason}); going on in plain torch, with the same results")
+        return None
+
+
+def _load() -> Kernels:
+    compiler = shlex.split(os.environ.get("CC", "cc"))
+    program = shutil.which(compiler[0]) if compiler else None
+    if program is None:
+        raise _Unavailable(f"no C compiler {' '.join(compiler)!r}")
+    key = _key(compiler, program)
+    try:
+        folder = _cache_folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder / f"{key}.lock"):  # of several processes that start at once, one compiles
+            library = _find(folder, key) or _compile(compiler, folder, key)
+            return _open(library)
+    except OSError as error:
+        with tempfile.TemporaryDirectory(prefix="rnnlab-") as private:  # a library outlives its file once it is open
+            _say(f"the cache folder cannot be used ({error}); compiling for this process alone")
+            return _open(_compile(compiler, Path(private), key))
+
+
+def _cache_folder() -> Path:
+    named = os.environ.get("RNNLAB_CACHE")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnlab"
+
+
+def _key(compiler: list[str], program: str) -> str:
+    """What the library depends on. The compiler counts by its file, which costs no process at every start."""
+    file = os.stat(program)
+    built_from = [
+        SOURCE.read_text(),
+        *FLAGS,
+        OPENMP,
+        *compiler,
+        os.path.realpath(program),
+        file.st_size,
+        file.st_mtime_ns,
+    ]
+    return hashlib.sha256("\0".join(map(str, [*built_from, _processor()])).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    """What -march=native looks at: a cache folder may be shared by unlike machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    return "\n".join(
+        sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
+    )
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _find(folder: Path, key: str) -> Path | None:
+    """A library built from the same things, whole: opening one that was cut short can kill the process."""
+    for library in folder.glob(f"{key}-*.so"):
+        if library.name == _name(key, library.read_bytes()):
+            return library
+        library.unlink(missing_ok=True)
+    return None
+
+
+def _name(key: str, content: bytes) -> str:
+    return f"{key}-{hashlib.sha256(content).hexdigest()[:16]}.so"
+
+
+def _compile(compiler: list[str], folder: Path, key: str) -> Path:
+    """Build under a name of its own, then rename: whoever looks sees a whole library or none."""
+    _say(f"compiling its CPU kernels (once) into {folder}")
+    handle, staged = tempfile.mkstemp(prefix=".native-", suffix=".so", dir=folder)
+    os.close(handle)
+    try:
+        flags = [*FLAGS, OPENMP] if _is_gcc(compiler) else FLAGS
+        _execute([*compiler, *flags, str(SOURCE), "-o", staged, "-lm"])
+        library = folder / _name(key, Path(staged).read_bytes())
+        with open(staged, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(staged, library)
+        return library
+    finally:
+        Path(staged).unlink(missing_ok=True)
+
+
+def _is_gcc(compiler: list[str]) -> bool:
+    """Only gcc's OpenMP is torch's; another compiler's would put a second runtime in the process."""
+    return "Free Software Foundation" in _execute([*compiler, "--version"])
+
+
+def _execute(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _Unavailable(f"{command[0]} did not run: {error}") from error
+    if done.returncode:
+        lines = (
+            [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+        )
+        raise _Unavailable(f"{command[0]} failed: {lines[0].strip()}")
+    return done.stdout
+
+
+def _open(library: Path) -> Kernels:
+    before = _openmp_runtimes()
+    try:
+        opened = ctypes.CDLL(str(library))
+    except OSError as error:
+        raise _Unavailable(f"the compiled library does not open: {error}") from error
+    # Threads of two runtimes would compete for the same cores: if ours is not torch's, it stays at one.
+    return Kernels(opened, threaded=not (before and _openmp_runtimes() - before))
+
+
+def _openmp_runtimes() -> set[str]:
+    """Files of the OpenMP runtimes that this process has loaded; empty where that cannot be seen."""
+    try:
+        maps = Path("/proc/self/maps").read_text()
+    except OSError:
+        return set()
+    return {line.split()[-1] for line in maps.splitlines() if re.search(r"/lib(g|i)?omp\d?[-.\w]*\.so", line)}
+
+
+def _say(message: str) -> None:
+    print(f"rnnlab: {message}", file=sys.stderr)
