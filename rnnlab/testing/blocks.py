@@ -7,7 +7,7 @@ from itertools import product
 from torch import nn
 
 from rnnlab.testing.small import Leaky, TwoLayers, Window
-from rnnlab.testing.trial import MEMORY, NOISE_WORDS, PartFactory, part_name
+from rnnlab.testing.trial import DROPOUT_WORD, MEMORY, PartFactory, part_name
 
 
 def fill(
@@ -18,7 +18,7 @@ def fill(
 ) -> PartFactory:
     """A block with its slots filled, built as `filled(dim, dropout=0.0)`; also with `memory` where a slot has one.
 
-    `dropout` reaches the block and whatever is random in its slots.
+    `dropout` reaches the block and every dropout in its slots.
     """
     slots = {"core": core, "attention": attention, "feedforward": feedforward}
 
@@ -81,7 +81,7 @@ def _slot(part: PartFactory, width: int, dropout: float, **shared: int) -> PartF
     """A factory that takes a width and nothing else, as gin makes them."""
     arguments = inspect.signature(part).parameters
     settings: dict[str, float] = {name: value for name, value in shared.items() if name in arguments}
-    settings |= {name: dropout for name in arguments if any(word in name for word in NOISE_WORDS)}
+    settings |= {name: dropout for name in arguments if DROPOUT_WORD in name}
     bound = functools.partial(part, **settings)
 
     def slot(dim: int) -> nn.Module:

@@ -28,6 +28,9 @@ MEMORY = 5
 NOISE_WORDS = ("drop", "zoneout", "noise")
 """An argument with one of these in its name makes training random and is 0 unless a law says otherwise."""
 
+DROPOUT_WORD = "drop"
+"""Marks the noise that evaluation leaves out altogether; zoneout, for one, stays as its expectation."""
+
 TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
 """Largest difference that still counts as the same, relative to the largest value or 1."""
 

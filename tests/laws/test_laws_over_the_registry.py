@@ -1,0 +1,51 @@
+"""Every registered part, and every pair of parts in a block's slots, obeys every law; a new part is found unasked."""
+
+import pytest
+
+from rnnlab import registry, testing
+from rnnlab.testing import Law
+from rnnlab.testing.law import EVERY_KIND
+from rnnlab.testing.trial import PartFactory, part_name
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test a part and law; a law that has nothing to say about a part makes none."""
+    parts = [(part.factory, part.kind, part.selector) for part in registry.parts() if part.kind in EVERY_KIND]
+    if "filled" in metafunc.fixturenames:
+        filled = [
+            (block, law, part_name(block)) for block in testing.registered_pairs() for law in testing.laws("block")
+        ]
+        _parametrize(metafunc, "filled", filled)
+    elif "part" in metafunc.fixturenames:
+        slow = metafunc.function.__name__.endswith("compiled")
+        laws = {kind: [law for law in testing.laws(kind, slow=slow) if law.slow == slow] for kind in EVERY_KIND}
+        _parametrize(metafunc, "part", [(part, law, name) for part, kind, name in parts for law in laws[kind]])
+
+
+def _parametrize(metafunc: pytest.Metafunc, argument: str, cases: list[tuple[PartFactory, Law, str]]) -> None:
+    cases = [(part, law, name) for part, law, name in cases if law.applies_to(part)]
+    ids = [f"{name}-{law.name}" for _, law, name in cases]
+    metafunc.parametrize((argument, "law"), [(part, law) for part, law, _ in cases], ids=ids)
+
+
+def test_a_registered_part_obeys(part: PartFactory, law: Law) -> None:
+    law(part)
+
+
+@pytest.mark.slow
+def test_a_registered_part_obeys_compiled(part: PartFactory, law: Law) -> None:
+    law(part)
+
+
+def test_a_block_filled_with_registered_parts_obeys(filled: PartFactory, law: Law) -> None:
+    law(filled)
+
+
+def test_the_filled_blocks_hold_every_pair_of_parts() -> None:
+    names = [part_name(block) for block in testing.registered_pairs()]
+    slots = [name.replace("(", ", ").rstrip(")").split(", ") for name in names]
+    for i, first in enumerate(("block", "core", "attention", "feedforward")):
+        for j, second in enumerate(("core", "attention", "feedforward"), start=1):
+            if i < j:
+                pairs = {(a.name, b.name) for a in registry.parts(first) for b in registry.parts(second)}
+                assert pairs <= {(filled[i], filled[j]) for filled in slots}
