@@ -144,7 +144,7 @@ class _Reader:
             path for path in candidates if any(path.resolve().is_relative_to(folder) for folder in self._folders)
         ]
         found = next((path for path in allowed if os.path.isfile(path)), None)
-        if found is None and not allowed:
+        if found is None and (not allowed or any(os.path.isfile(path) for path in candidates)):
             folders = " and ".join(str(folder) for folder in self._folders)
             raise ConfigError(
                 f"{location}: include {include.path!r} leaves the folder of configurations; allowed: {folders}"

@@ -1,0 +1,40 @@
+"""Every test has gin and the registry to itself."""
+
+from collections.abc import Iterator
+
+import gin
+import pytest
+from gin.selector_map import SelectorMap
+
+from rnnlab import registry
+from rnnlab.interfaces import KINDS
+
+
+@pytest.fixture(autouse=True)
+def own_gin_and_registry() -> Iterator[None]:
+    """Nothing is bound before the test or after it, and what it registers is forgotten.
+
+    What rnnlab's own modules register while a test imports them stays: they are imported once a process.
+    """
+    gin.clear_config()
+    before = set(registry._table())
+    yield
+    gin.clear_config()
+    for selector, factory in registry._table().items():
+        if selector not in before and factory.__module__.partition(".")[0] != "rnnlab":
+            kind, _, name = selector.rpartition(".")
+            (registry._parts[kind] if kind else registry._nouns).pop(name)
+            gin.config._REGISTRY.pop(registry.gin_selector(selector))
+
+
+@pytest.fixture
+def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry without a part or noun, for tests that fill it with their own."""
+    monkeypatch.setattr(registry, "_parts", {kind: {} for kind in KINDS})
+    monkeypatch.setattr(registry, "_nouns", {})
+    monkeypatch.setattr(registry, "_loaded", True)
+    builtins = SelectorMap()
+    for selector, entry in gin.config._REGISTRY.items():
+        if selector.startswith("gin."):
+            builtins[selector] = entry
+    monkeypatch.setattr(gin.config, "_REGISTRY", builtins)
