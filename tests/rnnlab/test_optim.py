@@ -101,7 +101,8 @@ def test_lamb_skips_what_has_no_gradient() -> None:
     before = copy.deepcopy(model.state_dict())
     optimizer = optim.Lamb(model.parameters())
     optimizer.step()
-    model[1].weight.grad = torch.ones_like(model[1].weight)
+    weight = model.get_parameter("1.weight")
+    weight.grad = torch.ones_like(weight)
     optimizer.step()
     moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
     assert moved == ["1.weight"]
