@@ -158,7 +158,7 @@ def cut(name: str, file: MappedFile) -> Corpus:
     size = len(file.bytes)
     if size < MIN_CORPUS:
         raise DataError(
-            f"{file.path} holds {size} bytes, too few to be cut 90/5/5; a corpus has at least {MIN_CORPUS} bytes"
+            f"{file.path} holds {size} of the {MIN_CORPUS} bytes that a cut 90/5/5 takes at least; name a longer text"
         )
     train, valid = size * 9 // 10, size // 20
     return Corpus(

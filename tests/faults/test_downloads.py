@@ -1,0 +1,363 @@
+"""F13: downloads from a server that misbehaves. After each there is the right file, or none."""
+
+import hashlib
+import http.server
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rnnlab.data import Published
+from rnnlab.errors import DataError
+from rnnlab.fetch import Patience, fetch, obtain
+
+pytestmark = pytest.mark.faults
+
+CONTENT = np.random.default_rng(0).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
+TINY = Published("tiny", "", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+QUICK = Patience(timeout=0.4, retries=3, backoff=0.01)
+
+
+def zipped(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr(zipfile.ZipInfo("tiny"), content)
+    return buffer.getvalue()
+
+
+ARCHIVE = zipped(CONTENT)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: "Server"
+
+    def do_GET(self) -> None:
+        self.server.requests.append(self.headers)
+        answers = self.server.answers
+        answers[min(len(self.server.requests), len(answers)) - 1](self)
+
+    def reply(self, body: bytes, status: int = 200, start: int = 0, length: int | None = None, **headers: str) -> None:
+        """`body` from `start` on; the length that is announced is what is left of `body` unless it is given."""
+        body = body[start:]
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body) if length is None else length))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.send(body)
+
+    def send(self, body: bytes) -> None:
+        for start in range(0, len(body), 1 << 16):
+            self.wfile.write(body[start : start + (1 << 16)])
+            self.server.sent += len(body[start : start + (1 << 16)])
+
+    def asked_from(self) -> int:
+        return int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+Answer = Callable[[Handler], None]
+ONE = {"ETag": '"one"'}
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Gives its answers in turn, and the last of them again to every request that follows."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers: list[Answer] = []
+        self.requests: list[Any] = []
+        self.sent = 0  # [bytes] of bodies
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that goes away is part of the play."""
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("RNNLAB_DATA", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+# What a server may answer
+
+
+def whole(handler: Handler) -> None:
+    handler.reply(ARCHIVE, ETag='"one"')
+
+
+def ranged(handler: Handler) -> None:
+    """As a good server does: the rest if the version is the one that was asked for, or else everything."""
+    start = handler.asked_from()
+    if start and handler.headers.get("If-Range", '"one"') == '"one"':
+        where = f"bytes {start}-{len(ARCHIVE) - 1}/{len(ARCHIVE)}"
+        handler.reply(ARCHIVE, 206, start, ETag='"one"', Content_Range=where)
+    else:
+        whole(handler)
+
+
+def cut_after(count: int, **headers: str) -> Answer:
+    """`count` more bytes of what was asked for, then the connection ends."""
+
+    def answer(handler: Handler) -> None:
+        start = handler.asked_from()
+        status, where = (206, f"bytes {start}-{len(ARCHIVE) - 1}/{len(ARCHIVE)}") if start else (200, "")
+        extra = headers | ({"Content_Range": where} if where else {})
+        handler.reply(ARCHIVE[: start + count], status, start, length=len(ARCHIVE) - start, **extra)
+        handler.close_connection = True
+
+    return answer
+
+
+def status(code: int) -> Answer:
+    return lambda handler: handler.reply(b"", code)
+
+
+def wrong_range(handler: Handler) -> None:
+    if handler.asked_from():
+        handler.reply(ARCHIVE, 206, Content_Range=f"bytes 0-{len(ARCHIVE) - 1}/{len(ARCHIVE)}", **ONE)
+    else:
+        whole(handler)
+
+
+def another_version_continued(handler: Handler) -> None:
+    """A server that knows no If-Range and whose file has changed: the pieces do not fit."""
+    other = zipped(CONTENT[::-1])
+    start = handler.asked_from()
+    handler.reply(other, 206, start, Content_Range=f"bytes {start}-{len(other) - 1}/{len(other)}")
+
+
+def new_version(handler: Handler) -> None:
+    assert handler.headers["If-Range"] == '"old"'
+    whole(handler)
+
+
+def short_length(handler: Handler) -> None:
+    handler.reply(ARCHIVE[:1_000_000])
+
+
+def wrong_bytes(handler: Handler) -> None:
+    handler.reply(zipped(CONTENT[:-1] + b"?"))
+
+
+def stall(handler: Handler) -> None:
+    cut_after(1_000_000, ETag='"one"')(handler)
+    handler.wfile.flush()
+    time.sleep(1.0)
+
+
+def circle(handler: Handler) -> None:
+    there = "/b" if handler.path == "/a" else "/a"
+    handler.reply(b"", 302, Location=there)
+
+
+def endless(handler: Handler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.send(bytes(1 << 16))
+
+
+FILE, NO_FILE = "file", "no file"
+CASES: dict[str, tuple[list[Answer], str, float]] = {
+    # what the server does: its answers, what comes of it, and how many times the archive's bytes it may send
+    "cut_once": ([cut_after(1_500_000, **ONE), ranged], FILE, 1.05),
+    "cut_five_times": ([*[cut_after(500_000, **ONE)] * 5, ranged], FILE, 1.05),
+    "cut_without_a_validator": ([cut_after(1_500_000), ranged], FILE, 1.05),
+    "cut_and_no_range": ([cut_after(1_500_000, **ONE), whole], FILE, 1.55),
+    "wrong_range": ([cut_after(1_500_000, **ONE), wrong_range], FILE, 2.6),
+    "short_length": ([short_length], NO_FILE, 1.0),
+    "503_twice": ([status(503), status(503), whole], FILE, 1.05),
+    "503_for_ever": ([status(503)], NO_FILE, 0.0),
+    "wrong_bytes": ([wrong_bytes], NO_FILE, 1.05),
+    "stall": ([stall, ranged], FILE, 1.05),
+    "redirect_loop": ([circle], NO_FILE, 0.0),
+    "changed_version": ([cut_after(1_500_000, ETag='"old"'), new_version], FILE, 1.55),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_bad_download_ends_in_the_right_file_or_in_none(case: str, server: Server, tmp_path: Path) -> None:
+    server.answers, outcome, times = CASES[case]
+    cache = tmp_path / "cache"
+    if outcome == FILE:
+        assert obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK).read_bytes() == CONTENT
+        assert TINY.open().sha256 == TINY.sha256
+    else:
+        with pytest.raises(DataError, match=r"http://127\.0\.0\.1.*`rnnlab fetch tiny --from FILE`") as caught:
+            obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK)
+        assert caught.value.exit_code == 3
+        assert "\n" not in str(caught.value)
+    left = {path.name for path in cache.iterdir()} - {"stamps", ".tiny.lock"}
+    assert left == ({"tiny"} if outcome == FILE else set())
+    assert server.sent <= times * len(ARCHIVE)
+    assert len(server.requests) <= 16
+
+
+# Beyond the matrix
+
+
+def test_pieces_of_two_versions_are_thrown_away_and_fetched_whole(server: Server) -> None:
+    server.answers = [cut_after(1_500_000), another_version_continued, whole]
+    assert obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK).read_bytes() == CONTENT
+
+
+def test_a_stream_without_end_is_stopped(server: Server, tmp_path: Path) -> None:
+    server.answers = [endless]
+    with pytest.raises(DataError, match="the server sends more than tiny itself has"):
+        obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK)
+    assert not list((tmp_path / "cache").glob("tiny*"))
+
+
+def test_an_announced_excess_is_refused_unread(server: Server) -> None:
+    server.answers = [lambda handler: handler.reply(b"", length=10**12)]
+    with pytest.raises(DataError, match="announces 1,000,000,000,000 bytes, more than tiny itself has"):
+        obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK)
+
+
+@pytest.mark.parametrize("length", ["-5", "²", "9" * 5000, "many"])
+def test_a_length_that_is_none_is_ignored(server: Server, length: str) -> None:
+    def answer(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", length)
+        handler.end_headers()
+        handler.send(ARCHIVE)
+
+    server.answers = [answer]
+    try:
+        path = obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK)
+    except DataError:
+        return
+    assert path.read_bytes() == CONTENT
+
+
+def test_a_missing_file_is_asked_for_once(server: Server) -> None:
+    server.answers = [status(404)]
+    with pytest.raises(DataError, match="the server answers 404 Not Found"):
+        obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK)
+    assert len(server.requests) == 1
+
+
+def test_redirects_lead_on_but_not_away_from_the_web(server: Server) -> None:
+    server.answers = [lambda handler: handler.reply(b"", 302, Location="/elsewhere"), whole]
+    assert obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK).read_bytes() == CONTENT
+    server.requests.clear()
+    server.answers = [lambda handler: handler.reply(b"", 302, Location="file:///etc/passwd")]
+    with pytest.raises(DataError, match="away from the web"):
+        obtain(Published("other", "", TINY.size, TINY.sha256), url=f"{server.address}/tiny.zip", patience=QUICK)
+
+
+def test_a_part_longer_than_the_file_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tiny.part").write_bytes(ARCHIVE + b"more")
+    server.answers = [lambda handler: status(416)(handler) if handler.asked_from() else whole(handler)]
+    assert obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK).read_bytes() == CONTENT
+
+
+def test_a_complete_part_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
+    url = f"{server.address}/tiny.zip"
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "tiny.part").write_bytes(ARCHIVE)
+    (tmp_path / "cache" / "tiny.part.json").write_text(json.dumps({"url": url, "size": len(ARCHIVE)}))
+    server.answers = [status(500)]
+    assert obtain(TINY, url=url, patience=QUICK).read_bytes() == CONTENT
+    assert server.requests == []
+
+
+def test_a_mirror_takes_the_place_of_the_publisher(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNLAB_MIRROR", f"{server.address}/mirror/")
+    server.answers = [whole]
+    with pytest.raises(
+        DataError, match=r"/mirror/enwik8\.zip: .*holds 'tiny', where the one file 'enwik8' was expected"
+    ):
+        fetch("enwik8", progress=False)
+
+
+def test_a_raw_file_may_be_downloaded_too(server: Server) -> None:
+    server.answers = [lambda handler: handler.reply(CONTENT)]
+    assert obtain(TINY, url=f"{server.address}/tiny", patience=QUICK).read_bytes() == CONTENT
+
+
+def fetching(server: Server, cache: Path) -> "subprocess.Popen[str]":
+    command = (
+        "from rnnlab.data import Published\nfrom rnnlab.fetch import obtain\n"
+        f"obtain(Published('tiny', '', {TINY.size}, '{TINY.sha256}'), url='{server.address}/tiny.zip', progress=True)"
+    )
+    environment = os.environ | {"RNNLAB_DATA": str(cache), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-c", command], env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_killed_download_goes_on_from_where_it_was(server: Server, tmp_path: Path) -> None:
+    held = threading.Event()
+
+    def hold(handler: Handler) -> None:
+        cut_after(1_500_000, **ONE)(handler)
+        held.wait(30)
+
+    server.answers = [hold, ranged]
+    process = fetching(server, tmp_path / "cache")
+    part = tmp_path / "cache" / "tiny.part"
+    deadline = time.monotonic() + 60
+    while not (part.exists() and part.stat().st_size == 1_500_000):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    held.set()
+    assert obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK).read_bytes() == CONTENT
+    assert server.sent <= 1.05 * len(ARCHIVE)
+    assert server.requests[1]["Range"] == "bytes=1500000-"
+    assert server.requests[1]["If-Range"] == '"one"'
+
+
+def test_two_processes_download_once_and_say_nothing_off_a_terminal(server: Server, tmp_path: Path) -> None:
+    started = threading.Barrier(2, timeout=60)
+
+    def slow(handler: Handler) -> None:
+        started.wait()
+        time.sleep(0.5)
+        whole(handler)
+
+    server.answers = [slow]
+    first = fetching(server, tmp_path / "cache")
+    started.wait()
+    second = fetching(server, tmp_path / "cache")
+    errors = [process.communicate(timeout=60)[1] for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], errors
+    assert len(server.requests) == 1
+    assert errors[0] == ""
+    assert errors[1] == "" or "another process is making tiny" in errors[1]
+
+
+def test_a_server_that_is_not_there_is_given_up_soon(server: Server) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(DataError, match=r"refused, and 3 retries changed nothing"):
+        obtain(TINY, url=f"http://127.0.0.1:{port}/tiny.zip", patience=QUICK)
