@@ -1,3 +1,26 @@
-"""rnnlab: what does each part of a recurrent-attention model buy?"""
+"""rnnlab: what does each part of a recurrent-attention model buy?
+
+rnnlab.train(["sha_rnn", "size/tiny"], ["Trainer.bytes = 400_000"], run="runs/a")
+rnnlab.load("runs/a").model
+rnnlab.evaluate("runs/a", "test").bpc
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from rnnlab.api import evaluate, load, resume, train
+    from rnnlab.generation import generate
+
+_PUBLIC = {"train": "api", "resume": "api", "load": "api", "evaluate": "api", "generate": "generation"}
+__all__ = ["evaluate", "generate", "load", "resume", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """The public functions, imported when first asked for: `rnnlab --help` needs none of them."""
+    if name in _PUBLIC:
+        from importlib import import_module
+
+        return getattr(import_module(f"rnnlab.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'rnnlab' has no attribute {name!r}")

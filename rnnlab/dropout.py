@@ -21,25 +21,26 @@ def set_lane_offset(offset: int) -> None:
     _lane_offset = offset
 
 
-def dropout(x: Tensor, p: float, training: bool, lane_dim: int = 1) -> Tensor:
+def dropout(x: Tensor, p: float, training: bool, lane_dim: int | None = 1) -> Tensor:
     """Zero each value with probability `p` and scale the rest by 1 / (1 - p); the identity when not training.
 
     Args:
         x: any shape; lanes at `lane_dim`.
         p: probability of a zero [probability], 0 <= p < 1.
-        lane_dim: which dimension of x counts lanes: 1 in (T, B, D), 0 in attention weights (B, T, keys).
+        lane_dim: which dimension of x counts lanes: 1 in (T, B, D), 0 in attention weights (B, T, keys), None for a
+            weight, which every lane shares.
     """
     if not training or p == 0.0:
         return x
     if x.device.type != "cpu" or torch.compiler.is_compiling():
         return F.dropout(x, p, True)
     key = int(torch.randint(2**31, ()).item())  # from the global generator, which the trainer seeds by (seed, step)
-    return _HashDropout.apply(x, p, key, _lane_offset, lane_dim)  # type: ignore[no-any-return]
+    return _HashDropout.apply(x, p, key, _lane_offset, lane_dim)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _HashDropout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, p: float, key: int, offset: int, lane_dim: int) -> Tensor:
+    def forward(ctx: Any, x: Tensor, p: float, key: int, offset: int, lane_dim: int | None) -> Tensor:
         ctx.arguments = p, key, offset, lane_dim
         return apply_mask(x, p, key, offset, lane_dim)
 
@@ -48,18 +49,20 @@ class _HashDropout(torch.autograd.Function):
         return apply_mask(grads[0], *ctx.arguments), None, None, None, None
 
 
-def apply_mask(x: Tensor, p: float, key: int, offset: int, lane_dim: int) -> Tensor:
+def apply_mask(x: Tensor, p: float, key: int, offset: int, lane_dim: int | None) -> Tensor:
     """x times its mask over (1 - p). The mask depends on (key, lane + offset, place within the lane) only."""
     keep = keep_mask(x.shape, p, key, offset, lane_dim)
     return torch.where(keep, x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
 
 
-def keep_mask(shape: torch.Size, p: float, key: int, offset: int, lane_dim: int) -> Tensor:
+def keep_mask(shape: torch.Size, p: float, key: int, offset: int, lane_dim: int | None) -> Tensor:
     """Boolean mask of `shape`: hash(lane key + place in the lane) >= p * 2^32, in 32-bit arithmetic that wraps."""
-    lanes = torch.arange(offset, offset + shape[lane_dim], dtype=torch.int32)
+    if lane_dim is None:
+        outer, lanes, inner = 1, torch.zeros(1, dtype=torch.int32), shape.numel()
+    else:
+        outer, inner = shape[:lane_dim].numel(), shape[lane_dim + 1 :].numel()
+        lanes = torch.arange(offset, offset + shape[lane_dim], dtype=torch.int32)
     lane_keys = _mix(lanes * _WEYL + _signed(key))
-    inner = shape[lane_dim + 1 :].numel()
-    outer = shape[:lane_dim].numel()
     places = torch.arange(outer * inner, dtype=torch.int32).view(outer, 1, inner)
     bits = _mix(places + lane_keys.view(1, -1, 1))
     threshold = _signed(int(p * 2**32) ^ 0x80000000)  # flipping the top bit makes a signed comparison unsigned

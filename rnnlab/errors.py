@@ -3,6 +3,8 @@
 Everything else that is raised is a bug of ours and exits 1.
 """
 
+from signal import Signals
+
 
 class RnnlabError(Exception):
     """Base of the errors that speak to a user: one or two lines naming the thing, the place and the remedy."""
@@ -38,6 +40,15 @@ class RunHeldError(RnnlabError):
     """The run is held by another process."""
 
     exit_code = 6
+
+
+class Stopped(RnnlabError):
+    """A signal asked the run to end; its checkpoint is written."""
+
+    def __init__(self, signal: Signals, place: str = "") -> None:
+        super().__init__(f"stopped by {signal.name}{place}")
+        self.signal = signal
+        self.exit_code = 128 + signal.value
 
 
 class LawError(AssertionError):

@@ -88,7 +88,7 @@ def learning_curves(panels: Sequence[Panel]) -> Figure:
     """Panels side by side over one BPC axis: validation strong, seeds and training thin, one legend beneath."""
     with _style():
         names = list(dict.fromkeys(series.name for panel in panels for series in panel.series))
-        columns = max(1, min(len(names), 4))
+        columns = max(1, min(len(names), 6))
         rows = -(-len(names) // columns)
         figure = Figure(figsize=(4.2 * len(panels), 3.9 + 0.22 * rows), layout="constrained")
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -100,8 +100,8 @@ def learning_curves(panels: Sequence[Panel]) -> Figure:
             axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.set_xlim(left=0)
         axes[0].set_ylabel("BPC [bits/byte]")
-        axes[0].set_ylim(*_bpc_range(panels))
-        handles = [Line2D([], [], lw=2.2, **_line(i)) for i in range(len(names))]
+        axes[0].set_ylim(*_bpc_range(panels[0]))
+        handles = [Line2D([], [], lw=2, marker=_shape(i), markersize=4, **_line(i)) for i in range(len(names))]
         _legend(figure, handles, names, loc="outside lower center", ncols=columns)
         return figure
 
@@ -109,25 +109,29 @@ def learning_curves(panels: Sequence[Panel]) -> Figure:
 def _draw_series(axis: Any, series: Series, index: int) -> None:
     line = _line(index)
     for points in series.train:
-        axis.plot(*_xy(points), lw=0.7, alpha=0.35, **line)
+        axis.plot(*_xy(points), lw=0.7, alpha=0.3, **line)
     if len(series.runs) > 1:
         for points in series.runs:
             axis.plot(*_xy(points), lw=0.8, alpha=0.5, **line)
-    axis.plot(*_xy(series.mean), lw=2, marker=SHAPES[index % len(SHAPES)], markersize=3.2, **line)
+    axis.plot(
+        *_xy(series.mean), lw=2, marker=_shape(index), markersize=4, markevery=max(1, len(series.mean) // 8), **line
+    )
 
 
 def _xy(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
 
 
-def _bpc_range(panels: Sequence[Panel]) -> tuple[float, float]:
-    """Around what validation shows: the first training losses would squeeze everything else to a line."""
-    shown = [bpc for panel in panels for series in panel.series for run in series.runs for _, bpc in run]
-    shown = (
-        shown
-        or [bpc for panel in panels for series in panel.series for run in series.train for _, bpc in run]
-        or [0.0, 8.0]
+def _bpc_range(panel: Panel) -> tuple[float, float]:
+    """What validation shows after the first tenth: the beginning would squeeze all that matters to a line."""
+    points = [point for series in panel.series for run in series.runs for point in run]
+    points = (
+        points
+        or [point for series in panel.series for run in series.train for point in run]
+        or [(0.0, 0.0), (0.0, 8.0)]
     )
+    start = max(x for x, _ in points) / 10
+    shown = [bpc for x, bpc in points if x >= start]
     room = 0.06 * (max(shown) - min(shown)) or 0.1
     return min(shown) - room, max(shown) + room
 
@@ -139,9 +143,10 @@ def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: st
         axis = figure.subplots()
         for index, point in enumerate(points):
             color = PALETTE[index % len(PALETTE)]
-            shape = SHAPES[index % len(SHAPES)]
             half = point.bpc.half_width
-            axis.errorbar(point.cost, point.bpc.mean, half, fmt=shape, color=color, ms=7, lw=1.6, capsize=4, zorder=3)
+            axis.errorbar(
+                point.cost, point.bpc.mean, half, fmt=_shape(index), color=color, ms=7, lw=1.6, capsize=4, zorder=3
+            )
             if point.is_baseline:
                 axis.axhline(point.bpc.mean, color="#888888", lw=1, dashes=(4, 3), zorder=1)
         axis.margins(x=0.16, y=0.14)
@@ -162,7 +167,7 @@ def _name_points(figure: Figure, axis: Any, points: Sequence[CostPoint]) -> None
     def covered(label: Any) -> int:
         box = label.get_window_extent(renderer)
         outside = box.x0 < axis.bbox.x0 or box.x1 > axis.bbox.x1
-        return 100 * outside + sum(box.overlaps(other) for other in taken)
+        return 100 * int(outside) + sum(int(box.overlaps(other)) for other in taken)
 
     for point in points:
         labels = [_label(axis, point, *side) for side in SIDES]
@@ -230,6 +235,10 @@ def _style() -> Iterator[None]:
 def _line(index: int) -> dict[str, Any]:
     dashes = DASHES[index // len(PALETTE) % len(DASHES)]
     return {"color": PALETTE[index % len(PALETTE)], **({"dashes": dashes} if dashes else {})}
+
+
+def _shape(index: int) -> str:
+    return SHAPES[index % len(SHAPES)]
 
 
 def _legend(figure: Figure, handles: list[Line2D], names: Sequence[str], **place: Any) -> None:

@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util  # gin-config needs it loaded before itself, or any missing file ends in an AttributeError
 import inspect
 import pkgutil
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -58,7 +59,7 @@ class Part:
             return ""
         body = [lines[starts[0]].removeprefix("Source:").strip()]
         for line in lines[starts[0] + 1 :]:
-            if not line.startswith(" ") or "=" in line:  # the heading's prose ends where its equations begin
+            if not line or line.startswith("    ") or re.match(r"[A-Z][a-z]+:", line):  # equations, the next heading
                 break
             body.append(line.strip())
         return " ".join(body)

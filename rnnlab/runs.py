@@ -41,9 +41,8 @@ class Run:
         status: done, diverged or stopped; unfinished if there is no result yet.
         seed: None if the configuration does not bind it.
         bindings: the configuration by key, macros replaced by their values, without the seed.
-        facts: environment.json and, over it, result.json.
+        facts: environment.json, over it where the curves stand, over it result.json.
         valid, train: learning curves, by bytes trained.
-        peak_memory_mb: largest seen [MB]; None if never measured.
     """
 
     name: str
@@ -54,18 +53,12 @@ class Run:
     facts: Mapping[str, Any]
     valid: Sequence[Point]
     train: Sequence[Point]
-    peak_memory_mb: float | None
 
     def number(self, key: str) -> float | None:
         """A finite number from the facts, or None."""
         value = self.facts.get(key)
         finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         return value if finite else None
-
-    @property
-    def last(self) -> Point | None:
-        """Where the run stands: its last point of either curve."""
-        return max([*self.valid[-1:], *self.train[-1:]], key=lambda point: point.bytes, default=None)
 
 
 def find_runs(path: Path) -> list[Path]:
@@ -99,22 +92,34 @@ def read_run(path: Path, name: str) -> Run:
     Raises: StorageError naming the file that is missing or damaged.
     """
     bindings = parse_bindings(_text(path / "config.gin"))
-    seed = next((value for key, value in bindings.items() if key.endswith(SEED)), None)
+    seed = next((value for key, value in bindings.items() if key.endswith(SEED)), "")
     result = _json(path / "result.json")
     records = _records(path / "metrics.jsonl")
-    memory = [r["memory_mb"] for r in records if isinstance(r.get("memory_mb"), int | float)]
-    peak = result.get("peak_memory_mb")
+    valid, train = _curve(records, "valid", "valid_bpc"), _curve(records, "train", "bpc")
     return Run(
         name=name,
         path=path,
         status=str(result.get("status", "unfinished")),
-        seed=int(seed) if seed is not None and re.fullmatch(r"-?\d+", seed) else None,
+        seed=int(seed) if re.fullmatch(r"-?[0-9]+", seed) else None,
         bindings={key: value for key, value in bindings.items() if not key.endswith(SEED)},
-        facts={**_json(path / "environment.json"), **result},
-        valid=_curve(records, "valid", "valid_bpc"),
-        train=_curve(records, "train", "bpc"),
-        peak_memory_mb=peak if isinstance(peak, int | float) else max(memory, default=None),
+        facts={**_json(path / "environment.json"), **_standing(records, valid, train), **result},
+        valid=valid,
+        train=train,
     )
+
+
+def _standing(records: Sequence[Mapping[str, Any]], valid: Sequence[Point], train: Sequence[Point]) -> dict[str, Any]:
+    """What result.json will say, as far as the journal knows: a run that is not finished has figures as well."""
+    last = max([*valid[-1:], *train[-1:]], key=lambda point: point.bytes, default=None)
+    memory = [record["memory_mb"] for record in records if isinstance(record.get("memory_mb"), int | float)]
+    return {
+        "valid_bpc": valid[-1].bpc if valid else None,
+        "best_valid_bpc": min((point.bpc for point in valid), default=None),
+        "bytes_trained": last.bytes if last else None,
+        "seconds": last.seconds if last else None,
+        "bytes_per_second": last.bytes / last.seconds if last and last.seconds > 0 else None,
+        "peak_memory_mb": max(memory, default=None),
+    }
 
 
 def parse_bindings(text: str) -> dict[str, str]:
@@ -126,16 +131,12 @@ def parse_bindings(text: str) -> dict[str, str]:
             key, bindings[match[1]] = match[1], match[2]
         elif key and line.strip() and not line.lstrip().startswith("#"):
             bindings[key] += " " + line.strip()
-    macros = {k.removesuffix("/macro.value"): v for k, v in bindings.items() if _is_macro(k)}
-    return {k: _expand(v, macros) for k, v in bindings.items() if not _is_macro(k)}
-
-
-def _is_macro(key: str) -> bool:
-    return "." not in key or key.endswith("/macro.value")
+    macros = {key: value for key, value in bindings.items() if "." not in key}
+    return {key: _expand(value, macros) for key, value in bindings.items() if key not in macros}
 
 
 def _expand(value: str, macros: Mapping[str, str], depth: int = 8) -> str:
-    expanded = re.sub(r"%([A-Za-z_]\w*)", lambda match: macros.get(match[1], match[0]), value)
+    expanded = re.sub(r"%([A-Za-z_][\w/]*)", lambda match: macros.get(match[1], match[0]), value)
     return expanded if expanded == value or depth == 0 else _expand(expanded, macros, depth - 1)
 
 

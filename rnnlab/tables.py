@@ -113,7 +113,7 @@ def probability(p: float) -> str:
 
 def duration(seconds: float) -> str:
     """75 -> 1 min 15 s."""
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:

@@ -55,14 +55,14 @@ class Projected(nn.Module):
         q = rotate(self._by_head(self.query(queries)), first=0) * (self.dim // self.heads) ** -0.5
         k = rotate(self._by_head(self.key(seen)), first=-len(memory))
         hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
-        scores = (q @ k.mT).float() if q.dtype == torch.bfloat16 else q @ k.mT
-        weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1).to(q.dtype)  # (B H, T, M' + T)
+        scores = (q @ k.mT).masked_fill(hidden, -torch.inf)  # (B, H, T, M' + T)
+        weights = scores.softmax(dim=-1, dtype=torch.promote_types(q.dtype, torch.float32)).to(q.dtype)
         weights = dropout(weights, self.dropout, self.training, lane_dim=0)
-        y = rearrange(weights @ self._by_head(self.value(seen)), "(b h) t d -> t b (h d)", h=self.heads)
+        y = rearrange(weights @ self._by_head(self.value(seen)), "b h t d -> t b (h d)")
         return self.output(y), Memory(next_memory(memory, source, self.memory))
 
     def _by_head(self, x: Tensor) -> Tensor:
-        return rearrange(x, "t b (h d) -> (b h) t d", h=self.heads)
+        return rearrange(x, "t b (h d) -> b h t d", h=self.heads)
 
     def macs(self) -> int:
         return 4 * self.dim * self.dim + 2 * self.memory * self.dim

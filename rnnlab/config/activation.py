@@ -31,15 +31,15 @@ class Operative:
     """What was called while a configuration was active.
 
     Attributes:
-        calls: {(scope, selector): {argument: value}} of the arguments that a binding or a default supplied.
+        calls: {(scope, selector): arguments that a binding or a default supplied}.
     """
 
-    calls: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    calls: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def record(self) -> None:
         """Copy from gin, which forgets at the end."""
         self.calls = {
-            (scope, selector.removeprefix("rnnlab.")): dict(arguments)
+            (scope, selector.removeprefix("rnnlab.")): list(arguments)
             for (scope, selector), arguments in gin.config._OPERATIVE_CONFIG.items()
         }
 
@@ -56,10 +56,11 @@ class Operative:
         """A gin file of what was built, a paragraph a part, a comment with the origin of each value."""
         paragraphs = []
         for (scope, selector), arguments in sorted(self._now().items(), key=lambda call: (call[0][1], call[0][0])):
+            signature = parameters(bindable()[selector])
             lines = []
-            for argument in sorted(arguments, key=list(parameters(bindable()[selector])).index):
+            for argument in sorted(arguments, key=list(signature).index):
                 binding = self._supplier(bindings, scope, selector, argument)
-                value = arguments[argument] if binding is None else expanded(binding)
+                value = signature[argument].default if binding is None else expanded(binding)
                 origin = "default" if binding is None else _origin(binding)
                 lines.append(f"{scoped(scope, selector)}.{argument} = {format_value(value)}  # {origin}\n")
             paragraphs.append("".join(lines))
@@ -82,7 +83,7 @@ class Operative:
         keys = (scoped(prefix, f"{selector}.{argument}") for prefix in prefixes(scope))
         return next((bindings[key] for key in keys if key in bindings), None)
 
-    def _now(self) -> dict[tuple[str, str], dict[str, Any]]:
+    def _now(self) -> dict[tuple[str, str], list[str]]:
         if _holder is self:
             self.record()
         return self.calls

@@ -3,6 +3,7 @@
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from rnnlab.config.values import Value, format_value, macros, references, scoped
 
@@ -40,17 +41,17 @@ class Binding:
     location: str
     rank: Rank
 
-    @property
+    @cached_property
     def key(self) -> str:
         return scoped(self.scope, f"{self.selector}.{self.argument}" if self.selector else self.argument)
 
-    @property
+    @cached_property
     def text(self) -> str:
         return format_value(self.value)
 
-    @property
-    def macros(self) -> list[str]:
-        return list(macros(self.value))
+    @cached_property
+    def macros(self) -> tuple[str, ...]:
+        return tuple(macros(self.value))
 
     def __str__(self) -> str:
         text = self.text if len(self.text) <= 60 else self.text[:57] + "..."

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.config.activation import Operative, activated, construct
-from rnnlab.config.bindings import Binding, Rank, Reach, reach
+from rnnlab.config.bindings import Binding, Rank, Reach, prefixes, reach
 from rnnlab.config.checks import check_expanded, full_selector
 from rnnlab.config.sources import Source, read_fragment, read_override
 from rnnlab.config.values import Value, expand, references, scoped
@@ -150,10 +150,24 @@ def _resolve(sources: Sequence[Source]) -> Config:
     for binding in final.values():
         check_expanded(binding, definitions)
     reached = reach(final, _nouns())
+    mentioned = _mentioned(written)
     for binding in written:
         if final[binding.key] is binding and binding.key not in reached.keys:
-            _refuse_unreached(binding, reached, written)
+            # A root or size may be idle; it must still fit something, if only what another binding replaced.
+            known = mentioned if binding.rank.may_be_idle else reached
+            _refuse_unreached(binding, known)
     return Config({key: binding for key, binding in final.items() if key in reached.keys}, sources)
+
+
+def _mentioned(written: Sequence[Binding]) -> Reach:
+    """What the bindings refer to, those included that others replace; any part may be bound."""
+    scopes = {reference.scope for binding in written for reference in references(binding.value)}
+    return Reach(
+        selectors=frozenset(bindable()),
+        scopes=frozenset(prefix for scope in {"", *scopes} for prefix in prefixes(scope)),
+        macros=frozenset(name for binding in written for name in binding.macros),
+        keys=frozenset(),
+    )
 
 
 def _nouns() -> list[str]:
@@ -161,12 +175,15 @@ def _nouns() -> list[str]:
 
 
 def _refuse_conflicts(sources: Sequence[Source]) -> None:
-    """Fragments from different folders commute, so they may not disagree."""
+    """Fragments from different folders commute, so they may not disagree on what nothing above them decides."""
+    decided = {binding.key for source in sources if source.rank > Rank.PART for binding in source.bindings}
     set_by: dict[str, tuple[str, Binding]] = {}
     for source in sources:
         if source.rank is not Rank.PART:
             continue
         for key, binding in {binding.key: binding for binding in source.bindings}.items():
+            if key in decided:
+                continue
             folder, other = set_by.setdefault(key, (source.folder, binding))
             if folder != source.folder and other.text != binding.text:
                 raise ConfigError(
@@ -176,25 +193,19 @@ def _refuse_conflicts(sources: Sequence[Source]) -> None:
             set_by[key] = source.folder, binding
 
 
-def _refuse_unreached(binding: Binding, reached: Reach, written: list[Binding]) -> None:
-    """Refuse what is misspelt, and of fragments that were asked for, whatever has nothing to act on."""
-    if binding.rank.may_be_idle:  # then it must at least fit something that is overridden
-        scopes = {reference.scope for other in written for reference in references(other.value)}
-        scopes |= {scope.rpartition("/")[0] for scope in scopes} | reached.scopes
-        names = {name for other in written for name in other.macros}
-        idle_by_choice = binding.scope in scopes if binding.selector else binding.key in names
-        if idle_by_choice:
-            return
+def _refuse_unreached(binding: Binding, known: Reach) -> None:
+    """Raise ConfigError for a binding of a macro, scope or part that is not among the known ones."""
     if not binding.selector:
-        raise ConfigError(
-            f"{binding}: no binding in use refers to %{binding.key}{did_you_mean(binding.key, reached.macros)}"
-        )
-    if binding.scope not in reached.scopes:
-        nearest = did_you_mean(binding.scope, reached.scopes - {""})
+        if binding.key not in known.macros:
+            nearest = did_you_mean(binding.key, known.macros)
+            raise ConfigError(f"{binding}: no binding in use refers to %{binding.key}{nearest}")
+    elif binding.scope not in known.scopes:
+        nearest = did_you_mean(binding.scope, known.scopes - {""})
         raise ConfigError(f"{binding}: nothing is built in the scope {binding.scope!r}{nearest}")
-    raise ConfigError(
-        f"{binding} has no effect: nothing refers to @{binding.selector}; bind it into a slot or drop this line"
-    )
+    elif binding.selector not in known.selectors:
+        raise ConfigError(
+            f"{binding} has no effect: nothing refers to @{binding.selector}; bind it into a slot or drop this line"
+        )
 
 
 def _closure(effective: set[str], bindings: Mapping[str, Binding]) -> set[str]:

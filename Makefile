@@ -1,0 +1,51 @@
+# Two commands do all the set-up: `make train` and `make test`. The rest is for those who work on rnnlab.
+PYTHON ?= python3
+BIN := .venv/bin
+QUICKSTART := runs/quickstart
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: install train test check soak faults bench wheel clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# about 90 seconds of training on two cores, on text that every Python carries
+train: install
+	rm -rf $(QUICKSTART)
+	$(BIN)/rnnlab train sha_rnn size/tiny --bytes 2000000 --run $(QUICKSTART)
+	@echo
+	@echo "What it writes after 'def ':"
+	@$(BIN)/rnnlab generate $(QUICKSTART) --prompt 'def ' --bytes 200 --temperature 0.7
+	@echo
+	@echo
+	@echo "Look at it:  $(BIN)/tensorboard --logdir $(QUICKSTART)/tb"
+
+test: install
+	$(PYTEST) -n 2 --dist worksteal
+
+# the quick subset, and everything that reads code without running it
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not faults and not packaging' -q
+
+faults: install
+	$(BIN)/python -m tests.faults
+
+soak: install
+	$(BIN)/python -m tests.faults --soak
+
+bench: install
+	$(BIN)/python -m bench
+
+wheel: install
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache artifacts

@@ -1,0 +1,99 @@
+"""The SHA-RNN's attention for any number of heads; SingleHead and MultiHead are its two parts."""
+
+import copy
+from typing import NamedTuple, Self
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from rnnlab.components.attention._memory import check_window, hidden_from, next_memory
+from rnnlab.dropout import dropout
+from rnnlab.errors import ConfigError
+
+
+class Memory(NamedTuple):
+    positions: Tensor  # (M', B, D) past sources, oldest first, M' <= memory - 1; gates are applied when it is read
+
+
+class StaticGate(nn.Module):
+    """The over-parameterised gate on the values: a vector of D, made by a D x 2D layer out of another vector of D.
+
+    [c; f] = W_o sigmoid(v_gate) + b_o,  g = sigmoid(f) tanh(c)
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.v_gate = nn.Parameter(torch.zeros(dim))
+        self.linear = nn.Linear(dim, 2 * dim)
+
+    def forward(self) -> Tensor:
+        candidate, forget = self.linear(torch.sigmoid(self.v_gate)).chunk(2)
+        return torch.sigmoid(forget) * torch.tanh(candidate)
+
+
+class ConstantGate(nn.Module):
+    """A StaticGate after training: the vector it computes."""
+
+    def __init__(self, gate: Tensor) -> None:
+        super().__init__()
+        self.gate = nn.Parameter(gate.detach().clone())
+
+    def forward(self) -> Tensor:
+        return self.gate
+
+
+class GatedAttention(nn.Module):
+    """Attention of H heads that projects the query only; keys and values are gated readings of one memory.
+
+    Both gates of the scores lie on the query, and the gate of the values on the result: with K the memory,
+    scores = (q g_q g_k) K^T and y = (dropout(a) dropout(K)) g_v are the same numbers as gating K, without a gated copy.
+    The memory's half of each product is kept apart because it needs no gradient.
+    """
+
+    def __init__(self, dim: int, heads: int, memory: int, dropout: float) -> None:
+        super().__init__()
+        name = type(self).__name__
+        check_window(name, memory)
+        if heads < 1 or dim % heads:
+            raise ConfigError(f"{name}.heads = {heads}: the width {dim} has to be a multiple of the number of heads")
+        if not 0.0 <= dropout < 1.0:
+            raise ConfigError(f"{name}.dropout = {dropout}: a probability in [0, 1) is needed")
+        self.dim, self.heads, self.memory, self.dropout = dim, heads, memory, dropout
+        self.query = nn.Linear(dim, dim)
+        self.query_norm = nn.LayerNorm(dim, eps=1e-12)
+        self.q_gate = nn.Parameter(torch.zeros(dim))
+        self.k_gate = nn.Parameter(torch.zeros(dim))
+        self.value_gate: nn.Module = StaticGate(dim)
+
+    def initial_state(self, batch: int) -> Memory:
+        return Memory(self.q_gate.new_zeros(0, batch, self.dim))
+
+    def forward(self, queries: Tensor, source: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        memory = state.positions.to(source.dtype)
+        q = torch.sigmoid(self.q_gate) * self.query_norm(self.query(queries))
+        q = dropout(q, self.dropout, self.training) * (torch.sigmoid(self.k_gate) * (self.dim // self.heads) ** -0.5)
+        q = self._by_head(q.to(source.dtype))  # (B H, T, D/H), and so the keys
+        scores = torch.cat([q @ self._by_head(part).mT for part in (memory, source)], dim=-1)
+        hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
+        weights = scores.float().masked_fill(hidden, -torch.inf).softmax(dim=-1).to(source.dtype)
+        weights = dropout(weights, self.dropout, self.training, lane_dim=0)
+        seen, own = weights.split([len(memory), len(source)], dim=-1)
+        y = seen @ self._values(memory) + own @ self._values(source)
+        y = rearrange(y, "(b h) t d -> t b (h d)", h=self.heads) * self.value_gate().to(source.dtype)
+        return y, Memory(next_memory(memory, source, self.memory))
+
+    def _values(self, positions: Tensor) -> Tensor:
+        return self._by_head(dropout(positions, self.dropout, self.training))
+
+    def _by_head(self, x: Tensor) -> Tensor:
+        return rearrange(x, "t b (h d) -> (b h) t d", h=self.heads)
+
+    def macs(self) -> int:
+        return self.dim * self.dim + 2 * self.memory * self.dim
+
+    def fold(self) -> Self:
+        """The same attention with the values' gate as the constant that it is once training is over."""
+        folded = copy.deepcopy(self)
+        folded.value_gate = ConstantGate(self.value_gate())
+        return folded

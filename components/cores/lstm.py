@@ -1,0 +1,59 @@
+"""LSTM core."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.dropout import dropout
+from rnnlab.errors import ConfigError
+from rnnlab.registry import register
+
+
+class LSTMState(NamedTuple):
+    h: Tensor  # (B, D) output
+    c: Tensor  # (B, D) cell
+
+
+@register("core")
+class LSTM(nn.Module):
+    """Long short-term memory, one layer, with optional DropConnect on the hidden-to-hidden weights.
+
+    Source: Hochreiter & Schmidhuber 1997 with the forget gate of Gers 2000; DropConnect as in Merity 2017,
+    arXiv:1708.02182, section 2.
+        i, f, o = sigmoid(W x_t + U h_{t-1} + b),  g = tanh(W_g x_t + U_g h_{t-1} + b_g)
+        c_t = f c_{t-1} + i g,  h_t = o tanh(c_t)
+    Shapes: x (T, B, D) -> y (T, B, D); state h (B, D), c (B, D).
+    Args:
+        dim: width D.
+        dropconnect: chance that a hidden-to-hidden weight is zero for a chunk in training [probability], in [0, 1).
+    Raises: ConfigError if dim < 1 or dropconnect is outside [0, 1).
+    Differs: two bias vectors, as in torch, of which one would do.
+    """
+
+    def __init__(self, dim: int, dropconnect: float = 0.0) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ConfigError(f"LSTM.dim = {dim}: a width is at least 1")
+        if not 0.0 <= dropconnect < 1.0:
+            raise ConfigError(f"LSTM.dropconnect = {dropconnect}: a probability in [0, 1) is needed")
+        self.dim = dim
+        self.dropconnect = dropconnect
+        self.lstm = nn.LSTM(dim, dim)
+
+    def initial_state(self, batch: int) -> LSTMState:
+        zeros = self.lstm.weight_hh_l0.new_zeros(batch, self.dim)
+        return LSTMState(zeros, zeros)
+
+    def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        h, c = state.h.unsqueeze(0), state.c.unsqueeze(0)
+        if self.training and self.dropconnect:
+            weights = [*self.lstm._flat_weights]
+            weights[1] = dropout(weights[1], self.dropconnect, True, lane_dim=None)  # one mask, the same for every lane
+            y, h, c = torch.lstm(x, [h, c], weights, True, 1, 0.0, True, False, False)
+        else:
+            y, (h, c) = self.lstm(x, (h, c))
+        return y, LSTMState(h.squeeze(0), c.squeeze(0))
+
+    def macs(self) -> int:
+        return 8 * self.dim * self.dim

@@ -1,0 +1,130 @@
+"""What the command line does, as functions: `rnnlab.train`, `rnnlab.resume`, `rnnlab.load`, `rnnlab.evaluate`."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnlab import config, experiment
+from rnnlab.board import BoardObserver
+from rnnlab.checkpoint import Snapshot
+from rnnlab.data import open_corpus
+from rnnlab.errors import ConfigError
+from rnnlab.evaluation import Score
+from rnnlab.evaluation import evaluate as _evaluate
+from rnnlab.model import LanguageModel
+from rnnlab.runfolder import RunFolder
+from rnnlab.training import Loop
+
+
+def train(fragments: Sequence[str], overrides: Sequence[str] = (), run: str | Path | None = None) -> dict[str, Any]:
+    """Train a configuration to the end of its budget.
+
+    Args:
+        fragments: names under gin/ or paths of files: ["sha_rnn", "size/tiny", "core/qrnn"].
+        overrides: single gin bindings: ["Block.dropout = 0.2"].
+        run: the folder to make; None for a new one under runs/.
+    Returns: the result, as in result.json, with the folder under "run".
+    Raises: ConfigError, DataError, StorageError before the first step; Diverged or Stopped with a checkpoint written.
+    """
+    resolved = config.resolve(fragments, overrides)
+    built = experiment.build(resolved)
+    path = _new_run_name(fragments) if run is None else Path(run)
+    folder = RunFolder.create(path, resolved.text, built.operative, experiment.environment(built))
+    with folder.hold():
+        return _run(Loop(built, folder))
+
+
+MAY_CHANGE = ("bytes", "steps", "epochs", "device", "eval_every", "eval_bytes", "eval_lanes", "eval_chunk", "log_every",
+              "save_every", "keep")  # fmt: skip
+"""What `resume` may set otherwise: arguments of Trainer that cannot change what has happened."""
+
+
+def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Go on with a run from its newest whole checkpoint; bit for bit on the CPU.
+
+    Args:
+        run: the folder.
+        overrides: bindings of the budget, logging, evaluation or device, for this and every later resumption; they are
+            added to resumed.gin. A schedule keeps the horizon of the budget that the run began with.
+    Returns: the result, as `train` does.
+    Raises: ConfigError if an override would change the past; StorageError if no checkpoint is whole, or it belongs to
+        another experiment; RunHeldError if another process is at it.
+    """
+    folder = RunFolder.open(run)
+    with folder.hold():
+        original = folder.config()
+        resumed = original.override([*folder.resumed_with(), *overrides])
+        for difference in config.diff(original, resumed):
+            if difference.key not in [f"Trainer.{name}" for name in MAY_CHANGE]:
+                raise ConfigError(
+                    f"{difference.key} = {difference.right}: resuming cannot change it from {difference.left}, only "
+                    f"Trainer.{', '.join(MAY_CHANGE)}; start a new run instead"
+                )
+        loop = Loop(experiment.build(resumed), folder, horizon=experiment.build(original, needs_corpus=False).trainer)
+        loop.restore(folder.newest())
+        folder.note_resumption(overrides)
+        return _run(loop)
+
+
+def _run(loop: Loop) -> dict[str, Any]:
+    with BoardObserver(loop.folder, loop.progress.step) as board:
+        loop.observers = [board]
+        return {**loop.run(), "run": str(loop.folder.path)}
+
+
+def _new_run_name(fragments: Sequence[str]) -> Path:
+    stem = "-".join(Path(fragment).stem for fragment in fragments)
+    return Path("runs") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+
+
+@dataclass(frozen=True)
+class LoadedRun:
+    """A run's model, in eval mode, and where it comes from."""
+
+    experiment: experiment.Experiment
+    folder: RunFolder
+    snapshot: Snapshot
+
+    @property
+    def model(self) -> LanguageModel:
+        return self.experiment.model
+
+
+def load(run: str | Path, *, best: bool = False, device: str = "auto", needs_corpus: bool = False) -> LoadedRun:
+    """The model of a run, from its newest checkpoint or its best.
+
+    Raises: StorageError if there is no such run, or no checkpoint of it is whole; DataError if the corpus is needed
+        and cannot be opened.
+    """
+    folder = RunFolder.open(run)
+    built = experiment.build(folder.config().override([f"Trainer.device = {device!r}"]), needs_corpus=needs_corpus)
+    snapshot = folder.best() if best else folder.newest()
+    built.model.load_state_dict(snapshot.section("model"))
+    built.model.eval()
+    return LoadedRun(built, folder, snapshot)
+
+
+def evaluate(
+    run: str | Path, split: str = "test", *, best: bool = False, corpus: str | None = None, device: str = "auto"
+) -> Score:
+    """BPC of a run on a split of its corpus, or of another one, under the run's own protocol.
+
+    Raises: StorageError if the run cannot be loaded; DataError if the corpus cannot be opened.
+    """
+    loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
+    trainer = loaded.experiment.trainer
+    text = loaded.experiment.corpus if corpus is None else open_corpus(corpus)
+    assert text is not None
+    return _evaluate(loaded.model, text.split(split), lanes=trainer.eval_lanes, chunk=trainer.eval_chunk, progress=True)
+
+
+def resolve_any(name: str) -> config.Config:
+    """The configuration of a run folder, or of fragments separated by commas."""
+    path = Path(name)
+    if (path / "config.gin").exists():
+        return RunFolder.open(path).config()
+    if path.is_dir():
+        raise ConfigError(f"{name} is a folder without config.gin; name a run, or fragments separated by commas")
+    return config.resolve([part for part in name.split(",") if part])

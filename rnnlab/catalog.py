@@ -1,0 +1,54 @@
+"""The parts there are, and what each costs."""
+
+import inspect
+from typing import Any
+
+import torch
+
+from rnnlab import registry
+from rnnlab.model import count_parameters
+
+DIM = 1024  # D at which costs are listed, the paper's
+
+
+def catalog(kind: str | None = None) -> list[dict[str, Any]]:
+    """One entry a part: kind, name, selector, summary, source, package, and for modules parameters and macs at D 1024.
+
+    Raises: ConfigError if there is no such kind.
+    """
+    return [_entry(part) for part in registry.parts(kind)]
+
+
+def _entry(part: registry.Part) -> dict[str, Any]:
+    entry: dict[str, Any] = {
+        "kind": part.kind,
+        "name": part.name,
+        "selector": part.selector,
+        "summary": part.summary,
+        "source": part.source,
+        "package": part.distribution,
+    }
+    if part.kind in ("core", "attention", "feedforward"):
+        with torch.device("meta"):
+            module = part.factory(DIM)
+        entry |= {"parameters": count_parameters(module), "macs": module.macs(), "dim": DIM}
+        memory = inspect.signature(part.factory).parameters.get("memory")
+        if memory is not None:
+            entry["memory"] = memory.default
+    return entry
+
+
+def catalog_text(entries: list[dict[str, Any]]) -> str:
+    """For a terminal: a line of name, cost and summary a part, its source below."""
+    lines = []
+    for entry in entries:
+        cost = ""
+        if "macs" in entry:
+            memory = f" at memory {entry['memory']:,}" if "memory" in entry else ""
+            cost = (
+                f"  [{entry['parameters']:,} parameters, {entry['macs']:,} MACs/position at D {entry['dim']}{memory}]"
+            )
+        lines.append(f"{entry['selector']:<24}{entry['summary']}{cost}")
+        if entry["source"]:
+            lines.append(f"{'':<24}{entry['source']}")
+    return "\n".join(lines)

@@ -1,0 +1,248 @@
+"""The command line: arguments in, a public function called, its answer printed. Nothing is decided here.
+
+torch is imported by the commands that need it, so that `rnnlab --help` answers at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import rnnlab
+from rnnlab.errors import ConfigError, RnnlabError, Stopped
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 a bug of ours, and for the rest see `rnnlab.errors`."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        return int(options.run_command(options) or 0)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again on its way out
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except RnnlabError as error:
+        if options.debug:
+            traceback.print_exc()
+        label = "" if isinstance(error, Stopped) else "error: "
+        print(f"rnnlab: {label}{error}", file=sys.stderr)
+        return error.exit_code
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        print(f"rnnlab: error: {message}; `{self.prog} --help` shows what it takes", file=sys.stderr)
+        raise SystemExit(ConfigError.exit_code)
+
+
+Command = Callable[[argparse.Namespace], int | None]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="rnnlab", description="What does each part of a recurrent-attention model buy?")
+    parser.add_argument("--version", action="version", version=f"rnnlab {rnnlab.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def add(
+        name: str, run_command: Command, summary: str, *, takes_config: bool = False, prints_json: bool = True
+    ) -> Any:
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run_command=run_command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if prints_json:
+            command.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+        if takes_config:
+            _add_config(command)
+        return command
+
+    train = add("train", _train, "Train a configuration.", takes_config=True)
+    train.add_argument("--run", metavar="DIR", help="folder of the run (default: a new one under runs/)")
+
+    resume = add("resume", _resume, "Go on with a run from its newest whole checkpoint.")
+    resume.add_argument("run", metavar="RUN")
+    _add_overrides(resume)
+
+    evaluate = add("eval", _eval, "Score a run on a split, with state and memory carried.")
+    evaluate.add_argument("run", metavar="RUN")
+    evaluate.add_argument("--split", default="test", choices=("train", "valid", "test"))
+    evaluate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
+    evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
+    evaluate.add_argument("--device", metavar="D", default="auto")
+
+    generate = add("generate", _generate, "Continue a prompt, byte by byte.", prints_json=False)
+    generate.add_argument("run", metavar="RUN")
+    generate.add_argument(
+        "--prompt", default="\n", help="what to continue; '-' for standard input (default: a newline)"
+    )
+    generate.add_argument("--prompt-file", metavar="FILE", help="take the prompt from a file")
+    generate.add_argument("--bytes", type=int, default=200, metavar="N", help="how many to write (default: 200)")
+    generate.add_argument("--temperature", type=float, default=1.0, help="0 for the likeliest byte (default: 1)")
+    generate.add_argument(
+        "--top-p", type=float, default=1.0, help="sample from the likeliest that hold this probability"
+    )
+    generate.add_argument("--samples", type=int, default=1, metavar="K", help="continuations side by side (default: 1)")
+    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
+    generate.add_argument("--device", metavar="D", default="auto")
+
+    add("show", _show, "What a configuration builds: parts, parameters, cost.", takes_config=True)
+
+    diff = add("diff", _diff, "What two configurations or runs differ in, after resolution.")
+    diff.add_argument("a", metavar="A", help="a run folder, or fragments separated by commas: sha_rnn,size/tiny")
+    diff.add_argument("b", metavar="B")
+
+    parts = add("parts", _parts, "The parts there are, with what they cost at D 1024.")
+    parts.add_argument("kind", nargs="?", metavar="KIND")
+
+    check = add("check", _check, "Hold a part to the laws.", prints_json=False)
+    check.add_argument("parts", nargs="*", metavar="PART", help="core.QRNN, SingleHead, ...")
+    check.add_argument("--all", action="store_true", help="every part there is")
+
+    fetch = add("fetch", _fetch, "Download a corpus, or take it from a file, and verify it.", prints_json=False)
+    fetch.add_argument("corpus", metavar="CORPUS", help="enwik8 or text8")
+    fetch.add_argument("--from", dest="source", metavar="FILE", help="a zip or a raw file that is already here")
+    return parser
+
+
+def _add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("fragments", nargs="+", metavar="FRAGMENT", help="sha_rnn, size/tiny, core/qrnn, a file, ...")
+    _add_overrides(command)
+
+
+def _add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
+                         help="one gin binding, 'Block.dropout = 0.2'; repeatable")  # fmt: skip
+    command.add_argument("--corpus", metavar="NAME_OR_PATH", help="what to train on")
+    command.add_argument("--bytes", type=int, metavar="N", help="budget: Trainer.bytes")
+    command.add_argument("--seed", type=int, metavar="N", help="Trainer.seed")
+    command.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda")
+
+
+def _overrides(options: argparse.Namespace) -> list[str]:
+    """The bindings that the sugar stands for, before those of --set, which win."""
+    from rnnlab.data import corpus_bindings
+
+    sugar = corpus_bindings(options.corpus) if options.corpus else []
+    for name in ("bytes", "seed", "device"):
+        value = getattr(options, name)
+        if value is not None:
+            sugar.append(f"Trainer.{name} = {value!r}")
+    return [*sugar, *options.bindings]
+
+
+def _print(options: argparse.Namespace, answer: Any, text: str) -> None:
+    print(json.dumps(answer, indent=2, default=str) if options.json else text)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from rnnlab.api import train
+
+    result = train(options.fragments, _overrides(options), run=options.run)
+    _print(options, result, _result_text(result))
+
+
+def _resume(options: argparse.Namespace) -> None:
+    from rnnlab.api import resume
+
+    result = resume(options.run, _overrides(options))
+    _print(options, result, _result_text(result))
+
+
+def _result_text(result: dict[str, Any]) -> str:
+    return (
+        f"valid {result['valid_bpc']:.4f} bpc, test {result['test_bpc']:.4f} bpc\n"
+        f"{result['bytes_trained']:,} bytes in {result['steps']:,} steps, {result['bytes_per_second']:,.0f} bytes/s\n"
+        f"run: {result['run']}"
+    )
+
+
+def _eval(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from rnnlab.api import evaluate
+
+    score = evaluate(options.run, options.split, best=options.best, corpus=options.corpus, device=options.device)
+    answer = {"split": options.split, "bpc": score.bpc, **asdict(score.protocol)}
+    p = score.protocol
+    memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
+    how = f"{p.bytes_scored:,} bytes scored in {p.lanes} lanes, chunk {p.chunk}, {memory}"
+    _print(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from rnnlab.api import load
+    from rnnlab.generation import generate
+
+    if options.prompt_file is not None:
+        try:
+            prompt = Path(options.prompt_file).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"--prompt-file {options.prompt_file}: {error.strerror}") from None
+    elif options.prompt == "-":
+        prompt = sys.stdin.buffer.read()
+    else:
+        prompt = os.fsencode(options.prompt)
+    loaded = load(options.run, best=options.best, device=options.device)
+    stream = generate(
+        loaded.model, prompt, count=options.bytes, temperature=options.temperature, top_p=options.top_p,
+        seed=options.seed, samples=options.samples,
+    )  # fmt: skip
+    out = sys.stdout.buffer
+    if options.samples == 1:
+        for byte in stream:
+            out.write(byte)
+            out.flush()
+    else:
+        columns = list(stream)
+        for sample in range(options.samples):
+            out.write(f"--- sample {sample + 1}\n".encode() + bytes(step[sample] for step in columns) + b"\n")
+    out.flush()
+
+
+def _show(options: argparse.Namespace) -> None:
+    from rnnlab.config import resolve
+    from rnnlab.experiment import build, describe
+
+    experiment = build(resolve(options.fragments, _overrides(options)), shapes_only=True, needs_corpus=False)
+    facts = describe(experiment)
+    head = (
+        f"{facts['parameters']:,} parameters ({facts['parameters_deployable']:,} deployable), "
+        f"{facts['macs_per_byte']:,} multiply-accumulates per byte\n"
+    )
+    _print(options, {**facts, "config": experiment.config.text}, f"{head}\n{experiment.operative}")
+
+
+def _diff(options: argparse.Namespace) -> None:
+    from rnnlab.api import resolve_any
+    from rnnlab.config import diff, format_differences
+
+    differences = diff(resolve_any(options.a), resolve_any(options.b))
+    answer = [{"key": d.key, "a": d.left, "b": d.right} for d in differences]
+    _print(options, answer, format_differences(differences))
+
+
+def _parts(options: argparse.Namespace) -> None:
+    from rnnlab.catalog import catalog, catalog_text
+
+    entries = catalog(options.kind)
+    _print(options, entries, catalog_text(entries))
+
+
+def _check(options: argparse.Namespace) -> int:
+    from rnnlab import registry, testing
+
+    if bool(options.parts) == options.all:
+        raise ConfigError("name the parts to check, or --all")
+    return testing.report([part.selector for part in registry.parts()] if options.all else options.parts)
+
+
+def _fetch(options: argparse.Namespace) -> None:
+    from rnnlab.fetch import fetch
+
+    print(fetch(options.corpus, options.source))

@@ -1,0 +1,93 @@
+"""Bits per character over a whole split, with state and memory carried from chunk to chunk."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from rnnlab.data import Lanes, Split
+from rnnlab.state import State, detach
+
+LN2 = math.log(2.0)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a figure was measured; without it a BPC says little."""
+
+    lanes: int  # contiguous pieces the split is cut into
+    chunk: int  # [positions] read at a time; the figure does not depend on it beyond rounding
+    bytes_scored: int
+    memory: int | None  # [positions] each query may see; None without attention
+
+
+@dataclass(frozen=True)
+class Score:
+    bpc: float  # [bits/byte], the mean over the bytes scored
+    protocol: Protocol
+
+
+def evaluate(
+    model: nn.Module,
+    split: Split,
+    *,
+    lanes: int = 8,
+    chunk: int = 1024,
+    limit: int | None = None,
+    progress: bool = False,
+    between_chunks: Callable[[], None] = lambda: None,
+) -> Score:
+    """BPC of `model` on `split`; draws no randomness and leaves the model as it was.
+
+    Args:
+        lanes: B, contiguous pieces of the split that are read side by side.
+        chunk: T [positions].
+        limit: score only about the first so many bytes of the split [bytes]; None for all of it.
+        progress: show a bar when standard error is a terminal.
+        between_chunks: called before every chunk; may raise to stop.
+    Differs: the first byte of every lane has nothing to be predicted from and is not scored, nor are the at most
+        `lanes` - 1 bytes that are left over after the cut.
+    """
+    device = next(model.parameters()).device
+    if limit is not None:
+        split = replace(split, stop=min(split.stop, split.start + max(limit, 2 * lanes)))
+    stream = Lanes(split, lanes).to(device)
+    last = stream.length - 1
+    nats = torch.zeros((), dtype=torch.float64, device=device)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            state: State = model.initial_state(lanes)  # type: ignore[operator]
+            bar = tqdm(
+                total=last * lanes, unit="B", unit_scale=True, desc="evaluate", disable=None if progress else True
+            )
+            for position in range(0, last, chunk):
+                between_chunks()
+                length = min(chunk, last - position)
+                inputs, targets = (part.to(device, non_blocking=True) for part in stream.chunk(position, length))
+                logits, state = model(inputs, state)
+                nats += cross_entropy(logits, targets, reduction="sum").double()
+                state = detach(state)
+                bar.update(length * lanes)
+            bar.close()
+    finally:
+        model.train(was_training)
+    scored = last * lanes
+    return Score(float(nats) / scored / LN2, Protocol(lanes, chunk, scored, longest_memory(model)))
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+    """logits (T, B, V), targets (T, B) -> [nats], in at least single precision."""
+    flat = logits.flatten(0, 1)
+    return F.cross_entropy(flat.float() if flat.dtype.itemsize < 4 else flat, targets.flatten(), reduction=reduction)
+
+
+def longest_memory(model: nn.Module) -> int | None:
+    """The longest window among the model's attentions [positions]; None without attention."""
+    windows: list[int] = [m.memory for m in model.modules() if isinstance(getattr(m, "memory", None), int)]  # type: ignore[misc]
+    return max(windows, default=None)

@@ -1,0 +1,77 @@
+"""Generation, one byte at a time with the state carried: the work per byte does not grow with what was written."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.errors import ConfigError
+from rnnlab.model import fold
+from rnnlab.rng import generator
+
+PROMPT_CHUNK = (
+    1024  # [positions] of a prompt read at a time, so that a long prompt needs no more memory than a short one
+)
+
+
+def generate(
+    model: nn.Module,
+    prompt: bytes = b"\n",
+    *,
+    count: int | None = 200,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    samples: int = 1,
+) -> Iterator[bytes]:
+    """Yield `count` times the next byte of each of `samples` continuations, as a `bytes` of that many.
+
+    Args:
+        model: a LanguageModel; a folded copy in eval mode does the work.
+        prompt: what comes before, at least one byte.
+        count: how many bytes each continuation gets [bytes]; None for no end.
+        temperature: logits are divided by it; 0 takes the likeliest byte.
+        top_p: sample among the likeliest bytes that together hold this much probability.
+        seed: the same seed gives the same bytes.
+        samples: continuations written side by side.
+    Raises: ConfigError if the prompt is empty, temperature < 0, top_p outside (0, 1], or samples < 1.
+    """
+    if not prompt:
+        raise ConfigError("the prompt is empty; a model needs at least one byte to go on from (a newline will do)")
+    if temperature < 0.0:
+        raise ConfigError(f"temperature {temperature}: it is 0 (the likeliest byte) or more")
+    if not 0.0 < top_p <= 1.0:
+        raise ConfigError(f"top-p {top_p}: a probability in (0, 1] is needed")
+    if samples < 1:
+        raise ConfigError(f"samples {samples}: at least 1")
+    return _stream(fold(model), prompt, count, temperature, top_p, seed, samples)
+
+
+def _stream(
+    model: nn.Module, prompt: bytes, count: int | None, temperature: float, top_p: float, seed: int, samples: int
+) -> Iterator[bytes]:
+    device = next(model.parameters()).device
+    draws = generator(seed, 0, "generation")
+    state = model.initial_state(samples)  # type: ignore[operator]
+    tokens = torch.frombuffer(bytearray(prompt), dtype=torch.uint8).long()
+    tokens = tokens.unsqueeze(1).expand(-1, samples).to(device)  # (T, B)
+    written = 0
+    while count is None or written < count:
+        with torch.inference_mode():
+            for chunk in torch.split(tokens, PROMPT_CHUNK):
+                logits, state = model(chunk, state)
+            chosen = choose(logits[-1].float().cpu(), temperature, top_p, draws)
+        yield bytes(chosen.tolist())
+        written += 1
+        tokens = chosen.unsqueeze(0).to(device)
+
+
+def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Generator) -> Tensor:
+    """logits (B, V) -> the next byte of each lane (B,)."""
+    if temperature == 0.0:
+        return logits.argmax(dim=-1)
+    probabilities, order = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
+    before = probabilities.cumsum(dim=-1) - probabilities
+    probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # the first is always kept: nothing is before it
+    place = torch.multinomial(probabilities, 1, generator=draws)
+    return order.gather(-1, place).squeeze(-1)

@@ -1,0 +1,40 @@
+"""SIGINT and SIGTERM as a request to stop at the next safe place."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from rnnlab.errors import Stopped
+
+
+class Interrupts:
+    """Within the block a signal is noted instead of raised; `check()` raises it where the run's state is whole.
+
+    A second signal changes nothing: the first is already being obeyed. Outside the main thread, where Python delivers
+    no signals, the block does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.received: signal.Signals | None = None
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = self.received or signal.Signals(number)
+
+    def check(self) -> None:
+        """Raises: Stopped if a signal has come."""
+        if self.received is not None:
+            raise Stopped(self.received)

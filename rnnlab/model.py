@@ -1,0 +1,121 @@
+"""The model: an embedding, a stack of blocks, and the embedding again as the output layer."""
+
+import copy
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rnnlab.dropout import dropout
+from rnnlab.errors import ConfigError
+from rnnlab.interfaces import Foldable, Slot
+from rnnlab.registry import configurable
+from rnnlab.state import State
+
+VOCABULARY = 256  # V: raw bytes, so that any file can be read and any prompt continued
+
+
+@configurable
+def Block(
+    dim: int,
+    wiring: Slot,
+    core: Slot,
+    attention: Slot | None = None,
+    feedforward: Slot | None = None,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """One layer, a noun of the configuration: what fills its slots, and the wiring (a `block` part) that connects them.
+
+    Args:
+        dim: width D; the model gives it.
+        wiring: `@block.SHA`, `@block.PreNorm`, ...
+        core, attention, feedforward: parts of those kinds; attention and feedforward may be None.
+        dropout: the block's own [probability].
+    """
+    return wiring(dim, core=core, attention=attention, feedforward=feedforward, dropout=dropout)
+
+
+@configurable
+class LanguageModel(nn.Module):
+    """Next-byte prediction: embedding, blocks, and a linear layer whose weight is the embedding's.
+
+    Source: Merity 2019, arXiv:1911.11423, section 3. No positions, no final LayerNorm.
+    Shapes: tokens (T, B) int64 -> logits (T, B, V); state: one entry a block.
+    Args:
+        dim: width D.
+        blocks: one factory a layer, called `slot(dim)`; depth is the length of the list.
+        input_dropout: on the embedded bytes [probability].
+        output_dropout: on the last block's output [probability].
+        init_std: standard deviation that Linear and Embedding weights are drawn with; None for the paper's
+            0.1 / sqrt(D). Cores own their initialization.
+    Raises: ConfigError if dim < 1, there is no block, a dropout is outside [0, 1) or init_std <= 0.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        blocks: Sequence[Slot],
+        input_dropout: float = 0.0,
+        output_dropout: float = 0.0,
+        init_std: float | None = None,
+    ) -> None:
+        super().__init__()
+        if dim < 1:
+            raise ConfigError(f"LanguageModel.dim = {dim}: a width is at least 1")
+        if not blocks:
+            raise ConfigError("LanguageModel.blocks = []: a model has at least one block; depth is the list's length")
+        for name, p in (("input_dropout", input_dropout), ("output_dropout", output_dropout)):
+            if not 0.0 <= p < 1.0:
+                raise ConfigError(f"LanguageModel.{name} = {p}: a probability in [0, 1) is needed")
+        if init_std is not None and init_std <= 0.0:
+            raise ConfigError(f"LanguageModel.init_std = {init_std}: a positive number, or None for 0.1 / sqrt(D)")
+        self.dim, self.input_dropout, self.output_dropout = dim, input_dropout, output_dropout
+        self.embedding = nn.Embedding(VOCABULARY, dim)
+        self.blocks = nn.ModuleList([block(dim) for block in blocks])
+        self.output_bias = nn.Parameter(torch.zeros(VOCABULARY))
+        self._initialize(0.1 / math.sqrt(dim) if init_std is None else init_std)
+
+    def _initialize(self, std: float) -> None:
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=std)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def initial_state(self, batch: int) -> State:
+        return tuple(block.initial_state(batch) for block in self.blocks)  # type: ignore[operator]
+
+    def forward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+        h = dropout(self.embedding(tokens), self.input_dropout, self.training)  # (T, B, D)
+        states = []
+        for block, block_state in zip(self.blocks, state, strict=True):
+            h, block_state = block(h, block_state)
+            states.append(block_state)
+        h = dropout(h, self.output_dropout, self.training)
+        return F.linear(h, self.embedding.weight, self.output_bias), tuple(states)
+
+    def macs(self) -> int:
+        """Multiply-accumulates per byte [MAC/byte], with every memory full."""
+        return sum(block.macs() for block in self.blocks) + self.dim * VOCABULARY  # type: ignore[operator]
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable numbers, a tied one counted once."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """A copy for inference in which every Foldable part has taken its folded form."""
+    folded = copy.deepcopy(model)
+    _fold_children(folded)
+    return folded.eval()
+
+
+def _fold_children(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, Foldable):
+            setattr(module, name, child.fold())
+        else:
+            _fold_children(child)

@@ -1,0 +1,81 @@
+"""The recipe of a run, as gin binds it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from rnnlab.data import Corpus
+from rnnlab.errors import ConfigError
+from rnnlab.optim import Schedule
+from rnnlab.registry import configurable
+
+
+@configurable
+@dataclass
+class Trainer:
+    """The recipe: on what, by which rule, for how long, and what is written down on the way.
+
+    The run ends at the first of `bytes`, `steps` and `epochs` that it reaches. What begins with eval_, log_ and save_
+    changes no bit of the loss curve.
+    """
+
+    corpus: Callable[[], Corpus]
+    optimizer: Callable[..., torch.optim.Optimizer]
+    schedule: Callable[[], Schedule]
+    lanes: int  # B: contiguous pieces of the text, trained side by side
+    chunk: int  # T [positions] that gradients reach back
+    jitter: bool = False  # vary the chunk's length from step to step, as the paper's recipe does
+    accumulate: int = 1  # [chunks] whose gradients make one step
+    clip: float | None = None  # bound on the global norm of the gradient
+    bytes: int | None = None
+    steps: int | None = None
+    epochs: float | None = None
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    device: str = "auto"  # auto, cpu, cuda, cuda:1
+    seed: int = 1
+    eval_every: int | None = None  # [bytes]; None for each epoch, or each tenth of the budget if that is less
+    eval_bytes: int | None = None  # [bytes] of valid that an evaluation during training scores; None for all
+    eval_lanes: int = 8
+    eval_chunk: int = 1024  # [positions]
+    log_every: int = 10  # [steps]
+    save_every: int = 200  # [steps]
+    keep: int = 2  # checkpoints, beside the best
+
+    def __post_init__(self) -> None:
+        least = {
+            "lanes": 1,
+            "chunk": 2,
+            "accumulate": 1,
+            "eval_lanes": 1,
+            "eval_chunk": 1,
+            "log_every": 1,
+            "save_every": 1,
+        }
+        for name, bound in {**least, "keep": 2}.items():
+            if getattr(self, name) < bound:
+                raise ConfigError(f"Trainer.{name} = {getattr(self, name)}: at least {bound}")
+        for name in ("bytes", "steps", "epochs", "eval_every", "eval_bytes", "clip"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"Trainer.{name} = {value}: more than 0, or None")
+        if self.bytes is None and self.steps is None and self.epochs is None:
+            raise ConfigError("no budget: bind Trainer.bytes, Trainer.steps or Trainer.epochs, or pass --bytes N")
+
+    def torch_device(self) -> torch.device:
+        """Raises: ConfigError if the device is not there."""
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise ConfigError(f"Trainer.device = {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(f"Trainer.device = {name!r}: this torch sees no CUDA device; use --device cpu")
+        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+            raise ConfigError(
+                f"Trainer.device = {name!r}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0"
+            )
+        return device
