@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import pickle
 import re
 import textwrap
 import threading
@@ -97,6 +98,9 @@ class TestPrecedence:
             message = refusal(["sha_rnn", *order])
             assert "dropout/low.gin:1" in message
             assert "recipe/none.gin:1" in message
+
+    def test_two_folders_may_disagree_on_what_an_override_decides(self, lab: Path) -> None:
+        assert resolve(["sha_rnn", "dropout/low", "recipe/none"], ["dropout = 0.4"]).value("dropout") == 0.4
 
     def test_two_folders_that_agree_are_accepted(self, lab: Path) -> None:
         assert resolve(["sha_rnn", "dropout/low", "recipe/low"]).value("dropout") == 0.05
@@ -533,6 +537,11 @@ class TestText:
         assert without.get("memory") is None
         assert without.override(["attention = @attention.SingleHead"]).value("SingleHead.memory") == 5000
 
+    def test_a_configuration_travels_to_another_process(self, lab: Path) -> None:
+        config = resolve(["sha_rnn"], ["dropout = 0.4"])
+        build(config)
+        assert pickle.loads(pickle.dumps(config)).override(["dropout = 0.5"]).value("Block.dropout") == 0.5
+
     def test_values_are_found_by_short_and_full_keys(self, lab: Path) -> None:
         config = resolve(["sha_rnn"])
         assert config.value("SingleHead.memory") == config.value("attention.SingleHead.memory") == 5000
@@ -667,7 +676,7 @@ class TestWhatShips:
     """The real fragments over the real parts."""
 
     def test_every_pair_of_fragments_from_different_folders_commutes(self) -> None:
-        roots, others = split_names()
+        _, others = split_names()
         agreeing = 0
         for left, right in itertools.combinations(others, 2):
             if left.partition("/")[0] != right.partition("/")[0]:
@@ -675,8 +684,6 @@ class TestWhatShips:
                 assert one == other, (left, right)
                 agreeing += one is not None
         assert agreeing > 100
-        for root, other in itertools.product(roots, others):
-            assert text_or_none([root, other]) == text_or_none([other, root])
 
     def test_every_root_resolves_with_every_size_and_back_from_its_text(self, tmp_path: Path) -> None:
         roots, others = split_names()
