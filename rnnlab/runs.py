@@ -135,9 +135,14 @@ def parse_bindings(text: str) -> dict[str, str]:
     return {key: _expand(value, macros) for key, value in bindings.items() if key not in macros}
 
 
-def _expand(value: str, macros: Mapping[str, str], depth: int = 8) -> str:
-    expanded = re.sub(r"%([A-Za-z_][\w/]*)", lambda match: macros.get(match[1], match[0]), value)
-    return expanded if expanded == value or depth == 0 else _expand(expanded, macros, depth - 1)
+def _expand(value: str, macros: Mapping[str, str]) -> str:
+    """Macros within macros as well, as long as it stays readable: a macro that names itself would grow without end."""
+    for _ in range(8):
+        expanded = re.sub(r"%([A-Za-z_][\w/]*)", lambda match: macros.get(match[1], match[0])[:1000], value)
+        if expanded == value or len(expanded) > 10_000:
+            break
+        value = expanded
+    return value
 
 
 def differing(bindings: Sequence[Mapping[str, str]]) -> dict[str, list[str | None]]:
