@@ -11,7 +11,7 @@ from typing import Any
 import gin
 import gin.config
 
-from rnnlab.config.bindings import Binding, prefixes
+from rnnlab.config.bindings import Binding, macro_chain, prefixes
 from rnnlab.config.checks import parameters
 from rnnlab.config.values import Reference, Value, format_value, references, replace, scoped
 from rnnlab.errors import ConfigError, RnnlabError
@@ -146,11 +146,15 @@ def _plain(error: Exception, bindings: Mapping[str, Binding], expanded: Callable
     if isinstance(original, RnnlabError):
         original.args = (f"{original}{where}",)
         return original
-    missing = _missing_arguments(original, bindable()[selector])
-    if missing:
-        names = " and ".join(repr(argument) for argument in missing)
-        user = next((f" ({b.location} refers to it)" for b in bindings.values() if _refers(expanded(b), selector)), "")
-        told = ConfigError(f"{selector} needs {names}{user}; bind {scoped(scope, selector)}.{missing[0]} = ...")
+    if refused := _refused_call(original, bindable()[selector]):
+        users = [binding for binding in bindings.values() if _refers(expanded(binding), selector)]
+        user = f" ({max(users, key=lambda user: user.rank).location} refers to it)" if users else ""
+        missing = re.findall(r"'(\w+)'", refused) if refused.startswith("missing") else []
+        if missing:
+            names = " and ".join(map(repr, missing))
+            told = ConfigError(f"{selector} needs {names}{user}; bind {scoped(scope, selector)}.{missing[0]} = ...")
+        else:
+            told = ConfigError(f"{selector} does not fit the slot that it is bound to{user}: it {refused}")
     elif isinstance(original, ValueError):
         told = ConfigError(f"{selector}: {original}{where}")
     else:
@@ -175,17 +179,17 @@ def _bound_at(message: str, selector: str, scope: str, bindings: Mapping[str, Bi
         for prefix in prefixes(scope):
             binding = bindings.get(scoped(prefix, f"{selector}.{word}"))
             if binding is not None:
-                return f" ({'; '.join([binding.location, *(bindings[macro].location for macro in binding.macros)])})"
+                places = [bindings[name].location for name in reversed(macro_chain(binding.macros, bindings))]
+                return f" ({', through '.join([*places, binding.location])})"
     return ""
 
 
-def _missing_arguments(error: Exception, factory: Callable[..., Any]) -> list[str]:
-    if not isinstance(error, TypeError):
-        return []
-    match = re.match(r"([\w.<>]+)\(\) missing \d+ required [\w-]+ arguments?: (.+)$", str(error))
-    if match is None or match[1].removesuffix(".__init__") != factory.__qualname__:
-        return []
-    return re.findall(r"'(\w+)'", match[2])
+def _refused_call(error: Exception, factory: Callable[..., Any]) -> str:
+    """What Python says where the arguments of a call to the factory do not match its signature; empty if they do."""
+    match = (
+        re.match(r"([\w.<>]+)\(\) ((?:missing|got|takes) .+)$", str(error)) if isinstance(error, TypeError) else None
+    )
+    return match[2] if match and match[1].removesuffix(".__init__") == factory.__qualname__ else ""
 
 
 def _refers(value: Value, selector: str) -> bool:

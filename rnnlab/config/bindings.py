@@ -58,6 +58,16 @@ class Binding:
         return f"{self.location}: `{self.key} = {text}`"
 
 
+def macro_chain(names: Iterable[str], bindings: Mapping[str, Binding]) -> list[str]:
+    """The macros that the names stand for, directly and through other macros, each once, from the outside in."""
+    chain: list[str] = []
+    for name in names:
+        for reached in (name, *macro_chain(bindings[name].macros, bindings)):
+            if reached not in chain:
+                chain.append(reached)
+    return chain
+
+
 def prefixes(scope: str) -> list[str]:
     """The scopes whose bindings reach a call in `scope`, the most specific first: a/b, a, "" for a/b."""
     parts = scope.split("/") if scope else []

@@ -5,6 +5,7 @@ that it drops, numbers that do not print back, and errors without a place.
 """
 
 import tokenize
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,16 +44,19 @@ def parse(text: str, name: str) -> list[Assignment | Include]:
     """
     statements: list[Assignment | Include] = []
     try:
-        parser = _Parser(text, _Delegate())
-        while (statement := parser.parse_statement()) is not None:
-            statements += _ours(statement, name)
+        with warnings.catch_warnings(action="error"):  # what Python only warns of ("\q") is wrong in a file to be kept
+            parser = _Parser(text, _Delegate())
+            while (statement := parser.parse_statement()) is not None:
+                statements += _ours(statement, name)
     except SyntaxError as error:
         line = (error.text or "").strip()
         shown = f" in `{_shorten(line)}`" if line else ""
         raise ConfigError(f"{name}:{error.lineno}: {_one_line(error.msg)}{shown}") from error
     except tokenize.TokenError as error:
         message, (line_number, _) = error.args
-        raise ConfigError(f"{name}:{line_number}: a bracket or string is not closed ({message})") from error
+        open_end = "EOF" in message or "unterminated" in message
+        problem = "a bracket or string is not closed" if open_end else _one_line(message)
+        raise ConfigError(f"{name}:{line_number}: {problem}") from error
     except (ValueError, TypeError, StopIteration) as error:
         raise ConfigError(f"{name}: cannot be read as gin: {_one_line(str(error))}") from error
     return statements
@@ -125,7 +129,14 @@ class _Parser(config_parser.ConfigParser):  # type: ignore[misc]
     def _maybe_parse_basic_type(self) -> tuple[bool, Value]:
         location = self._current_location()
         signed = self.current_token.string == "-"
-        found, value = super()._maybe_parse_basic_type()
+        try:
+            found, value = super()._maybe_parse_basic_type()
+        except SyntaxError:
+            self._raise_syntax_error(
+                f"`{_shorten(self.current_token.string)}` is no number, string, True, False or None; "
+                f"references begin with @, macros with %",
+                location,
+            )
         if signed and not found:  # gin would go on and read -%dropout as %dropout
             self._raise_syntax_error("a minus sign stands before numbers only", location)
         if isinstance(value, complex):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.config.activation import Operative, activated, construct
-from rnnlab.config.bindings import Binding, Rank, Reach, prefixes, reach
+from rnnlab.config.bindings import Binding, Rank, Reach, macro_chain, prefixes, reach
 from rnnlab.config.checks import check_expanded, full_selector
 from rnnlab.config.sources import Source, read_fragment, read_override
 from rnnlab.config.values import Value, expand, references, scoped
@@ -100,7 +100,7 @@ class Config:
         """
         operative = self._built()
         effective = operative.effective(self.bindings)
-        used_macros = _closure(effective, self.bindings)
+        used_macros = macro_chain([name for key in effective for name in self.bindings[key].macros], self.bindings)
         idle = [
             f"{binding} has no effect: {_why_idle(binding, operative, self)}"
             for key, binding in self.bindings.items()
@@ -206,16 +206,6 @@ def _refuse_unreached(binding: Binding, known: Reach) -> None:
         raise ConfigError(
             f"{binding} has no effect: nothing refers to @{binding.selector}; bind it into a slot or drop this line"
         )
-
-
-def _closure(effective: set[str], bindings: Mapping[str, Binding]) -> set[str]:
-    """Macros that effective bindings refer to, directly or through other macros."""
-    used = set[str]()
-    fresh = {name for key in effective for name in bindings[key].macros}
-    while fresh:
-        used |= fresh
-        fresh = {name for key in fresh for name in bindings[key].macros} - used
-    return used
 
 
 def _why_idle(binding: Binding, operative: Operative, config: Config) -> str:

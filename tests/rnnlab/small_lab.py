@@ -33,6 +33,13 @@ class Picky:
             raise KeyError("mood")
 
 
+class Lonely:
+    """Takes no width, so it fits no slot."""
+
+    def __init__(self) -> None:
+        pass
+
+
 class SingleHead:
     def __init__(self, dim: int, memory: int = 1024) -> None:
         self.dim, self.memory = dim, memory
@@ -76,7 +83,7 @@ def open_lab() -> None:
     """Register all of it; for the fixture `empty_registry`."""
     for noun in (LanguageModel, Block, Trainer):
         configurable(noun)
-    for part in (LSTM, QRNN, Picky):
+    for part in (LSTM, QRNN, Picky, Lonely):
         register("core")(part)
     register("attention")(SingleHead)
     register("schedule")(Cosine)

@@ -255,11 +255,13 @@ class TestRefusals:
             ("Trainer.rate = 1 Trainer.lanes = 2", "Expected newline"),
             ("Trainer.rate = -%dropout", "a minus sign"),
             ("Trainer.rate = -@core.LSTM", "a minus sign"),
-            ("Trainer.rate = inf", "Failed to parse token 'inf'"),
+            ("Trainer.rate = inf", "`inf` is no number"),
+            ("Trainer.rate = 010", "mine.gin:9"),
+            ("Trainer.device = '\\q'", "is no number, string"),
             ("Trainer.rate = 3j", "complex"),
-            ("Trainer.rate = f'x'", "parse"),
+            ("Trainer.rate = f'x'", "mine.gin:9"),
             ("Trainer.lanes = 0x1" + "0" * 16, "64 bits"),
-            ("Trainer.lanes = " + "9" * 5000, "parse token"),
+            ("Trainer.lanes = " + "9" * 5000, "is no number"),
             ("Trainer.space = {'a': 1, 'a': 2}", "'a' stands twice"),
             ("Trainer.space = {[1]: 2}", "plain literal"),
             ("Trainer.space = {@core.LSTM: 2}", "plain literal"),
@@ -465,11 +467,17 @@ class TestBuilding:
 
     def test_a_refused_value_from_a_macro_is_told_with_both_places(self, lab: Path) -> None:
         write(Path("mine.gin"), "much = 2.0\nsha/LSTM.dropconnect = %much")
-        assert refused_at_build(resolve(["sha_rnn", "mine"])).endswith("(mine.gin:2; mine.gin:1)")
+        assert refused_at_build(resolve(["sha_rnn", "mine"])).endswith("(mine.gin:1, through mine.gin:2)")
 
     def test_a_required_argument_that_is_not_bound_is_named(self, lab: Path) -> None:
         message = refused_at_build(resolve(["sha_rnn"], ["Block.core = @core.Picky"]))
         assert message == "core.Picky needs 'taste' (--set refers to it); bind core.Picky.taste = ..."
+
+    def test_a_part_in_a_slot_that_it_does_not_fit_is_named(self, lab: Path) -> None:
+        message = refused_at_build(resolve(["sha_rnn"], ["Block.core = @core.Lonely"]))
+        assert message.startswith(
+            "core.Lonely does not fit the slot that it is bound to (--set refers to it): it takes 1"
+        )
 
     def test_a_value_error_of_a_part_is_a_configuration_error(self, lab: Path) -> None:
         config = resolve(["sha_rnn"], ["Block.core = @core.Picky", "Picky.taste = 'x'", "Picky.mood = 'value'"])

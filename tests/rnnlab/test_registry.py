@@ -11,7 +11,7 @@ class Ema:
     """A core for these tests.
 
     Source: Nobody 2020, arXiv:2001.00001,
-        section 2.
+    section 2.
         h_t = a h_{t-1} + b
     """
 
