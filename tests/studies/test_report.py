@@ -11,6 +11,7 @@ import pytest
 
 from rnnlab import tables
 from rnnlab.errors import ConfigError, StorageError
+from rnnlab.intervals import Interval
 from rnnlab.studies.report import Variant, ablation_table, cost_plot, write_report
 
 SHARED = {1: 0.02, 2: -0.03, 3: 0.01}  # what a seed does to every variant
@@ -52,7 +53,7 @@ def test_the_table_holds_every_figure_of_every_variant() -> None:
     assert qrnn["bytes_per_second"] == 9002.0
     assert qrnn["peak_memory_mb"] == 812.4
     assert gru["bindings"] == ("Block.core = @core.GRU", "GRU.layers = 2")
-    assert isinstance(qrnn["difference"], tables.Interval)
+    assert isinstance(qrnn["difference"], Interval)
     assert qrnn["difference"].mean == pytest.approx(0.07, abs=0.003)
     assert isinstance(qrnn["p"], float)
     assert isinstance(qrnn["p_holm"], float)
