@@ -76,9 +76,12 @@ class GatedAttention(nn.Module):
         q = self._by_head(q.to(source.dtype))  # (B H, T, D/H), and so the keys
         scores = torch.cat([q @ self._by_head(part).mT for part in (memory, source)], dim=-1)
         hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
-        weights = scores.float().masked_fill(hidden, -torch.inf).softmax(dim=-1).to(source.dtype)
-        weights = dropout(weights, self.dropout, self.training, lane_dim=0)
-        seen, own = weights.split([len(memory), len(source)], dim=-1)
+        exact = torch.promote_types(scores.dtype, torch.float32)
+        weights = scores.to(exact).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(source.dtype)
+        weights = weights.unflatten(0, (-1, self.heads))  # a lane keeps its mask whichever others stand beside it
+        weights = dropout(weights, self.dropout, self.training, lane_dim=0).flatten(0, 1)
+        # Slices, because torch 2.13 compiles `split` between these products into a wrong gradient of source.
+        seen, own = weights[..., : len(memory)], weights[..., len(memory) :]
         y = seen @ self._values(memory) + own @ self._values(source)
         y = rearrange(y, "(b h) t d -> t b (h d)", h=self.heads) * self.value_gate().to(source.dtype)
         return y, Memory(next_memory(memory, source, self.memory))
