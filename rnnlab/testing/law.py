@@ -68,6 +68,7 @@ class Law:
 
     def _subjects(self, part: PartFactory, dim: int, seed: int) -> list[Subject]:
         parts = fillings(part) if self.kind == "block" else [part]
+        parts = parts[:1] if self.slow else parts
         with torch.random.fork_rng(devices=[]):
             return [subject for each in parts if self.applies(subject := Subject(each, self.kind, dim, seed))]
 

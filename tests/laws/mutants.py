@@ -153,6 +153,7 @@ class CountsInABuffer(Leaky):
 
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
+        self.calls: Tensor
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, x: Tensor, state: LeakyState) -> tuple[Tensor, LeakyState]:
@@ -207,7 +208,7 @@ class DropsTheGradientOfItsLeak(Leaky):
     def forward(self, x: Tensor, state: LeakyState) -> tuple[Tensor, LeakyState]:
         leak = self.leak
         del self.leak
-        self.leak = leak.detach()
+        self.leak = leak.detach()  # type: ignore[assignment]
         try:
             return super().forward(x, state)
         finally:
@@ -217,7 +218,7 @@ class DropsTheGradientOfItsLeak(Leaky):
 class CutsTheGradientThroughTime(Leaky):
     def forward(self, x: Tensor, state: LeakyState) -> tuple[Tensor, LeakyState]:
         pieces = []
-        for piece in x.split(1):
+        for piece in torch.split(x, 1):
             y, state = super().forward(piece, LeakyState(state.h.detach()))
             pieces.append(y)
         return torch.cat(pieces), state
