@@ -102,7 +102,7 @@ class Config:
         effective = operative.effective(self.bindings)
         used_macros = macro_chain([name for key in effective for name in self.bindings[key].macros], self.bindings)
         idle = [
-            f"{binding} has no effect: {_why_idle(binding, operative, self)}"
+            f"{binding} has no effect: {operative.why_idle(binding)}"
             for key, binding in self.bindings.items()
             if not binding.rank.may_be_idle and key not in (effective if binding.selector else used_macros)
         ]
@@ -206,9 +206,3 @@ def _refuse_unreached(binding: Binding, known: Reach) -> None:
         raise ConfigError(
             f"{binding} has no effect: nothing refers to @{binding.selector}; bind it into a slot or drop this line"
         )
-
-
-def _why_idle(binding: Binding, operative: Operative, config: Config) -> str:
-    if not binding.selector:
-        return f"no binding that took effect refers to %{binding.key}"
-    return operative.why_idle(binding)

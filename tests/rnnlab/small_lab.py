@@ -29,6 +29,8 @@ class Picky:
             raise ValueError("mood is out of range")
         if mood == "data":
             raise DataError("mood: the corpus is gone")
+        if mood == "outside":
+            raise ConfigError("Block.dropout is too much for me")
         if mood == "bug":
             raise KeyError("mood")
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from rnnlab import config as configuration
 from rnnlab.config import Config, Macro, Rank, Reference, diff, format_differences, format_value, load, resolve
 from rnnlab.config.checks import describe, fits
-from rnnlab.config.parser import LARGEST_FILE, parse
+from rnnlab.config.parser import LARGEST_FILE, Assignment, parse
 from rnnlab.errors import ConfigError, DataError
 from tests.rnnlab.small_lab import FRAGMENTS, open_lab
 
@@ -469,6 +469,12 @@ class TestBuilding:
         write(Path("mine.gin"), "much = 2.0\nsha/LSTM.dropconnect = %much")
         assert refused_at_build(resolve(["sha_rnn", "mine"])).endswith("(mine.gin:1, through mine.gin:2)")
 
+    def test_a_refused_value_of_an_outer_part_is_told_with_its_place(self, lab: Path) -> None:
+        overrides = ["Block.core = @core.Picky", "Picky.taste = 'x'", "Picky.mood = 'outside'"]
+        assert refused_at_build(resolve(["sha_rnn"], overrides)).endswith(
+            "(train/base.gin:2, through train/base.gin:6)"
+        )
+
     def test_a_required_argument_that_is_not_bound_is_named(self, lab: Path) -> None:
         message = refused_at_build(resolve(["sha_rnn"], ["Block.core = @core.Picky"]))
         assert message == "core.Picky needs 'taste' (--set refers to it); bind core.Picky.taste = ..."
@@ -579,6 +585,31 @@ LITERALS = st.recursive(
 )
 
 
+WORDS = [
+    *"=@%()[]{}:,./-\n\\#'\"",
+    "a",
+    "B.c",
+    "sha/B.c",
+    " = ",
+    "\n  ",
+    "'s'",
+    "1",
+    "-2.5e3",
+    "0x",
+    "None",
+    "True",
+    "include",
+]
+
+
+def read_or_refusal(text: str) -> list[Any] | str:
+    """The values that a text assigns, or what is said against it."""
+    try:
+        return [statement.value for statement in parse(text, "noise.gin") if isinstance(statement, Assignment)]
+    except ConfigError as error:
+        return str(error)
+
+
 class TestValues:
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
     @given(LITERALS)
@@ -587,6 +618,17 @@ class TestValues:
         assert "\n" not in text
         [statement] = parse(text, "x")
         assert repr(statement.value) == repr(value)  # type: ignore[union-attr]
+
+    @settings(max_examples=300, deadline=None, derandomize=True)
+    @given(st.lists(st.sampled_from(WORDS) | st.text(max_size=3), max_size=12))
+    def test_any_text_is_read_or_refused_and_what_is_read_prints_back(self, words: list[str]) -> None:
+        outcome = read_or_refusal("".join(words))
+        if isinstance(outcome, str):
+            assert outcome.startswith("noise.gin")
+            assert len(outcome.splitlines()) == 1
+            return
+        for value in outcome:
+            assert read_or_refusal(f"x = {format_value(value)}") == [value]
 
     @pytest.mark.parametrize("value", [math.nan, object(), 1j, {1, 2}])
     def test_that_no_file_can_hold_are_not_printed(self, value: Any) -> None:
