@@ -16,22 +16,24 @@ SMALLEST_SHARE = 1e-6  # of 1 - a^2, whose root has an infinite slope at 0: it s
 
 
 class RGLRUState(NamedTuple):
-    h: Tensor  # (B, D) output
+    h: Tensor  # (B, D) recurrence
 
 
 @register("core")
 class RGLRU(nn.Module):
-    """Real-gated linear recurrent unit, Griffin's recurrence: slow decays, shortened by a gate.
+    """Real-gated linear recurrent unit of Griffin: slow decays that a gate shortens, seen through a gated branch.
 
-    Source: De et al. 2024, arXiv:2402.19427, section 2.4; the decay in logarithms from appendix A.
+    Source: De et al. 2024, arXiv:2402.19427, sections 2.3 and 2.4; the decay in logarithms from appendix A.
         r = sigmoid(W_a x_t + b_a),  i = sigmoid(W_x x_t + b_x)
         log a = 8 r log sigmoid(decay),  h_t = a h_{t-1} + sqrt(1 - a^2) (i x_t)
+        y_t = gelu(W_y x_t + b_y) h_t
     Shapes: x (T, B, D) -> y (T, B, D); state h (B, D).
     Args:
         dim: width D.
     Raises: ConfigError if dim < 1.
-    Differs: the recurrence alone, without Griffin's convolution and gated branch around it; full gate matrices, as in
-        the equations, where the paper's program has block-diagonal ones; 1 - a^2 is at least 1e-6.
+    Differs: of Griffin's recurrent block the gated branch is kept, since with h alone the present position drowns in its
+        long past; the convolution and the two outer projections are left to the block around the core. Full gate
+        matrices, as in the equations, not block-diagonal ones. 1 - a^2 is at least 1e-6.
     """
 
     def __init__(self, dim: int) -> None:
@@ -41,6 +43,7 @@ class RGLRU(nn.Module):
         self.dim = dim
         self.recurrence = Affine(dim, dim, bound=dim**-0.5)
         self.input = Affine(dim, dim, bound=dim**-0.5)
+        self.branch = Affine(dim, dim, bound=dim**-0.5)
         slowest = torch.empty(dim).uniform_(0.9, 0.999)  # sigmoid(decay)^8: what a is where r = 1
         self.decay = nn.Parameter(torch.logit(slowest ** (1 / SHARPNESS)))
 
@@ -48,11 +51,13 @@ class RGLRU(nn.Module):
         return RGLRUState(self.decay.new_zeros(batch, self.dim))
 
     def forward(self, x: Tensor, state: RGLRUState) -> tuple[Tensor, RGLRUState]:
-        recurrence, gate = torch.sigmoid(full_precision(self.recurrence(x))), torch.sigmoid(self.input(x))
+        recurrence = torch.sigmoid(full_precision(self.recurrence(x)))
+        drive = torch.sigmoid(full_precision(self.input(x))) * x
         log_decay = SHARPNESS * recurrence * F.logsigmoid(full_precision(self.decay))
         share = torch.sqrt((-torch.expm1(2.0 * log_decay)).clamp(min=SMALLEST_SHARE))
-        h = linear_recurrence(log_decay.exp(), share * full_precision(gate * x), full_precision(state.h))
-        return h.to(gate.dtype), RGLRUState(h[-1].to(state.h.dtype, copy=True))
+        h = linear_recurrence(log_decay.exp(), share * drive, full_precision(state.h))
+        branch = F.gelu(self.branch(x))
+        return branch * h.to(branch.dtype), RGLRUState(h[-1].to(state.h.dtype, copy=True))
 
     def macs(self) -> int:
-        return 2 * self.dim * self.dim
+        return 3 * self.dim * self.dim
