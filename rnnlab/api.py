@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab import config, experiment
-from rnnlab.board import BoardObserver
 from rnnlab.checkpoint import Snapshot
 from rnnlab.data import open_corpus
 from rnnlab.errors import ConfigError
@@ -69,7 +68,9 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def _run(loop: Loop) -> dict[str, Any]:
-    with BoardObserver(loop.folder, loop.progress.step) as board:
+    from rnnlab.board import BoardObserver  # imports TensorBoard's protocols, which only those who train wait for
+
+    with BoardObserver(loop.folder) as board:
         loop.observers = [board]
         return {**loop.run(), "run": str(loop.folder.path)}
 

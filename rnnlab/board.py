@@ -1,28 +1,213 @@
-"""TensorBoard's view of a run; metrics.jsonl is the truth."""
+"""TensorBoard's view of runs and studies; metrics.jsonl is the truth, from which the view is written anew whenever a
+run begins or goes on. So a resumed run has no point twice, and one that was killed has lost none.
 
+A row of the HParams page is a variant, whose seeds are its sessions. A session's status is running until its run ends;
+then success, failure, or unknown for one that was stopped and can go on.
+"""
+
+import ast
+import hashlib
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Self
 
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2, summary_v2
+from tensorboard.plugins.hparams import metadata as hparams
+
+from rnnlab.errors import Stopped
+from rnnlab.events import PATTERN, EventFile
+from rnnlab.metrics import read
 from rnnlab.runfolder import RunFolder
+from rnnlab.runs import SEED, parse_bindings
+
+Value = bool | float | str
+
+OURS = "run"
+PICTURES = "pictures"  # of `rnnlab probe`; they outlast the run's own file
+TAGS = {
+    ("train", "bpc"): "bpc/train",
+    ("train", "bytes_per_second"): "machine/bytes_per_second",
+    ("train", "memory_mb"): "machine/memory_mb",
+    ("train", "grad_norms"): "grad_norm",
+    ("valid", "valid_bpc"): "bpc/valid",
+    ("valid", "best_valid_bpc"): "best/valid_bpc",
+}
+"""Tag of a field of metrics.jsonl where it is not `kind/field`."""
+
+UNDRAWN = ("kind", "step", "bytes", "seconds", "bytes_scored")
+METRICS = {
+    "best/valid_bpc": "Best valid BPC",
+    "bpc/valid": "Valid BPC",
+    "bpc/test": "Test BPC",
+    "machine/bytes_per_second": "Bytes/s",
+    "cost/parameters": "Parameters",
+    "cost/macs_per_byte": "MACs/byte",
+}
+"""Columns of the HParams page, each the last value of its tag."""
+
+CHARTS = {
+    "Learning": {
+        "Valid BPC": ["bpc/valid"],
+        "Best valid BPC": ["best/valid_bpc"],
+        "Training BPC": ["bpc/train"],
+    },
+    "Optimization": {
+        "Learning rate": ["train/lr"],
+        "Gradient norm, before clipping": ["train/grad_norm"],
+        "Gradient norm by part": ["grad_norm/.*"],
+    },
+    "Machine": {
+        "Bytes per second": ["machine/bytes_per_second"],
+        "Memory [MB]": ["machine/memory_mb"],
+    },
+}
 
 
 class BoardObserver:
-    """Writes each record of metrics.jsonl to the run's tb/ folder as scalars."""
+    """Shows a run while it trains: called with each record of metrics.jsonl, within a `with` around the training."""
 
-    def __init__(self, folder: RunFolder, first_step: int) -> None:
-        self._folder, self._first_step = folder, first_step
+    def __init__(self, folder: RunFolder, variant: str | None = None) -> None:
+        """Args:
+        folder: of the run, held; its journal is cut back to where the run goes on.
+        variant: the row of the HParams page, the same for every seed; None for one named by the configuration.
+        """
+        self._folder = folder
+        self._variant = variant or default_variant(folder.config_text)
 
     def __enter__(self) -> Self:
-        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
-
-        # purge_step: points after the checkpoint that a resumed run goes on from would stay beside the new ones
-        self._writer = SummaryWriter(str(self._folder.path / "tb"), purge_step=self._first_step + 1)  # type: ignore[no-untyped-call]
+        folder, records = self._folder, read(self._folder.journal.path)
+        stale = own_files(folder)
+        self._started = time.time() - max((record.get("seconds") or 0.0 for record in records), default=0.0)
+        self._file = EventFile(folder.tensorboard, OURS)
+        values = hyperparameters(folder.config_text)
+        self._file.add(summary_v2.hparams_pb(values, trial_id=self._variant, start_time_secs=self._started))
+        self._file.text("configuration", f"```\n{folder.config_text}```")
+        costs = {f"cost/{name}": folder.environment.get(name) for name in ("parameters", "macs_per_byte")}
+        self._file.scalars({tag: value for tag, value in costs.items() if value is not None}, 0, self._started)
+        for record in records:
+            self(record)
+        remove(stale)  # after the new file: a death in between leaves points twice until the next start, never none
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._writer.close()  # type: ignore[no-untyped-call]
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        result = self._folder.result() if kind is None else None
+        if result is not None and result.get("test_bpc") is not None:
+            self._file.scalars({"bpc/test": result["test_bpc"]}, result["steps"], self._at(result))
+        self._file.add(session_end(_status(kind)))
+        self._file.close()
 
-    def __call__(self, record: dict[str, Any]) -> None:
-        kind = record["kind"]
-        for name, value in record.items():
-            if name not in ("kind", "step", "bytes") and value is not None:
-                self._writer.add_scalar(f"{kind}/{name}", value, record["step"])  # type: ignore[no-untyped-call]
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        points = scalars(record)
+        if points:
+            self._file.scalars(points, record["step"], self._at(record))
+
+    def _at(self, record: Mapping[str, Any]) -> float:
+        """When, on a clock that counts training only: the page's relative axis leaves out pauses and evaluations."""
+        return self._started + float(record.get("seconds") or 0.0)
+
+
+def _status(kind: type[BaseException] | None) -> int:
+    if kind is None:
+        return int(api_pb2.STATUS_SUCCESS)
+    return int(api_pb2.STATUS_UNKNOWN if issubclass(kind, Stopped | KeyboardInterrupt) else api_pb2.STATUS_FAILURE)
+
+
+def scalars(record: Mapping[str, Any]) -> dict[str, float]:
+    """The points that a record of metrics.jsonl stands for, by tag; a field of numbers by part is a tag a part."""
+    points = {}
+    for name, value in record.items():
+        tag = TAGS.get((record["kind"], name), f"{record['kind']}/{name}")
+        for end, number in value.items() if isinstance(value, Mapping) else [("", value)]:
+            if name not in UNDRAWN and isinstance(number, int | float):  # null stands for what is not finite
+                points[f"{tag}/{end}" if end else tag] = float(number)
+    return points
+
+
+def hyperparameters(config_text: str) -> dict[str, Value]:
+    """The bindings of a resolved configuration without the seed, macros replaced; numbers as numbers."""
+    return {key: _typed(text) for key, text in parse_bindings(config_text).items() if key != SEED}
+
+
+def _typed(text: str) -> Value:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, bool | int | float) else text
+
+
+def default_variant(config_text: str) -> str:
+    """A name that runs share if their configurations differ in the seed alone."""
+    bindings = sorted(hyperparameters(config_text).items())
+    return hashlib.sha256(repr(bindings).encode()).hexdigest()[:8]
+
+
+def own_files(folder: RunFolder) -> list[Path]:
+    """The event files that observers wrote; those with pictures are the probe's."""
+    return [path for path in sorted(folder.tensorboard.glob(PATTERN)) if path.suffix != f".{PICTURES}"]
+
+
+def remove(files: Iterable[Path]) -> None:
+    for path in files:
+        with suppress(OSError):  # it is only a view
+            path.unlink()
+
+
+# --- what the HParams page is made of -------------------------------------------------------------------------------
+
+
+def session_end(status: int) -> Any:
+    """The summary that ends a run's session. Args: status: of tensorboard.plugins.hparams.api_pb2."""
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    return _hparams_summary(hparams.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info))
+
+
+def experiment(variants: Sequence[Mapping[str, Value]]) -> Any:
+    """The summary that names the columns: every hyperparameter that some variant has, and METRICS."""
+    values: dict[str, list[Value]] = {}
+    for variant in variants:
+        for name, value in variant.items():
+            values.setdefault(name, []).append(value)
+    columns = [_column(name, of_name, len(variants)) for name, of_name in sorted(values.items())]
+    figures = [
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title) for tag, title in METRICS.items()
+    ]
+    info = api_pb2.Experiment(hparam_infos=columns, metric_infos=figures, time_created_secs=time.time())
+    return _hparams_summary(hparams.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=info))
+
+
+def _column(name: str, values: Sequence[Value], variants: int) -> Any:
+    """A hyperparameter with its domain: an interval for numbers, else the list, from which the page filters."""
+    distinct = sorted(set(values), key=str)
+    column = api_pb2.HParamInfo(name=name, differs=len(distinct) > 1 or len(values) < variants)
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        column.type = api_pb2.DATA_TYPE_FLOAT64
+        column.domain_interval.min_value, column.domain_interval.max_value = min(values), max(values)
+    else:
+        only_bool = all(isinstance(value, bool) for value in values)
+        column.type = api_pb2.DATA_TYPE_BOOL if only_bool else api_pb2.DATA_TYPE_STRING
+        column.domain_discrete.extend(distinct)
+    return column
+
+
+def _hparams_summary(tag: str, data: Any) -> Any:
+    value = Summary.Value(tag=tag, metadata=hparams.create_summary_metadata(data), tensor=hparams.NULL_TENSOR)
+    return Summary(value=[value])
+
+
+def write_study_root(folder: Path, variants: Sequence[Mapping[str, Value]]) -> None:
+    """Write what TensorBoard needs to know of a study beyond its runs in an event file at its root: the columns of the
+    HParams page, and the custom scalars page. It replaces the one of an earlier call.
+
+    Args:
+        folder: of the study, with the runs below it.
+        variants: the hyperparameters of each variant, as `hyperparameters(config.text)` gives them.
+    """
+    stale = list(folder.glob(PATTERN))
+    with EventFile(folder, "study") as file:
+        file.add(experiment(variants))
+        file.layout(CHARTS)
+    remove(stale)

@@ -1,0 +1,108 @@
+"""TensorBoard's event files: what a run and a probe write for people to look at.
+
+Written without TensorFlow and without a thread: a record is in the file when the call returns, so that a process which
+is killed loses none.
+"""
+
+import itertools
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as custom_scalars
+from tensorboard.plugins.text import metadata as text_plugin
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+PATTERN = "events.out.tfevents.*"
+_count = itertools.count()
+
+
+class EventFile:
+    """One event file, open for writing. A disk that takes no more silences it, with one warning: it is only a view."""
+
+    def __init__(self, folder: Path, label: str) -> None:
+        """Args:
+        folder: made if it is not there.
+        label: how the file's name ends, to tell who wrote it.
+        """
+        name = f"events.out.tfevents.{time.time_ns() // 1000}.{os.getpid()}.{next(_count)}.{label}"
+        self.path = folder / name
+        self._records: RecordWriter | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._records = RecordWriter(open(self.path, "wb", buffering=0))  # noqa: SIM115 -- closed by `close`
+        except OSError as error:
+            self._silence(error)
+        self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def scalars(self, values: Mapping[str, float], step: int, at: float | None = None) -> None:
+        """One point of each curve, by tag. Args: at: when [s since 1970]; None for now."""
+        self.add(Summary(value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]), step, at)
+
+    def text(self, tag: str, markdown: str) -> None:
+        metadata = text_plugin.create_summary_metadata(display_name=tag, description="")
+        tensor = TensorProto(
+            dtype=DT_STRING,
+            string_val=[markdown.encode()],
+            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
+        )
+        self.add(Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)]))
+
+    def picture(self, tag: str, png: bytes, size: tuple[int, int], step: int) -> None:
+        """Args: size: width and height [pixels]."""
+        image = Summary.Image(width=size[0], height=size[1], colorspace=4, encoded_image_string=png)
+        self.add(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+
+    def layout(self, charts: Mapping[str, Mapping[str, list[str]]]) -> None:
+        """The custom scalars page: {category: {chart: regular expressions of tags}}."""
+        layout = layout_pb2.Layout(
+            category=[
+                layout_pb2.Category(
+                    title=category,
+                    chart=[
+                        layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
+                        for title, tags in inside.items()
+                    ],
+                )
+                for category, inside in charts.items()
+            ]
+        )
+        tensor = TensorProto(dtype=DT_STRING, string_val=[layout.SerializeToString()], tensor_shape=TensorShapeProto())
+        metadata = custom_scalars.create_summary_metadata()
+        tag = custom_scalars.CONFIG_SUMMARY_TAG
+        self.add(Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)]))
+
+    def add(self, summary: Any, step: int = 0, at: float | None = None) -> None:
+        self._write(Event(wall_time=time.time() if at is None else at, step=step, summary=summary))
+
+    def close(self) -> None:
+        if self._records is not None:
+            self._records.close()
+            self._records = None
+
+    def _write(self, event: Any) -> None:
+        if self._records is None:
+            return
+        try:
+            self._records.write(event.SerializeToString())
+        except OSError as error:
+            self._silence(error)
+
+    def _silence(self, error: OSError) -> None:
+        print(f"rnnlab: {self.path}: {error.strerror}; TensorBoard will not show the rest", file=sys.stderr)
+        self._records = None
