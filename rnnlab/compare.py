@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnlab import page, plots, tables
-from rnnlab.errors import ConfigError, StorageError
+from rnnlab.durable import storage_errors
+from rnnlab.errors import ConfigError
 from rnnlab.runs import Point, Run, find_runs, protocol_note, read_run
 from rnnlab.tables import Cell, Column, Table
 from rnnlab.variants import MOST_TRAIN_POINTS, Variant, deviations, differences, fold, name_runs, thin
@@ -123,10 +124,8 @@ def _write(
         files += tables.write(table, out, f"{table.columns[0].key}s")
     files += plots.save(plots.learning_curves(panels(variants)), out, "curves")
     html = out / "compare.html"
-    try:
+    with storage_errors(f"{html}: the page cannot be written"):
         html.write_text(page.render(variants, made, found), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"{html}: the page cannot be written: {error.strerror}") from error
     return [*files, html]
 
 

@@ -21,7 +21,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
-from rnnlab.errors import StorageError
+from rnnlab.durable import storage_errors
 from rnnlab.intervals import Interval
 from rnnlab.tables import engineering, printable
 
@@ -211,13 +211,10 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     Raises: StorageError if the folder cannot be written.
     """
     paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
-    try:
+    with storage_errors(f"{folder}: the plot cannot be written"), _style():
         folder.mkdir(parents=True, exist_ok=True)
-        with _style():
-            figure.savefig(paths[0], dpi=160, metadata={"Software": None})
-            figure.savefig(paths[1], metadata={"Date": None})
-    except OSError as error:
-        raise StorageError(f"{error.filename or folder}: the plot cannot be written: {error.strerror}") from error
+        figure.savefig(paths[0], dpi=160, metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"Date": None})
     return paths
 
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rnnlab import metrics
 from rnnlab.errors import StorageError
 
 SEED = "Trainer.seed"
+PROTOCOL = {"lanes": "{} lanes", "chunk": "chunks of {}", "memory": "memory {}", "bytes_scored": "{} bytes scored"}
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def read_run(path: Path, name: str) -> Run:
     bindings = parse_bindings(_text(path / "config.gin"))
     seed = next((value for key, value in bindings.items() if key.endswith(SEED)), "")
     result = _json(path / "result.json")
-    records = _records(path / "metrics.jsonl")
+    records = metrics.read(path / "metrics.jsonl")
     valid, train = _curve(records, "valid", "valid_bpc"), _curve(records, "train", "bpc")
     return Run(
         name=name,
@@ -153,20 +155,22 @@ def differing(bindings: Sequence[Mapping[str, str]]) -> dict[str, list[str | Non
 
 
 def protocol_note(facts: Sequence[Mapping[str, Any]]) -> str:
-    """How BPC was measured, to stand beside every table of it; empty if no run says."""
-    protocols = {
-        json.dumps(f["protocol"], sort_keys=True): f["protocol"] for f in facts if isinstance(f.get("protocol"), dict)
-    }
-    sentences = [", ".join(_measured(key, value) for key, value in protocol.items()) for protocol in protocols.values()]
-    if len(sentences) > 1:
-        return "BPC was measured in different ways, compare with care: " + "; or ".join(sentences) + "."
-    return f"BPC measured with {sentences[0]}." if sentences else ""
+    """How BPC was measured, to stand beside every table of it; empty if no run says.
+
+    Variants may well differ in their memory; lanes, chunk and bytes should be the same wherever BPC is compared.
+    """
+    protocols = [one["protocol"] for one in facts if isinstance(one.get("protocol"), dict)]
+    if not protocols:
+        return ""
+    values = {key: sorted({one.get(key) for one in protocols}, key=natural) for key in PROTOCOL}
+    told = ", ".join(words.format(" or ".join(map(_number, values[key]))) for key, words in PROTOCOL.items())
+    uneven = [key for key in PROTOCOL if key != "memory" and len(values[key]) > 1]
+    warning = f" Not the same everywhere: {', '.join(uneven).replace('_', ' ')}; compare with care." if uneven else ""
+    return f"BPC measured with {told}.{warning}"
 
 
-def _measured(key: str, value: Any) -> str:
-    number = f"{value:,}" if isinstance(value, int) else str(value)
-    unit = {"lanes": "lanes", "bytes_scored": "bytes scored"}.get(key)
-    return f"{number} {unit}" if unit else f"{key} {number}"
+def _number(value: Any) -> str:
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _text(path: Path) -> str:
@@ -189,22 +193,6 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise StorageError(f"{path}: a JSON object is expected, not {type(answer).__name__}")
     return answer
-
-
-def _records(path: Path) -> list[dict[str, Any]]:
-    """The records of a journal. A last line without its newline is being written, or was when the run was killed."""
-    if not path.exists():
-        return []
-    records = []
-    whole = _text(path).split("\n")[:-1]
-    for number, line in enumerate(whole, start=1):
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise StorageError(
-                f"{path}:{number}: not a line of JSON; `rnnlab resume` cuts a journal back to its checkpoint"
-            ) from error
-    return [record for record in records if isinstance(record, dict)]
 
 
 def _curve(records: Sequence[Mapping[str, Any]], kind: str, field: str) -> list[Point]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from rnnlab.errors import StorageError
+from rnnlab.durable import storage_errors
 from rnnlab.intervals import Interval
 
 Cell: TypeAlias = str | int | float | Interval | tuple[str, ...] | None
@@ -304,12 +304,10 @@ def write(table: Table, folder: Path, stem: str) -> list[Path]:
     Raises: StorageError if the folder cannot be written.
     """
     paths = []
-    try:
+    with storage_errors(f"{folder}: the table cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         for suffix, writer in WRITERS.items():
             path = folder / f"{stem}{suffix}"
             path.write_text(writer(table), encoding="utf-8")
             paths.append(path)
-    except OSError as error:
-        raise StorageError(f"{error.filename or folder}: the table cannot be written: {error.strerror}") from error
     return paths

@@ -56,20 +56,22 @@ def fold(runs: Sequence[Run]) -> list[Variant]:
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(sorted(run.bindings.items())), []).append(run)
-    names = [_shared_name([run.name for run in group]) for group in groups.values()]
+    folded = len(groups) < len(runs)
+    names = [_shared_name([run.name for run in group], folded) for group in groups.values()]
     numbered = [
         name if names.count(name) == 1 else f"{name} #{1 + names[:i].count(name)}" for i, name in enumerate(names)
     ]
     return [Variant(name, group) for name, group in zip(numbered, groups.values(), strict=True)]
 
 
-def _shared_name(names: Sequence[str]) -> str:
-    """core/seed-1, core/seed-2 -> core."""
-    if len(names) == 1:
+def _shared_name(names: Sequence[str], folded: bool) -> str:
+    """core/seed-1, core/seed-2 -> core; a run on its own loses its seed only beside variants that are folded."""
+    if not folded:
         return names[0]
     without_seed = {re.sub(r"[-_/. ]*(seed)?[-_=]?[0-9]+$", "", name) for name in names}
-    shared = without_seed.pop() if len(without_seed) == 1 else ""
-    return shared or f"{names[0]} and {len(names) - 1} more"
+    if len(without_seed) == 1 and (shared := without_seed.pop()):
+        return shared
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
 def differences(variants: Sequence[Variant]) -> dict[str, list[str | None]]:
@@ -78,12 +80,13 @@ def differences(variants: Sequence[Variant]) -> dict[str, list[str | None]]:
 
 
 def deviations(found: dict[str, list[str | None]], index: int) -> tuple[str, ...]:
-    """The bindings of one variant that are not those of a majority; all that differ where there is no majority."""
-    lines = []
-    for key, values in found.items():
-        if 2 * values.count(values[index]) <= len(values):
-            lines.append(f"{key} is not bound" if values[index] is None else f"{key} = {values[index]}")
-    return tuple(lines)
+    """The bindings of one variant that are not those of a majority; all that differ where there is no majority.
+
+    What it does not bind is told only if there is nothing else to tell: a part left out takes its bindings along.
+    """
+    odd = {key: values[index] for key, values in found.items() if 2 * values.count(values[index]) <= len(values)}
+    bound = tuple(f"{key} = {value}" for key, value in odd.items() if value is not None)
+    return bound or tuple(f"{key} is not bound" for key in odd)
 
 
 def thin(points: Sequence[Point], most: int) -> list[Point]:

@@ -58,7 +58,7 @@ def test_damage_is_named_with_its_place(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a")
     journal = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
     (folder / "metrics.jsonl").write_text("".join([*journal[:3], "garbage\n", *journal[3:]]))
-    with pytest.raises(StorageError, match=r"metrics\.jsonl:4: not a line of JSON"):
+    with pytest.raises(StorageError, match=r"metrics\.jsonl:4: not a JSON object"):
         read_run(folder, "a")
     (folder / "result.json").write_text("{")
     with pytest.raises(StorageError, match=r"result\.json: not JSON"):
@@ -107,5 +107,8 @@ def test_only_keys_that_differ_are_listed() -> None:
 
 def test_the_protocol_is_told_once_where_it_is_shared() -> None:
     facts = {"protocol": {"lanes": 8, "chunk": 256, "memory": None, "bytes_scored": 1000}}
-    assert protocol_note([facts, facts, {}]) == "BPC measured with 8 lanes, chunk 256, memory None, 1,000 bytes scored."
+    assert (
+        protocol_note([facts, facts, {}])
+        == "BPC measured with 8 lanes, chunks of 256, memory none, 1,000 bytes scored."
+    )
     assert protocol_note([{}]) == ""

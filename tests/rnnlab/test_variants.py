@@ -16,7 +16,7 @@ def run(name: str, bpc: float = 2.5, status: str = "done", valid: tuple[int, ...
 
 def test_runs_of_one_configuration_are_one_variant() -> None:
     variants = fold([run("a/seed-1"), run("b/seed-1", memory="1"), run("a/seed-2", 2.7)])
-    assert [(variant.name, len(variant.runs)) for variant in variants] == [("a", 2), ("b/seed-1", 1)]
+    assert [(variant.name, len(variant.runs)) for variant in variants] == [("a", 2), ("b", 1)]
     interval = variants[0].interval("valid_bpc")
     assert interval is not None
     assert interval.mean == pytest.approx(2.6)
@@ -36,6 +36,10 @@ def test_runs_of_one_configuration_are_one_variant() -> None:
 )
 def test_a_variant_is_called_what_the_names_of_its_runs_share(names: list[str], shared: str) -> None:
     assert fold([run(name) for name in names])[0].name == shared
+
+
+def test_runs_that_are_not_folded_keep_their_whole_names() -> None:
+    assert [v.name for v in fold([run("long-5000"), run("short-512", memory="1")])] == ["long-5000", "short-512"]
 
 
 def test_two_variants_never_share_a_name() -> None:
@@ -74,6 +78,11 @@ def test_a_variant_lists_only_what_a_majority_does_not_share() -> None:
     assert deviations(found, 0) == ("memory = 1",)
     assert deviations(found, 1) == ("memory is not bound",)
     assert deviations(found, 2) == ("core = GRU", "memory = 2")
+    assert deviations({"core": ["LSTM", "GRU", None], "memory": ["1", "1", None]}, 2) == (
+        "core is not bound",
+        "memory is not bound",
+    )
+    assert deviations({"core": ["LSTM", "GRU"], "memory": ["1", None]}, 1) == ("core = GRU",)
 
 
 def test_of_two_variants_both_list_what_differs() -> None:

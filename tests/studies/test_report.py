@@ -62,15 +62,15 @@ def test_the_table_holds_every_figure_of_every_variant() -> None:
 
 def test_the_table_says_how_bpc_was_measured_and_how_many_comparisons_were_corrected_for() -> None:
     notes = " ".join(ablation_table(study(), "lstm").notes)
-    assert "8 lanes, chunk 256, memory 1,024, 150,000 bytes scored" in notes
+    assert "8 lanes, chunks of 256, memory 1,024, 150,000 bytes scored" in notes
     assert "corrected for 2 comparisons" in notes
 
 
 def test_two_ways_of_measuring_are_pointed_out() -> None:
     odd = variant("odd", 2.5, protocol={"lanes": 1, "chunk": 256, "memory": 1024, "bytes_scored": 150_000})
     notes = " ".join(ablation_table([*study(), odd], "lstm").notes)
-    assert "in different ways" in notes
-    assert "1 lanes" in notes
+    assert "Not the same everywhere: lanes; compare with care." in notes
+    assert "1 or 8 lanes" in notes
 
 
 def test_with_two_seeds_there_is_no_column_of_p_values_and_a_note_says_why() -> None:
