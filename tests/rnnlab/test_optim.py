@@ -96,6 +96,18 @@ def test_lamb_keeps_its_moments_in_fp32_for_parameters_in_bf16() -> None:
     assert parameter.dtype == torch.bfloat16
 
 
+def test_lamb_updates_all_tensors_together_as_it_updates_each_alone() -> None:
+    alone, together = small_model(), small_model()
+    by_one, by_all = (optim.Lamb(model.parameters(), weight_decay=0.1) for model in (alone, together))
+    for seed in range(3):
+        give_gradients(alone, seed)
+        give_gradients(together, seed)
+        by_one.step()  # on the CPU: one tensor after the other
+        with torch.no_grad():
+            by_all._update(list(together.parameters()), by_all.param_groups[0])  # as on other devices
+    assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), together.parameters(), strict=True))
+
+
 def test_lamb_skips_what_has_no_gradient() -> None:
     model = small_model()
     before = copy.deepcopy(model.state_dict())
@@ -247,3 +259,32 @@ def test_only_the_two_pass_schedule_has_a_second_pass_and_a_switch_at_one_means_
     assert [optim.TwoPass().pass_of(progress) for progress in at] == [0, 0, 1, 1]
     assert [optim.TwoPass(switch=1.0).pass_of(progress) for progress in at] == [0, 0, 0, 0]
     assert [optim.Cosine().pass_of(progress) for progress in at] == [0, 0, 0, 0]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("name", BUILDERS)
+def test_an_optimizer_saved_on_a_gpu_goes_on_there_without_waiting_for_it(name: str) -> None:
+    model = small_model().cuda()
+    optimizer = BUILDERS[name](model.parameters())
+    take_steps_on_gpu(model, optimizer, range(3))
+    saved = {k: v.cpu() for k, v in optim.optimizer_tensors(optimizer, model.named_parameters()).items()}
+    resumed = copy.deepcopy(model)
+    fresh = BUILDERS[name](resumed.parameters())
+    optim.load_optimizer_tensors(fresh, resumed.named_parameters(), saved)
+    take_steps_on_gpu(model, optimizer, range(3, 6))
+    take_steps_on_gpu(resumed, fresh, range(3, 6))
+    for a, b in zip(model.parameters(), resumed.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def take_steps_on_gpu(model: nn.Module, optimizer: torch.optim.Optimizer, seeds: Iterable[int]) -> None:
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in model.parameters():
+            parameter.grad = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            optimizer.step()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
