@@ -1,6 +1,7 @@
 """A law: a sentence about parts, the kinds it holds for, and the function that looks for a counterexample."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -51,7 +52,7 @@ class Law:
         try:
             for subject in self._subjects(part, dim, seed):
                 name = part_name(subject.part)
-                with torch.random.fork_rng(devices=[]), torch.no_grad():
+                with _undisturbed():
                     self.verify(subject)
         except LawError as violation:
             raise LawError(f"{name} breaks {self.name!r}: {violation}") from violation
@@ -69,8 +70,20 @@ class Law:
     def _subjects(self, part: PartFactory, dim: int, seed: int) -> list[Subject]:
         parts = fillings(part) if self.kind == "block" else [part]
         parts = parts[:1] if self.slow else parts
-        with torch.random.fork_rng(devices=[]):
+        with _undisturbed():
             return [subject for each in parts if self.applies(subject := Subject(each, self.kind, dim, seed))]
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """The caller's random numbers stay as they are; no graphs; one thread, as more only get in each other's way."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 _laws: dict[str, tuple[tuple[str, ...], Law]] = {}
