@@ -1,0 +1,162 @@
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnnlab import native
+from rnnlab.components.cores import _scan
+from rnnlab.components.cores._scan import linear_recurrence
+
+GATES = {
+    "anywhere": lambda a: a,
+    "zero": torch.zeros_like,
+    "one": torch.ones_like,
+    "near one": lambda a: 1 - a * 1e-4,
+    "zero, one and between": lambda a: torch.where(a < 0.3, 0.0, torch.where(a > 0.4, 1.0, a)),
+}
+
+
+@pytest.fixture(params=["torch", "native"])
+def way(request: pytest.FixtureRequest) -> str:
+    if request.param == "native" and native.kernels() is None:
+        pytest.skip("there are no CPU kernels here")
+    return str(request.param)
+
+
+def problem(steps: int, gates: str = "anywhere", lanes: int = 2, dim: int = 9) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """a, b, h0 and a gradient for h."""
+    random = torch.Generator().manual_seed(steps)
+    a = GATES[gates](torch.rand(steps, lanes, dim, generator=random))
+    b, h0, grad = (torch.randn(shape, generator=random) for shape in (a.shape, a.shape[1:], a.shape))
+    return a, b, h0, grad
+
+
+def reference(a: Tensor, b: Tensor, h0: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
+    """h and the gradients of a, b, h0, by a float64 loop."""
+    a, b, h0 = (x.double().requires_grad_() for x in (a, b, h0))
+    h, rows = h0, []
+    for a_t, b_t in zip(a.unbind(), b.unbind(), strict=True):
+        h = a_t * h + b_t
+        rows.append(h)
+    return torch.stack(rows).detach(), *torch.autograd.grad(torch.stack(rows), (a, b, h0), grad.double())
+
+
+def scanned(a: Tensor, b: Tensor, h0: Tensor, grad: Tensor, way: str | None) -> tuple[Tensor, ...]:
+    inputs = [x.clone().requires_grad_() for x in (a, b, h0)]
+    h = linear_recurrence(*inputs, way)  # type: ignore[arg-type]
+    return h.detach(), *torch.autograd.grad(h, inputs, grad)
+
+
+def assert_close(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    for name, x, y in zip(("h", "grad a", "grad b", "grad h0"), found, expected, strict=True):
+        error = ((x.double() - y).abs().max() / y.abs().max().clamp(min=1e-30)).item()
+        assert error < 1e-6, f"{name} is off by {error:.1e} of its largest value"
+
+
+@pytest.mark.parametrize("gates", GATES)
+@pytest.mark.parametrize("steps", [1, 2, 33, 1024])
+def test_values_and_gradients_are_those_of_a_float64_loop(way: str, steps: int, gates: str) -> None:
+    given = problem(steps, gates)
+    assert_close(scanned(*given, way), reference(*given))
+
+
+@pytest.mark.parametrize("gates", ["one", "near one"])
+def test_rounding_does_not_add_up_over_8192_steps(way: str, gates: str) -> None:
+    given = problem(8192, gates, lanes=1, dim=3)
+    assert_close(scanned(*given, way), reference(*given))
+
+
+@pytest.mark.parametrize(("lanes", "dim"), [(1, 1), (3, 7), (8, 200)])
+def test_any_number_of_channels_is_scanned_whole(way: str, lanes: int, dim: int) -> None:
+    given = problem(5, lanes=lanes, dim=dim)
+    assert_close(scanned(*given, way), reference(*given))
+
+
+def test_the_number_of_threads_changes_no_bit() -> None:
+    if native.kernels() is None:
+        pytest.skip("there are no CPU kernels here")
+    given = problem(64, lanes=8, dim=200)  # above the size under which the kernel keeps to one thread
+    before = torch.get_num_threads()
+    try:
+        results = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append(scanned(*given, "native"))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        assert all(torch.equal(x, y) for x, y in zip(results[0], other, strict=True))
+
+
+def test_gradients_and_inputs_may_have_any_strides(way: str) -> None:
+    a, b, h0, grad = problem(6, lanes=4, dim=4)
+    turned = [x.transpose(-1, -2).contiguous().transpose(-1, -2) for x in (a, b, h0)]
+    spread = torch.ones(()).expand(a.shape)  # what .sum() sends back
+    assert_close(scanned(*turned, spread, way), reference(a, b, h0, torch.ones_like(grad)))
+
+
+def test_what_is_not_a_number_comes_out_where_it_went_in(way: str) -> None:
+    a, b, h0, _ = problem(8)
+    b[3, 1, 2] = torch.nan
+    h = linear_recurrence(a, b, h0, way)  # type: ignore[arg-type]
+    assert h[3:, 1, 2].isnan().all()
+    assert h.isnan().sum() == 5
+
+
+def test_double_precision_passes_a_numerical_gradient_check() -> None:
+    inputs = [x.double().requires_grad_() for x in problem(5, lanes=2, dim=3)[:3]]
+    assert torch.autograd.gradcheck(linear_recurrence, inputs)
+
+
+def test_a_single_step_agrees_with_the_scan(way: str) -> None:
+    given = problem(1)
+    assert_close(scanned(*given, None), tuple(x.double() for x in scanned(*given, way)))
+
+
+def test_torch_compile_takes_it_in_one_graph() -> None:
+    a, b, h0, _ = problem(7)
+    compiled = torch.compile(
+        lambda a, b, h0: linear_recurrence(a.sigmoid(), b, h0).sum(), fullgraph=True, backend="aot_eager"
+    )
+    plain, traced = ([x.clone().requires_grad_() for x in (a, b, h0)] for _ in range(2))
+    linear_recurrence(plain[0].sigmoid(), plain[1], plain[2]).sum().backward()
+    compiled(*traced).backward()
+    for x, y in zip(plain, traced, strict=True):
+        torch.testing.assert_close(x.grad, y.grad)
+
+
+def test_the_operator_keeps_the_rules_of_the_dispatcher(way: str) -> None:
+    inputs = [x.requires_grad_() for x in problem(4)[:3]]
+    torch.library.opcheck(_scan._recurrence, (*inputs, way), test_utils=("test_schema", "test_faketensor"))
+
+
+@pytest.mark.slow
+def test_the_triton_kernels_agree_under_the_interpreter() -> None:
+    if importlib.util.find_spec("triton") is None:
+        pytest.skip("triton is not installed")
+    # Triton decides at import whether it interprets, so the comparison runs in a process of its own.
+    folder = Path(__file__).parent
+    script = (
+        "import test_scan as t\n"
+        "for steps, gates in ((1, 'anywhere'), (32, 'one'), (33, 'zero, one and between'), (100, 'zero')):\n"
+        "    given = t.problem(steps, gates, lanes=5)\n"
+        "    t.assert_close(t.scanned(*given, 'triton'), t.reference(*given))\n"
+    )
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("gates", GATES)
+def test_the_gpu_agrees(gates: str) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+    given = problem(257, gates, lanes=4, dim=100)
+    found = scanned(*(x.cuda() for x in given), None)  # type: ignore[misc]
+    assert_close(tuple(x.cpu() for x in found), reference(*given))
