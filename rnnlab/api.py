@@ -1,7 +1,8 @@
 """What the command line does, as functions: `rnnlab.train`, `rnnlab.resume`, `rnnlab.load`, `rnnlab.evaluate`."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score
 from rnnlab.evaluation import evaluate as _evaluate
 from rnnlab.model import LanguageModel
+from rnnlab.ranks import Ranks, ranks
 from rnnlab.runfolder import RunFolder
-from rnnlab.training import Loop
+from rnnlab.training import Loop, check_fit
 
 
 def train(fragments: Sequence[str], overrides: Sequence[str] = (), run: str | Path | None = None) -> dict[str, Any]:
@@ -28,11 +30,29 @@ def train(fragments: Sequence[str], overrides: Sequence[str] = (), run: str | Pa
     Raises: ConfigError, DataError, StorageError before the first step; Diverged or Stopped with a checkpoint written.
     """
     resolved = config.resolve(fragments, overrides)
-    built = experiment.build(resolved)
-    path = _new_run_name(fragments) if run is None else Path(run)
-    folder = RunFolder.create(path, resolved.text, built.operative, experiment.environment(built))
-    with folder.hold():
-        return _run(Loop(built, folder))
+    with ranks() as among:
+        built = experiment.build(resolved)
+        check_fit(built, among)
+        path = among.from_first(lambda: _new_run_name(fragments) if run is None else Path(run))
+        folder = among.from_first(lambda: _create(path, built))
+        with _held(folder, among):
+            return _run(Loop(built, folder, ranks=among))
+
+
+def _create(path: Path, built: experiment.Experiment) -> RunFolder:
+    return RunFolder.create(path, built.config.text, built.operative, experiment.environment(built))
+
+
+@contextmanager
+def _held(folder: RunFolder, among: Ranks) -> Iterator[None]:
+    """Rank 0 holds the folder for all."""
+    with ExitStack() as stack:
+
+        def hold() -> None:
+            stack.enter_context(folder.hold())
+
+        among.from_first(hold)
+        yield
 
 
 MAY_CHANGE = ("bytes", "steps", "epochs", "device", "eval_every", "eval_bytes", "eval_lanes", "eval_chunk", "log_every",
@@ -52,7 +72,7 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         another experiment; RunHeldError if another process is at it.
     """
     folder = RunFolder.open(run)
-    with folder.hold():
+    with ranks() as among, _held(folder, among):
         original = folder.config()
         resumed = original.override([*folder.resumed_with(), *overrides])
         for difference in config.diff(original, resumed):
@@ -61,17 +81,21 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
                     f"{difference.key} = {difference.right}: resuming cannot change it from {difference.left}, only "
                     f"Trainer.{', '.join(MAY_CHANGE)}; start a new run instead"
                 )
-        loop = Loop(experiment.build(resumed), folder, horizon=experiment.build(original, needs_corpus=False).trainer)
-        loop.restore(folder.newest())
-        folder.note_resumption(overrides)
+        built, horizon = experiment.build(resumed), experiment.build(original, needs_corpus=False).trainer
+        check_fit(built, among)
+        loop = Loop(built, folder, horizon=horizon, ranks=among)
+        snapshot = among.from_first(lambda: folder.newest() if folder.has_checkpoints() else None)
+        if snapshot is not None:  # else it died before its first save, and its beginning is in its configuration
+            loop.restore(snapshot)
+        among.from_first(lambda: folder.note_resumption(overrides))
         return _run(loop)
 
 
 def _run(loop: Loop) -> dict[str, Any]:
     from rnnlab.board import BoardObserver  # imports TensorBoard's protocols, which only those who train wait for
 
-    with BoardObserver(loop.folder) as board:
-        loop.observers = [board]
+    with BoardObserver(loop.folder) if loop.ranks.first else nullcontext() as board:
+        loop.observers = [board] if board else []
         return {**loop.run(), "run": str(loop.folder.path)}
 
 

@@ -17,7 +17,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, plugin_data_pb2, summary_v2
 from tensorboard.plugins.hparams import metadata as hparams
 
-from rnnlab.errors import Stopped
+from rnnlab.errors import RunHeldError, Stopped, StorageError
 from rnnlab.events import PATTERN, EventFile
 from rnnlab.metrics import read
 from rnnlab.runfolder import RunFolder
@@ -148,6 +148,23 @@ def default_variant(config_text: str) -> str:
 def own_files(folder: RunFolder) -> list[Path]:
     """The event files that observers wrote; those with pictures are the probe's."""
     return [path for path in sorted(folder.tensorboard.glob(PATTERN)) if path.suffix != f".{PICTURES}"]
+
+
+def mark_killed(folder: RunFolder) -> None:
+    """End the session of a run that is not held by a process and did not end it itself: it was killed."""
+    files = own_files(folder)
+    if not files or any(_ends_session(path) for path in files):
+        return
+    with suppress(RunHeldError, StorageError), folder.hold(), EventFile(folder.tensorboard, OURS) as file:
+        file.add(session_end(api_pb2.STATUS_FAILURE))
+
+
+def _ends_session(path: Path) -> bool:
+    """Whether the file's last record, of some hundred bytes at most, is the end of a session."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 512))
+        return hparams.SESSION_END_INFO_TAG.encode() in file.read()
+    return False
 
 
 def remove(files: Iterable[Path]) -> None:

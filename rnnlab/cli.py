@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import rnnlab
-from rnnlab.errors import ConfigError, RnnlabError, Stopped
+from rnnlab.errors import ConfigError, DataError, RankLost, RnnlabError, Stopped
+from rnnlab.interrupts import stopping_at_once
+
+FIRST_RANK = os.environ.get("RANK", "0") == "0"  # of those that torchrun starts, the one that speaks for all
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,7 +24,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return int(options.run_command(options) or 0)
+        with stopping_at_once():
+            return int(options.run_command(options) or 0)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again on its way out
         return 0
@@ -30,8 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RnnlabError as error:
         if options.debug:
             traceback.print_exc()
-        label = "" if isinstance(error, Stopped) else "error: "
-        print(f"rnnlab: {label}{error}", file=sys.stderr)
+        if FIRST_RANK or isinstance(error, (DataError, RankLost)):  # the others say only what may be theirs alone
+            label = "" if isinstance(error, Stopped) else "error: "
+            print(f"rnnlab: {label}{error}", file=sys.stderr)
         return error.exit_code
 
 
@@ -91,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
     generate.add_argument("--device", metavar="D", default="auto")
 
+    board = add("board", _board, "Look at runs and studies in TensorBoard, on this machine only.", prints_json=False)
+    board.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY")
+    board.add_argument("--port", type=int, metavar="N", help="0 for any that is free (default: 6006, or the next)")
+
     add("show", _show, "What a configuration builds: parts, parameters, cost.", takes_config=True)
 
     diff = add("diff", _diff, "What two configurations or runs differ in, after resolution.")
@@ -100,9 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     parts = add("parts", _parts, "The parts there are, with what they cost at D 1024.")
     parts.add_argument("kind", nargs="?", metavar="KIND")
 
-    check = add("check", _check, "Hold a part to the laws.", prints_json=False)
+    check = add("check", _check, "Hold a part to the laws.")
     check.add_argument("parts", nargs="*", metavar="PART", help="core.QRNN, SingleHead, ...")
-    check.add_argument("--all", action="store_true", help="every part there is")
+    check.add_argument("--all", action="store_true", help="every part there is, and every pair of block slots")
+    check.add_argument("--slow", action="store_true", help="also the laws that take seconds a part (torch.compile)")
 
     fetch = add("fetch", _fetch, "Download a corpus, or take it from a file, and verify it.", prints_json=False)
     fetch.add_argument("corpus", metavar="CORPUS", help="enwik8 or text8")
@@ -137,7 +147,8 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _print(options: argparse.Namespace, answer: Any, text: str) -> None:
-    print(json.dumps(answer, indent=2, default=str) if options.json else text)
+    if FIRST_RANK:
+        print(json.dumps(answer, indent=2, default=str) if options.json else text)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -205,6 +216,12 @@ def _generate(options: argparse.Namespace) -> None:
     out.flush()
 
 
+def _board(options: argparse.Namespace) -> None:
+    from rnnlab.boardview import serve
+
+    serve([Path(path) for path in options.paths], options.port)
+
+
 def _show(options: argparse.Namespace) -> None:
     from rnnlab.config import resolve
     from rnnlab.experiment import build, describe
@@ -235,11 +252,11 @@ def _parts(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from rnnlab import registry, testing
+    from rnnlab import testing
 
     if bool(options.parts) == options.all:
         raise ConfigError("name the parts to check, or --all")
-    return testing.report([part.selector for part in registry.parts()] if options.all else options.parts)
+    return testing.report(options.parts, slow=options.slow, as_json=options.json)  # no part named: all of them
 
 
 def _fetch(options: argparse.Namespace) -> None:

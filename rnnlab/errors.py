@@ -42,13 +42,20 @@ class RunHeldError(RnnlabError):
     exit_code = 6
 
 
+class RankLost(RnnlabError):
+    """Another rank of the run died; this one cannot go on alone."""
+
+
 class Stopped(RnnlabError):
     """A signal asked the run to end; its checkpoint is written."""
 
     def __init__(self, signal: Signals, place: str = "") -> None:
-        super().__init__(f"stopped by {signal.name}{place}")
-        self.signal = signal
+        super().__init__(signal, place)  # the arguments, or the error could not travel between processes
+        self.signal, self.place = signal, place
         self.exit_code = 128 + signal.value
+
+    def __str__(self) -> str:
+        return f"stopped by {self.signal.name}{self.place}"
 
 
 class LawError(AssertionError):

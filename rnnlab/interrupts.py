@@ -1,9 +1,11 @@
-"""SIGINT and SIGTERM as a request to stop at the next safe place."""
+"""SIGINT and SIGTERM as a request to stop: at the next safe place of a run, and at once where nothing is at stake."""
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from rnnlab.errors import Stopped
 
@@ -38,3 +40,23 @@ class Interrupts:
         """Raises: Stopped if a signal has come."""
         if self.received is not None:
             raise Stopped(self.received)
+
+
+@contextmanager
+def stopping_at_once() -> Iterator[None]:
+    """Within the block SIGTERM raises Stopped where it finds the program, as SIGINT raises KeyboardInterrupt.
+
+    What is held is let go and the exit code is that of a signal. Outside the main thread the block does nothing.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Stopped(signal.Signals(number))
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,5 +1,6 @@
 """The recipe of a run, as gin binds it."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -74,8 +75,11 @@ class Trainer:
             raise ConfigError(f"Trainer.device = {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"Trainer.device = {name!r}: this torch sees no CUDA device; use --device cpu")
-        if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        rank = int(os.environ.get("LOCAL_RANK", "0"))  # of the ranks on this machine each takes a device
+        number = rank if device.index is None else device.index
+        if device.type == "cuda" and number >= torch.cuda.device_count():
             raise ConfigError(
                 f"Trainer.device = {name!r}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0"
+                + (f", and none for rank {rank}; start fewer ranks, or use --device cpu" if rank else "")
             )
-        return device
+        return torch.device("cuda", number) if rank and device.type == "cuda" else device

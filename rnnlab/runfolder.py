@@ -173,6 +173,11 @@ class RunFolder:
         """
         return self._accepted(*checkpoint.newest(self.checkpoints, at_most))
 
+    def has_checkpoints(self) -> bool:
+        """Whether there is any, whole or not. A run that died before its first save has none, and starts anew."""
+        with storage_errors(f"{self.checkpoints}: cannot be read"):
+            return self.checkpoints.is_dir() and any(self.checkpoints.glob(f"{checkpoint.STEP}*"))
+
     def best(self) -> Snapshot:
         """The checkpoint with the lowest valid BPC that verifies, or the newest if none was scored; as `newest`."""
         return self._accepted(*checkpoint.best(self.checkpoints))
@@ -189,6 +194,11 @@ class RunFolder:
         """Replace result.json. Raises: StorageError."""
         with storage_errors(f"{self.path / RESULT}: cannot be written"):
             write_file(self.path / RESULT, (to_json(result) + "\n").encode())
+
+    def discard_result(self) -> None:
+        """Remove the result of a run that goes on: until it ends again it has none. Raises: StorageError."""
+        with storage_errors(f"{self.path / RESULT}: cannot be removed"):
+            (self.path / RESULT).unlink(missing_ok=True)
 
     def result(self) -> dict[str, Any] | None:
         """What result.json says; None if the run has not come to an end. Raises: StorageError."""

@@ -11,9 +11,12 @@ from rnnlab.checkpoint import Snapshot
 from rnnlab.data import Lanes, Split
 from rnnlab.errors import Diverged, Stopped, StorageError
 from rnnlab.evaluation import LN2, Score, evaluate
+from rnnlab.experiment import Experiment
 from rnnlab.interrupts import Interrupts
 from rnnlab.learner import Learner, Record, peak_memory_mb
 from rnnlab.model import count_parameters, fold
+from rnnlab.ranks import ALONE, Ranks
+from rnnlab.recipe import Trainer
 from rnnlab.runfolder import RunFolder
 
 Observer = Callable[[Record], None]
@@ -26,14 +29,23 @@ MOST_FAILED_SAVES = 3  # in a row, before the run gives up
 class Loop:
     """A learner and the folder it is kept in. Evaluating, logging and saving change nothing of what is learned."""
 
-    def __init__(self, learner: Learner, folder: RunFolder, observers: Sequence[Observer] = ()) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        observers: Sequence[Observer] = (),
+        horizon: Trainer | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
         """Args:
-        learner: it has passed `check_splits`.
+        experiment: what the configuration built, of a fit with its corpus (`check_fit`); the loop takes it over.
         folder: where checkpoints, metrics and the result go; held by this process, or by that of rank 0.
-        observers: called with every record that is written to metrics.jsonl; they may look, not touch.
+        observers: called on rank 0 with every record that is written to metrics.jsonl; they may look, not touch.
+        horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
+        ranks: the processes that share the lanes.
         """
-        self.learner, self.folder, self.observers = learner, folder, observers
-        self.trainer, self.ranks = learner.trainer, learner.ranks
+        self.learner, self.folder, self.observers = Learner(experiment, horizon, ranks), folder, observers
+        self.trainer, self.ranks = experiment.trainer, ranks
         self.interrupts = Interrupts()
         self._saved: tuple[int, int] | None = None  # (step, records) of the newest checkpoint
         self._failed_saves = 0
@@ -78,7 +90,7 @@ class Loop:
                     return
                 self._check_signals()
                 average = learner.progress.loss_average
-                record = learner.step()
+                record = learner.step(by_part=self._log_is_due(learner.progress.step + 1))
                 self._watch(record, average)
                 bar.show(record)
 
@@ -129,8 +141,11 @@ class Loop:
                 f"the loss jumped to {record['loss'] / LN2:.3f} bpc at step {record['step']} (average "
                 f"{average / LN2:.3f}); `rnnlab replay {self.folder.path} --step {record['step']}` shows the step"
             )
-        if record["step"] % self.trainer.log_every == 0:
+        if self._log_is_due(record["step"]):
             self._write(record)
+
+    def _log_is_due(self, step: int) -> bool:
+        return step % self.trainer.log_every == 0
 
     def _write(self, record: Record) -> None:
         progress = self.learner.progress
@@ -218,10 +233,16 @@ class Loop:
         }
 
 
-def check_splits(learner: Learner) -> None:
-    """Fail before the first step where the evaluation after the last would. Raises: DataError if a split is short."""
-    for split in (learner.corpus.valid, learner.corpus.test):
-        Lanes(split, learner.trainer.eval_lanes)
+def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:
+    """Fail before there is a folder where training, or the evaluation after it, would.
+
+    Raises: DataError if a split is too short for its lanes; ConfigError if the ranks cannot share the lanes evenly.
+    """
+    trainer, corpus = experiment.trainer, experiment.corpus
+    assert corpus is not None
+    Lanes(corpus.train, trainer.lanes, shard=(ranks.rank, ranks.count))
+    for split in (corpus.valid, corpus.test):
+        Lanes(split, trainer.eval_lanes)
 
 
 class ProgressBar:
