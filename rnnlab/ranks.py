@@ -1,0 +1,129 @@
+"""The processes that share a run: each holds some of the lanes, and rank 0 alone touches the disk.
+
+    torchrun --nproc-per-node N -m rnnlab train ...
+
+torchrun says who is who through the environment. Gradients travel by gloo between CPUs and by NCCL between GPUs;
+everything else (a loss, a signal, an answer, the lanes of a checkpoint) by gloo.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from signal import Signals
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from rnnlab.errors import RankLost, RnnlabError
+from rnnlab.state import State, join_lanes, map_state
+
+T = TypeVar("T")
+
+PATIENCE = timedelta(days=30)  # the others wait while rank 0 evaluates; a rank that dies is noticed by its connection
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those of the run. Methods that talk have to be called by all ranks, in the same order."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes, prints and evaluates."""
+        return self.rank == 0
+
+    def distribute(self, model: nn.Module) -> nn.Module:
+        """The module whose backward averages the gradients of all ranks; the model itself if there is one rank."""
+        return model if self.count == 1 else DistributedDataParallel(model)
+
+    def purpose(self, name: str, device: torch.device) -> str:
+        """What to seed by: on the CPU a mask is a hash of the lane, elsewhere ranks must not draw the same masks."""
+        return name if self.first or device.type == "cpu" else f"{name} of rank {self.rank}"
+
+    def mean(self, x: Tensor) -> Tensor:
+        """The mean of x over the ranks."""
+        if self.count > 1:
+            with self._together():
+                dist.all_reduce(x)
+            x = x / self.count
+        return x
+
+    def any(self, flag: bool) -> bool:
+        """Whether it holds on any rank."""
+        return bool(self._largest(int(flag)))
+
+    def signal(self, received: Signals | None) -> Signals | None:
+        """A signal that any rank has received: all of them stop at the same step."""
+        number = self._largest(received or 0)
+        return Signals(number) if number else None
+
+    def _largest(self, number: int) -> int:
+        if self.count == 1:
+            return number
+        largest = torch.tensor(number)
+        with self._together():
+            dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return int(largest)
+
+    def from_first(self, act: Callable[[], T]) -> T:
+        """What rank 0 answers, or the error for a user that it raises, on every rank; the others wait for it."""
+        if self.count == 1:
+            return act()
+        answer: list[Any] = [None, None]
+        if self.first:
+            try:
+                answer[0] = act()
+            except RnnlabError as error:
+                answer[1] = error
+        with self._together():
+            dist.broadcast_object_list(answer, src=0, device=torch.device("cpu"))
+        if answer[1] is not None:
+            raise answer[1]
+        return answer[0]  # type: ignore[no-any-return]
+
+    def all_lanes(self, stream: State) -> State:
+        """The state of the lanes of all ranks, on rank 0; on the others that of their own."""
+        if self.count == 1:
+            return stream
+        states: list[State] | None = [None] * self.count if self.first else None
+        with self._together():
+            dist.gather_object(map_state(Tensor.cpu, stream), states, dst=0)
+        return stream if states is None else join_lanes(states)
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            raise RankLost(
+                f"rank {self.rank} lost another rank of the run; the checkpoints are whole, and `rnnlab resume` "
+                f"goes on from the newest ({str(error).splitlines()[0]})"
+            ) from error
+
+
+ALONE = Ranks()
+
+
+@contextmanager
+def ranks() -> Iterator[Ranks]:
+    """The ranks that torchrun started, connected within the block; `ALONE` without torchrun."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1 or dist.is_initialized():
+        yield ALONE
+        return
+    backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))
+    if local < torch.cuda.device_count():  # what happens where there are fewer devices than ranks, Trainer decides
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(local)
+    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
