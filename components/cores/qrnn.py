@@ -57,7 +57,8 @@ class QRNN(nn.Module):
             seen, last = torch.cat([previous, x], dim=-1), x[-1].to(state.x.dtype, copy=True)  # (T, B, 2 D), (B, D)
         candidate = torch.tanh(full_precision(self.candidate(seen)))
         write = torch.sigmoid(-full_precision(self.forget(seen)))  # 1 - f, exact where f is near 1
-        write = dropout(write, self.zoneout, self.training) * (1.0 - self.zoneout)  # zoneout does not rescale
+        if self.zoneout:
+            write = dropout(write, self.zoneout, self.training) * (1.0 - self.zoneout)  # zoneout does not rescale
         output = torch.sigmoid(self.output(seen))
         c = linear_recurrence(1.0 - write, write * candidate, full_precision(state.c))
         return output * c.to(output.dtype), QRNNState(c[-1].to(state.c.dtype, copy=True), last)
