@@ -40,7 +40,7 @@ def check(
         kind: which laws; by default those of the kind it is registered as or looks like.
         laws: these instead of all of the kind.
         slow: also the laws that take seconds.
-    Raises: ConfigError if there is no such part or kind.
+    Raises: ConfigError if there is no such part or kind; LawError if the kind is not given and cannot be told.
     """
     name = part if isinstance(part, str) else part_name(part)
     if isinstance(part, str):

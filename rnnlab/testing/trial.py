@@ -170,12 +170,15 @@ class Trial:
 def kind_of(part: PartFactory, dim: int = 16) -> str:
     """The kind a part looks like: a block has slots; the others differ in what their forward takes.
 
-    Raises: LawError if it looks like none of them.
+    Raises: LawError if it looks like none of them, or cannot be built.
     """
     if {"core", "attention"} <= set(_arguments(part)):
         return "block"
-    module = part(dim)
-    taken = len(inspect.signature(module.forward).parameters)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            taken = len(inspect.signature(part(dim).forward).parameters)
+    except Exception as error:
+        raise LawError(f"{part_name(part)} cannot be built: {type(error).__name__}: {error} (dim={dim})") from error
     kind = {1: "feedforward", 2: "core", 3: "attention"}.get(taken)
     if kind is None:
         raise LawError(
