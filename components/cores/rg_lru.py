@@ -31,7 +31,7 @@ class RGLRU(nn.Module):
     Args:
         dim: width D.
     Raises: ConfigError if dim < 1.
-    Differs: of Griffin's recurrent block the gated branch is kept, since with h alone the present position drowns in its
+    Differs: of Griffin's recurrent block the gated branch is kept, since in h alone the present position drowns in its
         long past; the convolution and the two outer projections are left to the block around the core. Full gate
         matrices, as in the equations, not block-diagonal ones. 1 - a^2 is at least 1e-6.
     """
