@@ -143,6 +143,13 @@ def state(subject: Subject) -> None:
     if any(leaf.requires_grad for _, leaf in leaves(trial.start())):
         trial.refuse("initial_state belongs to a graph; carry parameters in forward instead")
 
+    with torch.enable_grad():
+        grown = trial.warm()
+    cut = states.detach(grown)
+    trial.states_agree(cut, warm, "a state cut from its graph is not the state computed without one")
+    if any(leaf.requires_grad for _, leaf in leaves(cut)):
+        trial.refuse("detaching the state leaves a graph behind it")
+
     file = io.BytesIO()
     torch.save({path: leaf.clone() for path, leaf in states.flatten(warm).items()}, file)
     file.seek(0)
