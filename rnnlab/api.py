@@ -68,8 +68,8 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         overrides: bindings of the budget, logging, evaluation or device, for this and every later resumption; they are
             added to resumed.gin. A schedule keeps the horizon of the budget that the run began with.
     Returns: the result, as `train` does.
-    Raises: ConfigError if an override would change the past; StorageError if no checkpoint is whole, or it belongs to
-        another experiment; RunHeldError if another process is at it.
+    Raises: ConfigError if an override would change the past; DataError if the corpus is not what it was; StorageError
+        if no checkpoint is whole, or it belongs to another experiment; RunHeldError if another process is at it.
     """
     folder = RunFolder.open(run)
     with ranks() as among, _held(folder, among):
@@ -81,7 +81,11 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
                     f"{difference.key} = {difference.right}: resuming cannot change it from {difference.left}, only "
                     f"Trainer.{', '.join(MAY_CHANGE)}; start a new run instead"
                 )
-        built, horizon = experiment.build(resumed), experiment.build(original, needs_corpus=False).trainer
+        built, horizon = (
+            experiment.build(resumed),
+            experiment.build(original, shapes_only=True, needs_corpus=False).trainer,
+        )
+        experiment.check_corpus(built, folder.corpus_sha)
         check_fit(built, among)
         loop = Loop(built, folder, horizon=horizon, ranks=among)
         snapshot = among.from_first(lambda: folder.newest() if folder.has_checkpoints() else None)

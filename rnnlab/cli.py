@@ -4,6 +4,7 @@ torch is imported by the commands that need it, so that `rnnlab --help` answers 
 """
 
 import argparse
+import importlib.metadata
 import json
 import os
 import sys
@@ -47,6 +48,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 Command = Callable[[argparse.Namespace], int | None]
+AddCommand = Callable[..., argparse.ArgumentParser]
+
+COMMANDS = "rnnlab.commands"
+"""Entry-point group of functions that are called with `add(name, run_command, summary, ...)` and add commands by it."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +76,12 @@ def _parser() -> argparse.ArgumentParser:
 
     resume = add("resume", _resume, "Go on with a run from its newest whole checkpoint.")
     resume.add_argument("run", metavar="RUN")
-    _add_overrides(resume)
+    add_overrides(resume)
+
+    replay = add("replay", _replay, "Look at one step once more: loss, gradient norms, the bytes it read.")
+    replay.add_argument("run", metavar="RUN")
+    replay.add_argument("--step", type=int, required=True, metavar="K", help="1 is the first")
+    replay.add_argument("--device", metavar="D", default="auto")
 
     evaluate = add("eval", _eval, "Score a run on a split, with state and memory carried.")
     evaluate.add_argument("run", metavar="RUN")
@@ -117,15 +127,18 @@ def _parser() -> argparse.ArgumentParser:
     fetch = add("fetch", _fetch, "Download a corpus, or take it from a file, and verify it.", prints_json=False)
     fetch.add_argument("corpus", metavar="CORPUS", help="enwik8 or text8")
     fetch.add_argument("--from", dest="source", metavar="FILE", help="a zip or a raw file that is already here")
+
+    for entry in sorted(importlib.metadata.entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        entry.load()(add)
     return parser
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
     command.add_argument("fragments", nargs="+", metavar="FRAGMENT", help="sha_rnn, size/tiny, core/qrnn, a file, ...")
-    _add_overrides(command)
+    add_overrides(command)
 
 
-def _add_overrides(command: argparse.ArgumentParser) -> None:
+def add_overrides(command: argparse.ArgumentParser) -> None:
     command.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
                          help="one gin binding, 'Block.dropout = 0.2'; repeatable")  # fmt: skip
     command.add_argument("--corpus", metavar="NAME_OR_PATH", help="what to train on")
@@ -134,7 +147,7 @@ def _add_overrides(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda")
 
 
-def _overrides(options: argparse.Namespace) -> list[str]:
+def overrides(options: argparse.Namespace) -> list[str]:
     """The bindings that the sugar stands for, before those of --set, which win."""
     from rnnlab.data import corpus_bindings
 
@@ -147,21 +160,23 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _print(options: argparse.Namespace, answer: Any, text: str) -> None:
+    from rnnlab.metrics import finite
+
     if FIRST_RANK:
-        print(json.dumps(answer, indent=2, default=str) if options.json else text)
+        print(json.dumps(finite(answer), indent=2, default=str) if options.json else text)
 
 
 def _train(options: argparse.Namespace) -> None:
     from rnnlab.api import train
 
-    result = train(options.fragments, _overrides(options), run=options.run)
+    result = train(options.fragments, overrides(options), run=options.run)
     _print(options, result, _result_text(result))
 
 
 def _resume(options: argparse.Namespace) -> None:
     from rnnlab.api import resume
 
-    result = resume(options.run, _overrides(options))
+    result = resume(options.run, overrides(options))
     _print(options, result, _result_text(result))
 
 
@@ -171,6 +186,15 @@ def _result_text(result: dict[str, Any]) -> str:
         f"{result['bytes_trained']:,} bytes in {result['steps']:,} steps, {result['bytes_per_second']:,.0f} bytes/s\n"
         f"run: {result['run']}"
     )
+
+
+def _replay(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from rnnlab.replay import replay, replay_text
+
+    found = replay(options.run, options.step, options.device)
+    _print(options, asdict(found), replay_text(found))
 
 
 def _eval(options: argparse.Namespace) -> None:
@@ -226,7 +250,7 @@ def _show(options: argparse.Namespace) -> None:
     from rnnlab.config import resolve
     from rnnlab.experiment import build, describe
 
-    experiment = build(resolve(options.fragments, _overrides(options)), shapes_only=True, needs_corpus=False)
+    experiment = build(resolve(options.fragments, overrides(options)), shapes_only=True, needs_corpus=False)
     facts = describe(experiment)
     head = (
         f"{facts['parameters']:,} parameters ({facts['parameters_deployable']:,} deployable), "

@@ -62,6 +62,17 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
         return Experiment(config, config.operative_text, trainer, model, optimizer, schedule, corpus)
 
 
+def check_corpus(experiment: Experiment, sha256: str) -> None:
+    """Raises: DataError if the corpus is not the one with this hash, on which the run has trained so far."""
+    corpus = experiment.corpus
+    assert corpus is not None
+    if corpus.sha256 != sha256:
+        raise DataError(
+            f"{corpus.train.file.path} is not what the run trained on: its SHA-256 is {corpus.sha256[:12]}, and it was "
+            f"{sha256[:12]}; bring the old text back, or start a new run"
+        )
+
+
 def describe(experiment: Experiment) -> dict[str, Any]:
     """What a model is, before it learns anything: sizes and costs."""
     model = experiment.model

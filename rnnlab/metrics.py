@@ -17,16 +17,17 @@ LOST = {"kind": "lost"}
 
 def to_json(record: Mapping[str, Any]) -> str:
     """Strict JSON on one line; what is not a finite number becomes null, since JSON has no NaN."""
-    return json.dumps(_finite(record), allow_nan=False, separators=(", ", ": "))
+    return json.dumps(finite(record), allow_nan=False, separators=(", ", ": "))
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """The same with None for what JSON does not have: a number that is not finite."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {key: _finite(child) for key, child in value.items()}
+        return {key: finite(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(child) for child in value]
+        return [finite(child) for child in value]
     return value
 
 
