@@ -7,6 +7,7 @@ then success, failure, or unknown for one that was stopped and can go on.
 
 import ast
 import hashlib
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -127,8 +128,10 @@ def scalars(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def hyperparameters(config_text: str) -> dict[str, Value]:
-    """The bindings of a resolved configuration without the seed, macros replaced; numbers as numbers."""
-    return {key: _typed(text) for key, text in parse_bindings(config_text).items() if key != SEED}
+    """Macros and bindings of a resolved configuration, without the seed and with macros replaced; numbers as numbers."""
+    macros = dict(re.findall(r"^([A-Za-z]\w*) *= *(.*)$", config_text, re.MULTILINE))
+    bindings = {key: text for key, text in parse_bindings(config_text).items() if key != SEED}
+    return {key: _typed(text) for key, text in (macros | bindings).items()}
 
 
 def _typed(text: str) -> Value:
@@ -141,7 +144,7 @@ def _typed(text: str) -> Value:
 
 def default_variant(config_text: str) -> str:
     """A name that runs share if their configurations differ in the seed alone."""
-    bindings = sorted(hyperparameters(config_text).items())
+    bindings = sorted((key, text) for key, text in parse_bindings(config_text).items() if key != SEED)
     return hashlib.sha256(repr(bindings).encode()).hexdigest()[:8]
 
 
@@ -183,12 +186,19 @@ def session_end(status: int) -> Any:
 
 
 def experiment(variants: Sequence[Mapping[str, Value]]) -> Any:
-    """The summary that names the columns: every hyperparameter that some variant has, and METRICS."""
-    values: dict[str, list[Value]] = {}
-    for variant in variants:
-        for name, value in variant.items():
-            values.setdefault(name, []).append(value)
-    columns = [_column(name, of_name, len(variants)) for name, of_name in sorted(values.items())]
+    """The summary that names the columns: every hyperparameter that some variant has, and METRICS.
+
+    The page ticks the columns that "differ". Of those with the same values throughout, as a macro and all that it sets,
+    only the one with the shortest name counts as such.
+    """
+    names = sorted({name for variant in variants for name in variant}, key=lambda name: (len(name), name))
+    told: set[tuple[Value | None, ...]] = set()
+    columns = []
+    for name in names:
+        values = tuple(variant.get(name) for variant in variants)
+        columns.append(_column(name, [value for value in values if value is not None]))
+        columns[-1].differs = len(set(values)) > 1 and values not in told
+        told.add(values)
     figures = [
         api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title) for tag, title in METRICS.items()
     ]
@@ -196,17 +206,16 @@ def experiment(variants: Sequence[Mapping[str, Value]]) -> Any:
     return _hparams_summary(hparams.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=info))
 
 
-def _column(name: str, values: Sequence[Value], variants: int) -> Any:
+def _column(name: str, values: Sequence[Value]) -> Any:
     """A hyperparameter with its domain: an interval for numbers, else the list, from which the page filters."""
-    distinct = sorted(set(values), key=str)
-    column = api_pb2.HParamInfo(name=name, differs=len(distinct) > 1 or len(values) < variants)
+    column = api_pb2.HParamInfo(name=name)
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         column.type = api_pb2.DATA_TYPE_FLOAT64
         column.domain_interval.min_value, column.domain_interval.max_value = min(values), max(values)
     else:
         only_bool = all(isinstance(value, bool) for value in values)
         column.type = api_pb2.DATA_TYPE_BOOL if only_bool else api_pb2.DATA_TYPE_STRING
-        column.domain_discrete.extend(distinct)
+        column.domain_discrete.extend(sorted(set(values), key=str))
     return column
 
 

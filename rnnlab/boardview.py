@@ -24,7 +24,7 @@ RELOAD = 5  # [s] between two looks at the event files
 REFRESH = (
     8  # [s] between two looks at the run folders; longer than TensorBoard's, or it might miss that a link was gone
 )
-LAYOUT = "(layout)"
+LAYOUT = "~ layout"  # what the page lists it as, after the runs
 
 
 class View:
@@ -70,13 +70,12 @@ class View:
             del self._linked[name]
 
     def _lay_out(self) -> None:
-        before = self._folder / self._layout()
+        stale = list(self._folder.glob(f"{LAYOUT} *"))
         self._layouts += 1
-        write_study_root(self._folder / self._layout(), [hyperparameters(text) for text in self._known.values()])
-        shutil.rmtree(before, ignore_errors=True)
-
-    def _layout(self) -> str:
-        return LAYOUT if self._layouts <= 1 else f"{LAYOUT[:-1]} {self._layouts})"
+        variants = [hyperparameters(text) for text in self._known.values()]
+        write_study_root(self._folder / f"{LAYOUT} {self._layouts}", variants)
+        for folder in stale:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def serve(paths: Sequence[Path], port: int | None = None) -> None:

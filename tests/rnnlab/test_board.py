@@ -25,13 +25,13 @@ from rnnlab.errors import Diverged, Stopped, StorageError
 from rnnlab.events import PATTERN, EventFile
 from rnnlab.metrics import read
 from rnnlab.runfolder import RunFolder
-from tests.rnnlab import tiny_runs
+from tests.rnnlab import quick_runs
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     path = tmp_path_factory.mktemp("board") / "run"
-    tiny_runs.train(path)
+    quick_runs.train(path)
     return RunFolder.open(path)
 
 
@@ -114,7 +114,7 @@ def test_the_configuration_costs_and_test_score_are_shown(trained: RunFolder) ->
 
 
 def test_a_resumed_run_has_no_point_twice_and_lacks_none(tmp_path: Path) -> None:
-    tiny_runs.train(tmp_path / "run", steps=10)
+    quick_runs.train(tmp_path / "run", steps=10)
     folder = RunFolder.open(tmp_path / "run")
     before = own_files(folder)
     rnnlab.resume(folder.path, ["Trainer.steps = 20"])
@@ -206,11 +206,12 @@ def test_a_folder_that_takes_nothing_costs_one_warning(begun: RunFolder, capsys:
     assert str(begun.tensorboard) in warned[0]
 
 
-def test_hyperparameters_are_bindings_without_seed_and_macros() -> None:
+def test_hyperparameters_are_macros_and_bindings_without_the_seed() -> None:
     bound = ["Block.core = @core.LSTM", "Block.dropout = %p", "Trainer.clip = None", "Trainer.jitter = False"]
     found = hyperparameters("\n".join([*bound, "Trainer.seed = 3", "p = 0.1"]))
-    assert found == {"Block.core": "@core.LSTM", "Block.dropout": 0.1, "Trainer.clip": "None", "Trainer.jitter": False}
-    assert found["Trainer.jitter"] is False
+    jitter = found.pop("Trainer.jitter")
+    assert found == {"Block.core": "@core.LSTM", "Block.dropout": 0.1, "Trainer.clip": "None", "p": 0.1}
+    assert jitter is False
 
 
 def test_seeds_of_one_configuration_share_a_row_and_others_do_not() -> None:
@@ -232,13 +233,19 @@ def test_the_columns_are_the_union_over_the_variants() -> None:
     summary = experiment([{"a": 1, "clip": 0.25, "on": True}, {"a": 1, "clip": "None", "width": 2}])
     told = metadata.parse_experiment_plugin_data(summary.value[0].metadata.plugin_data.content)
     columns = {column.name: column for column in told.hparam_infos}
-    assert list(columns) == ["a", "clip", "on", "width"]
-    assert [name for name, column in columns.items() if column.differs] == ["clip", "on", "width"]
+    assert set(columns) == {"a", "clip", "on", "width"}
     assert columns["width"].type == api_pb2.DATA_TYPE_FLOAT64
     assert columns["on"].type == api_pb2.DATA_TYPE_BOOL
     assert columns["clip"].type == api_pb2.DATA_TYPE_STRING
     assert list(columns["clip"].domain_discrete) == [0.25, "None"], "the page filters by these very values"
     assert [metric.name.tag for metric in told.metric_infos] == list(METRICS)
+
+
+def test_columns_that_vary_alike_are_ticked_once() -> None:
+    tied = [{"p": p, "Block.p": p, "LanguageModel.p": p, "width": w, "same": 1} for p, w in ((0, 1), (1, 1), (0, 2))]
+    summary = experiment(tied)
+    told = metadata.parse_experiment_plugin_data(summary.value[0].metadata.plugin_data.content)
+    assert {column.name for column in told.hparam_infos if column.differs} == {"p", "width"}
 
 
 def test_a_study_root_is_replaced_by_the_next(tmp_path: Path) -> None:
@@ -261,12 +268,13 @@ def test_the_view_has_readable_names_and_follows_a_study_that_grows(tmp_path: Pa
     write_cell(tmp_path / "study", "lstm")
     view = View(tmp_path / "view", [tmp_path / "study"])
     assert view.refresh() == ["seed-1"]
+    assert len(values(next((tmp_path / "view").glob("~ layout*")))) == 2
     write_cell(tmp_path / "study", "lstm", seed=2)
     write_cell(tmp_path / "study", "gru")
     assert view.refresh() == ["gru/seed-1", "lstm/seed-1", "lstm/seed-2"]
     shown = [path.name for path in (tmp_path / "view").glob("*/*") if path.is_symlink()]
     assert sorted(shown) == ["seed-1", "seed-1", "seed-2"]
-    (layout,) = (tmp_path / "view").glob("(layout*")
+    (layout,) = (tmp_path / "view").glob("~ layout*")
     ((_, value),) = values(layout)[metadata.EXPERIMENT_TAG]
     told = metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)
     assert [column.name for column in told.hparam_infos] == ["A.gru", "A.lstm"]

@@ -1,0 +1,234 @@
+"""TensorBoard as `rnnlab board` starts it, in a real browser and through the addresses that its pages ask."""
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGINT
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+import rnnlab
+from rnnlab import config, experiment
+from rnnlab.board import BoardObserver
+from rnnlab.runfolder import RunFolder
+from rnnlab.training import Loop
+from tests.browser.chromium import SCREENSHOTS, browser
+from tests.rnnlab import quick_runs
+
+STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
+STUDIES = {
+    "core_swap": {"lstm": [], "qrnn": ["Block.core = @core.QRNN", "QRNN.width = 2"]},
+    "dropout": {"lstm": [], "0.2": ["dropout = 0.2"]},
+}
+SEEDS = (1, 2)
+FIGURES = {"best/valid_bpc": "best_valid_bpc", "bpc/test": "test_bpc", "cost/parameters": "parameters"}
+
+
+def train_cell(study: Path, variant: str, seed: int, extra: list[str]) -> None:
+    bindings = [*quick_runs.bindings(study.parent, extra=extra), f"Trainer.seed = {seed}"]
+    built = experiment.build(config.resolve(["sha_rnn", "size/tiny"], bindings))
+    path = study / "cells" / variant / f"seed-{seed}"
+    folder = RunFolder.create(path, built.config.text, built.operative, experiment.environment(built))
+    with folder.hold(), BoardObserver(folder, f"{study.name}/{variant}") as board:
+        Loop(built, folder, [board]).run()
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("studies")
+    for study, variants in STUDIES.items():
+        for variant, extra in variants.items():
+            for seed in SEEDS:
+                train_cell(folder / study, variant, seed, extra)
+    return [folder / study for study in STUDIES]
+
+
+@contextmanager
+def board(*paths: Path) -> Iterator[str]:
+    """The address of a running `rnnlab board`, which an interrupt ends without a word of complaint."""
+    command = [sys.executable, "-m", "rnnlab", "board", *map(str, paths), "--port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert f"shows {len(list(runs(*paths)))} run" in line
+        yield line.split()[0]
+    finally:
+        process.send_signal(SIGINT)
+        _, complaints = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in complaints
+
+
+def runs(*paths: Path) -> Iterator[Path]:
+    for path in paths:
+        for found in path.rglob("config.gin"):
+            yield found.parent
+
+
+@pytest.fixture(scope="module")
+def url(studies: list[Path]) -> Iterator[str]:
+    with board(*studies) as address:
+        wait_for_runs(address, len(list(runs(*studies))))
+        yield address
+
+
+def ask(url: str, path: str, question: Any = None) -> Any:
+    data = None if question is None else json.dumps(question).encode()
+    request = urllib.request.Request(f"{url}data/{path}", data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.2)
+
+
+def wait_for_runs(url: str, count: int) -> None:
+    """TensorBoard answers before it has read its files."""
+    wait_until(lambda: sum(len(row["sessions"]) for row in rows(url)) == count)
+
+
+def rows(url: str) -> list[dict[str, Any]]:
+    question = {
+        "experimentName": "",
+        "allowedStatuses": STATUSES,
+        "colParams": [],
+        "startIndex": 0,
+        "sliceSize": 100,
+        "aggregationType": "AGGREGATION_AVG",
+    }
+    found: list[dict[str, Any]] = ask(url, "plugin/hparams/session_groups", question)["sessionGroups"]
+    return found
+
+
+def test_hparams_has_one_row_a_variant_with_the_mean_of_its_seeds(url: str, studies: list[Path]) -> None:
+    found = {row["name"]: row for row in rows(url)}
+    assert set(found) == {f"{study}/{variant}" for study, variants in STUDIES.items() for variant in variants}
+    for study in studies:
+        for variant in STUDIES[study.name]:
+            results = [json.loads((run / "result.json").read_text()) for run in runs(study / "cells" / variant)]
+            row = found[f"{study.name}/{variant}"]
+            assert [session["status"] for session in row["sessions"]] == ["STATUS_SUCCESS"] * len(SEEDS)
+            shown = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
+            for tag, key in {
+                "best/valid_bpc": "best_valid_bpc",
+                "bpc/test": "test_bpc",
+                "cost/parameters": "parameters",
+            }.items():
+                assert shown[tag] == pytest.approx(statistics.mean(result[key] for result in results), rel=1e-6)
+
+
+def test_columns_are_the_union_over_both_studies(url: str) -> None:
+    told = ask(url, "plugin/hparams/experiment", {"experimentName": ""})
+    columns = {column["name"]: column for column in told["hparamInfos"]}
+    differing = {name for name, column in columns.items() if column.get("differs")}
+    assert differing == {"Block.core", "core.QRNN.width", "dropout"}
+    assert {"LanguageModel.dim", "Block.dropout"} <= set(columns)
+    assert "Trainer.seed" not in columns
+
+
+def test_runs_have_readable_names_and_no_point_twice(url: str) -> None:
+    names = [name for name in ask(url, "runs") if "layout" not in name]
+    assert set(names) == {
+        f"{study}/{variant}/seed-{seed}"
+        for study, variants in STUDIES.items()
+        for variant in variants
+        for seed in SEEDS
+    }
+    for name in names:
+        steps = [step for _, step, _ in ask(url, f"plugin/scalars/scalars?run={name}&tag=bpc/train")]
+        assert steps == list(range(2, 21, 2))
+
+
+def test_the_custom_page_lays_curves_out(url: str) -> None:
+    layout = ask(url, "plugin/custom_scalars/layout")
+    assert [category["title"] for category in layout["category"]] == ["Learning", "Optimization", "Machine"]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@contextmanager
+def opened(chromium: Browser, url: str, page_name: str) -> Iterator[Page]:
+    """A page of TensorBoard, pictured at the end; nothing on it may have failed."""
+    page = chromium.new_page(viewport={"width": 1800, "height": 1000})
+    page.set_default_timeout(120_000)
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(f"{url}#{page_name}")
+    yield page
+    page.screenshot(path=SCREENSHOTS / f"tensorboard-{page_name}.png")
+    assert errors == []
+    page.close()
+
+
+def test_a_person_sees_the_table_of_variants(chromium: Browser, url: str) -> None:
+    with opened(chromium, url, "hparams") as page:
+        table = page.locator("tf-hparams-table-view")
+        for row in rows(url):
+            table.get_by_text(row["name"], exact=True).wait_for()
+            (best,) = [m["value"] for m in row["metricValues"] if m["name"]["tag"] == "best/valid_bpc"]
+            assert table.get_by_text(f"{best:.4f}").count() >= 1
+        for title in ("core.QRNN.width", "dropout", "Best valid BPC", "Test BPC", "Parameters"):
+            table.get_by_text(title, exact=True).first.wait_for()
+
+
+def test_a_person_sees_the_curves_beside_each_other(chromium: Browser, url: str) -> None:
+    with opened(chromium, url, "custom_scalars") as page:
+        for title in ("Valid BPC", "Best valid BPC", "Training BPC"):
+            page.get_by_text(title, exact=True).wait_for()
+        page.get_by_text("Matches (8)").nth(2).wait_for()
+        page.wait_for_timeout(2000)  # the curves are drawn on a canvas, which tells nobody when it is done
+
+
+def test_a_person_sees_scalars_and_configuration(chromium: Browser, url: str) -> None:
+    with opened(chromium, url, "timeseries") as page:
+        page.get_by_text("best/valid_bpc").first.wait_for()
+        page.get_by_text("core_swap/lstm/seed-1").first.wait_for()
+        page.wait_for_timeout(2000)
+    with opened(chromium, url, "text") as page:
+        page.get_by_text("Block.core = @core.QRNN").first.wait_for()
+
+
+def status(url: str) -> str:
+    ((session,),) = [row["sessions"] for row in rows(url)]
+    return str(session["status"])
+
+
+@pytest.mark.faults
+def test_a_killed_run_is_a_failure_until_it_is_resumed(tmp_path: Path) -> None:
+    bindings = quick_runs.bindings(tmp_path, steps=100_000)
+    train = [sys.executable, "-m", "rnnlab", "train", "sha_rnn", "size/tiny", "--run", str(tmp_path / "run")]
+    process = subprocess.Popen(train + [word for binding in bindings for word in ("--set", binding)])
+    try:
+        wait_until(lambda: len(list((tmp_path / "run" / "checkpoints").glob("step-*"))) > 1)
+        with board(tmp_path / "run") as url:
+            wait_for_runs(url, 1)
+            assert status(url) == "STATUS_UNKNOWN", "it is going on"
+    finally:
+        process.kill()
+        process.wait()
+    with board(tmp_path / "run") as url:
+        wait_for_runs(url, 1)
+        wait_until(lambda: status(url) == "STATUS_FAILURE")
+        step = max(int(path.name.removeprefix("step-")) for path in (tmp_path / "run" / "checkpoints").glob("step-*"))
+        rnnlab.resume(tmp_path / "run", [f"Trainer.steps = {step + 10}"])
+        wait_until(lambda: rows(url) != [] and status(url) == "STATUS_SUCCESS")
+        steps = [at for _, at, _ in ask(url, "plugin/scalars/scalars?run=run&tag=bpc/train")]
+        assert len(steps) == len(set(steps))
+        assert steps[-1] == step + 10
