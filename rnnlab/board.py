@@ -70,13 +70,13 @@ CHARTS = {
 class BoardObserver:
     """Shows a run while it trains: called with each record of metrics.jsonl, within a `with` around the training."""
 
-    def __init__(self, folder: RunFolder, variant: str | None = None) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         """Args:
-        folder: of the run, held; its journal is cut back to where the run goes on.
-        variant: the row of the HParams page, the same for every seed; None for one named by the configuration.
+        folder: of the run, held; its journal is cut back to where the run goes on. "variant" in its environment names
+            its row of the HParams page, the same for every seed; without one the configuration does.
         """
         self._folder = folder
-        self._variant = variant or default_variant(folder.config_text)
+        self._variant = str(folder.environment.get("variant") or default_variant(folder.config_text))
 
     def __enter__(self) -> Self:
         folder, records = self._folder, read(self._folder.journal.path)

@@ -36,8 +36,9 @@ def train_cell(study: Path, variant: str, seed: int, extra: list[str]) -> None:
     bindings = [*quick_runs.bindings(study.parent, extra=extra), f"Trainer.seed = {seed}"]
     built = experiment.build(config.resolve(["sha_rnn", "size/tiny"], bindings))
     path = study / "cells" / variant / f"seed-{seed}"
-    folder = RunFolder.create(path, built.config.text, built.operative, experiment.environment(built))
-    with folder.hold(), BoardObserver(folder, f"{study.name}/{variant}") as board:
+    environment = {**experiment.environment(built), "variant": f"{study.name}/{variant}"}
+    folder = RunFolder.create(path, built.config.text, built.operative, environment)
+    with folder.hold(), BoardObserver(folder) as board:
         Loop(built, folder, [board]).run()
 
 

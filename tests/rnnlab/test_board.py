@@ -221,9 +221,9 @@ def test_seeds_of_one_configuration_share_a_row_and_others_do_not() -> None:
 
 
 def test_a_session_names_its_variant_and_its_bindings(begun: RunFolder) -> None:
-    with BoardObserver(begun, variant="core_swap/lstm"):
+    with BoardObserver(begun):
         pass
-    assert start(begun.tensorboard).group_name == "core_swap/lstm"
+    assert start(begun.tensorboard).group_name == default_variant(begun.config_text)
     assert {name: value.number_value for name, value in start(begun.tensorboard).hparams.items()} == {
         "Block.dropout": 0.1
     }
@@ -258,10 +258,20 @@ def test_a_study_root_is_replaced_by_the_next(tmp_path: Path) -> None:
 
 
 def write_cell(study: Path, name: str, seed: int = 1) -> RunFolder:
-    folder = RunFolder.create(study / "cells" / name / f"seed-{seed}", f"A.{name} = 1\nTrainer.seed = {seed}\n", "", {})
-    with BoardObserver(folder, f"{study.name}/{name}"):
+    path = study / "cells" / name / f"seed-{seed}"
+    variant = {"variant": f"{study.name}/{name}"}
+    folder = RunFolder.create(path, f"A.{name} = 1\nTrainer.seed = {seed}\n", "", variant)
+    with BoardObserver(folder):
         pass
     return folder
+
+
+def test_a_cell_stays_a_session_of_its_variant_when_it_is_resumed(tmp_path: Path) -> None:
+    folder = RunFolder.open(write_cell(tmp_path / "core_swap", "lstm").path)
+    assert start(folder.tensorboard).group_name == "core_swap/lstm"
+    with BoardObserver(folder):
+        pass
+    assert start(folder.tensorboard).group_name == "core_swap/lstm"
 
 
 def test_the_view_has_readable_names_and_follows_a_study_that_grows(tmp_path: Path) -> None:
