@@ -96,7 +96,7 @@ def learning_curves(panels: Sequence[Panel]) -> Figure:
             for series in panel.series:
                 _draw_series(axis, series, names.index(series.name))
             axis.set_xlabel(panel.label)
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x)))
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
             axis.xaxis.set_major_locator(MaxNLocator(5))
             axis.set_xlim(left=0)
         axes[0].set_ylabel("BPC [bits/byte]")
@@ -152,7 +152,7 @@ def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: st
         axis.margins(x=0.16, y=0.14)
         axis.set_xlabel(f"{cost_label[:1].upper()}{cost_label[1:]}")
         axis.set_ylabel(f"{bpc_label[:1].upper()}{bpc_label[1:]} [bits/byte], mean and 95% interval")
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _tick(x)))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
         axis.xaxis.set_major_locator(MaxNLocator(6))
         _name_points(figure, axis, points)
         return figure
@@ -218,7 +218,7 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     return paths
 
 
-def _tick(value: float) -> str:
+def tick(value: float) -> str:
     """As `engineering`, without trailing zeros: 2.50M -> 2.5M."""
     return re.sub(r"\.?0+(?=\D|$)", "", text) if "." in (text := engineering(value)) else text
 

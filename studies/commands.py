@@ -1,0 +1,55 @@
+"""`rnnlab search` and `rnnlab ablate`, for the entry-point group `rnnlab.commands`; imports nothing heavy by itself."""
+
+import argparse
+import json
+from typing import Any
+
+from rnnlab.cli import AddCommand, add_overrides, overrides
+
+
+def add_commands(add: AddCommand) -> None:
+    """Put both commands on the command line."""
+    search = add("search", _search, "Search the space of a study for the lowest valid BPC.")
+    _add_study(search)
+    search.add_argument("--trials", type=int, metavar="N", help="how many are to finish, those of before among them")
+    search.add_argument("--storage", metavar="URL", help="database of the study (default: study.db in its folder); "
+                        "postgresql+psycopg://... for workers on several machines")  # fmt: skip
+
+    ablate = add("ablate", _ablate, "Train a baseline and its variants with the same seeds, and compare them.")
+    _add_study(ablate)
+    ablate.add_argument("--seeds", type=int, metavar="K", help="how many seeds each variant is trained with")
+
+
+def _add_study(command: argparse.ArgumentParser) -> None:
+    command.add_argument("study", metavar="STUDY.gin", help="a study file, or the name of one that ships")
+    command.add_argument("fragments", nargs="*", metavar="FRAGMENT", help="on top of the study's base: size/tiny, ...")
+    add_overrides(command)
+    command.add_argument("--workers", type=int, metavar="K", help="runs at a time (default: one a GPU or a core)")
+    command.add_argument("--run", metavar="DIR", help="folder of the study, new or to go on with (default: runs/STUDY)")
+
+
+def _search(options: argparse.Namespace) -> None:
+    from rnnlab.studies import ablation, search  # noqa: F401 -- both nouns, to tell a file for the other
+    from rnnlab.studies.outcome import conclude
+
+    plan = search.plan(
+        options.study, options.fragments, overrides(options), trials=options.trials, storage=options.storage,
+        run=options.run,
+    )  # fmt: skip
+    search.run_search(plan, options.workers)
+    outcome = conclude(plan)
+    _print(options, outcome.facts, outcome.text)
+
+
+def _ablate(options: argparse.Namespace) -> None:
+    from rnnlab.studies import ablation, search  # noqa: F401 -- both nouns, to tell a file for the other
+
+    plan = ablation.plan(
+        options.study, options.fragments, overrides(options), seeds=options.seeds, run=options.run
+    )  # fmt: skip
+    report = ablation.run_ablation(plan, options.workers)
+    _print(options, report.facts, report.text)
+
+
+def _print(options: argparse.Namespace, answer: dict[str, Any], text: str) -> None:
+    print(json.dumps(answer, indent=2, default=str) if options.json else text)

@@ -1,0 +1,82 @@
+"""Study files: gin files that bind one noun, `Search` or `Ablation`, found, read, and written down as they were run."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rnnlab import config
+from rnnlab.config import Config, format_value
+from rnnlab.errors import ConfigError
+from rnnlab.registry import did_you_mean
+
+T = TypeVar("T")
+
+NOUNS = ("Search", "Ablation")
+HERE = Path(__file__).resolve().parent
+
+
+def shipped() -> list[str]:
+    """Names of the studies that ship: `memory_dropout`, `core_swap`, ..."""
+    return sorted(path.stem for path in HERE.glob("*.gin"))
+
+
+def find(name: str) -> Path:
+    """The study file called `name`: a path, or one that ships, with or without `studies/` and `.gin`.
+
+    Raises: ConfigError with the nearest name.
+    """
+    for path in (Path(name), Path(f"{name}.gin"), HERE / Path(name).name, HERE / f"{Path(name).name}.gin"):
+        beside_us = path.parent != HERE or Path(name).parent in (Path(), Path("studies"))
+        if path.is_file() and beside_us:
+            return path
+    nearest = did_you_mean(Path(name).stem, shipped()) or f"; those that ship: {', '.join(shipped())}"
+    raise ConfigError(f"no study {name!r}{nearest}")
+
+
+def read(path: Path, noun: type[T], overrides: Sequence[str] = ()) -> T:
+    """The noun as the file binds it, with further bindings on top.
+
+    Raises: ConfigError naming the file and line of what is wrong.
+    """
+    resolved = config.resolve([str(path)], overrides)
+    bound = {binding.selector for binding in resolved.bindings.values()} & set(NOUNS)
+    if noun.__name__ not in bound:
+        other = next(iter(bound), None)
+        command = {"Search": "search", "Ablation": "ablate"}
+        hint = f"it is for `rnnlab {command[other]}`" if other else f"it binds no {noun.__name__}.* at all"
+        raise ConfigError(f"{path}: not for `rnnlab {command[noun.__name__]}`: {hint}")
+    with resolved.activate():
+        study: T = resolved.construct(noun.__name__)
+        resolved.audit()
+    return study
+
+
+def text(study: Any) -> str:
+    """The gin text that binds every argument of a noun, from which it can be read again."""
+    name = type(study).__name__
+    lines = [f"{name}.{field.name} = {format_value(_plain(getattr(study, field.name)))}\n" for field in fields(study)]
+    return "".join(lines)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(bindings of the study's own noun, bindings of the runs), from what stands behind --set."""
+    own = [line for line in overrides if re.match(rf"\s*({'|'.join(NOUNS)})\s*\.", line)]
+    return own, [line for line in overrides if line not in own]
+
+
+def resolve_base(base: Sequence[str], overrides: Sequence[str], budget: int | None) -> Config:
+    """The configuration of a study's runs, before it varies anything; the budget [bytes] yields to an override.
+
+    Raises: ConfigError as `config.resolve`, and without a budget in bytes.
+    """
+    first = [] if budget is None else [f"Trainer.bytes = {budget}"]
+    resolved = config.resolve(base, [*first, *overrides])
+    if resolved.value("Trainer.bytes") is None:
+        raise ConfigError("a study compares runs of equal budgets: name it with --bytes N")
+    return resolved

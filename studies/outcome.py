@@ -1,0 +1,254 @@
+"""What comes out of a search: the winner as a fragment, the table of trials, importance, and the pictures."""
+
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import CategoricalDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+
+from rnnlab import plots, tables
+from rnnlab.config import diff
+from rnnlab.durable import storage_errors, write_file
+from rnnlab.intervals import Interval
+from rnnlab.studies import pictures
+from rnnlab.studies.ledger import Ledger, opened, retry_history
+from rnnlab.studies.report import Variant, ablation_table, write_report
+from rnnlab.studies.running import finished
+from rnnlab.studies.search import CONFIRM, TRIALS, Plan
+from rnnlab.studies.space import literal
+from rnnlab.studies.statistics import analyze
+from rnnlab.tables import Column, Table
+
+BEST = "best.gin"
+PLOTS = "plots"
+FEWEST_FOR_IMPORTANCE = 4  # complete trials
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a search found.
+
+    Attributes:
+        facts: for programs.
+        text: for a terminal.
+    """
+
+    facts: dict[str, Any]
+    text: str
+
+
+def conclude(plan: Plan) -> Outcome:
+    """Write what the study holds into its folder, finished or not.
+
+    Raises: StorageError if the folder cannot be written or the database read.
+    """
+    with opened(plan.address) as ledger:
+        trials, study = ledger.trials(), ledger.study
+        shares = _importance(study, trials)
+        outside = study.user_attrs.get("baseline_outside", [])
+    done = [t for t in trials if t.state.is_finished() and t.state is not TrialState.FAIL]
+    complete = [t for t in done if t.state is TrialState.COMPLETE]
+    written = tables.write(trials_table(plan, trials), plan.folder, "trials")
+    written += _draw(plan, done, shares)
+    facts: dict[str, Any] = {
+        "folder": str(plan.folder),
+        "trials": {"complete": len(complete), "pruned": len(done) - len(complete)},
+        "importance": shares,
+    }
+    lines = [f"{len(done)} trials: {len(complete)} complete, {len(done) - len(complete)} pruned"]
+    if outside:
+        lines.append(f"no baseline among them: the space does not hold the base's {', '.join(outside)}")
+    if complete:
+        first = min(complete, key=lambda t: (t.value or 0.0, t.number))
+        facts["best"] = _facts(first)
+        lines.append(
+            f"lowest in the search: trial {first.number}, valid {first.value:.4f} bpc with seed {plan.seed} "
+            f"(the best of {len(complete)} on one seed looks better than it is)"
+        )
+        winner = first
+        candidates = _candidates(plan)
+        if candidates:
+            confirmed, table, files = _confirm(plan, trials, candidates)
+            written += files
+            winner = trials[confirmed["trial"]]
+            facts["confirmed"] = confirmed
+            lines.append(
+                f"lowest over {confirmed['seeds']} fresh seeds: trial {winner.number}, "
+                f"valid {_plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
+            )
+        written.append(_write_best(plan, winner, facts))
+        lines.append(f"{plan.folder / BEST} trains trial {winner.number}: rnnlab train {plan.folder / BEST}")
+    facts["files"] = [str(path) for path in written]
+    lines.append(f"trials, plots and study.db: {plan.folder}")
+    return Outcome(facts, "\n".join(lines))
+
+
+# The first stage -----------------------------------------------------------------------------------------------------
+
+
+def trials_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
+    """A row a finished trial, the lowest BPC first, pruned ones last."""
+    keys = [
+        Column(f"param:{entry.key}", entry.key, "text" if isinstance(entry.distribution, CategoricalDistribution)
+               else "number", str if isinstance(entry.distribution, CategoricalDistribution) else _figures)
+        for entry in plan.space.entries
+    ]  # fmt: skip
+    columns = [
+        Column("trial", "Trial", "number"),
+        Column("outcome", "Outcome"),
+        Column("valid_bpc", "Valid BPC", "number", tables.decimal(4)),
+        *keys,
+        Column("seconds", "Time", "number", tables.duration),
+        Column("run", "Run"),
+    ]
+    done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    ordered = sorted(done, key=lambda t: (t.state is TrialState.PRUNED, t.value or math.inf, t.number))
+    notes = [f"Valid BPC with seed {plan.seed}; of a pruned trial the last one reported."]
+    for trial in ordered:
+        if history := retry_history(trial):
+            numbers = ", ".join(map(str, history))
+            notes.append(f"Trial {trial.number} goes on with {numbers}, whose worker stopped.")
+    rows = [_row(plan, trial) for trial in ordered]
+    return Table(f"{len(done)} trials of {plan.address.name}", columns, rows, notes)
+
+
+def _row(plan: Plan, trial: FrozenTrial) -> dict[str, tables.Cell]:
+    name = "baseline, " if trial.user_attrs.get("baseline") else ""
+    value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
+    params = {
+        f"param:{key}": literal(given) if isinstance(trial.distributions[key], CategoricalDistribution) else given
+        for key, given in trial.params.items()
+    }
+    return {
+        "trial": trial.number,
+        "outcome": name + str(trial.user_attrs.get("outcome", trial.state.name.lower())),
+        "valid_bpc": value,
+        **params,
+        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "run": f"{TRIALS}/trial-{trial.number:04d}",
+    }
+
+
+def _figures(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _importance(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, float]:
+    """Shares by key, the largest first; empty where there are too few trials to tell."""
+    complete = [t for t in trials if t.state is TrialState.COMPLETE]
+    if len(complete) < FEWEST_FOR_IMPORTANCE:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        found = optuna.importance.get_param_importances(
+            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
+        )
+    return {key: float(share) for key, share in found.items()}
+
+
+def _draw(plan: Plan, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> list[Path]:
+    entries = plan.space.entries
+    figures = {
+        "history": pictures.history(trials),
+        "slice": pictures.slices(trials, entries),
+        "intermediate": pictures.intermediate(trials),
+    }
+    ordered = [e for e in entries if not isinstance(e.distribution, CategoricalDistribution)] or list(entries)
+    if len(ordered) >= 2:
+        figures["contour"] = pictures.contour(trials, *ordered[:2])
+    if shares:
+        figures["importance"] = pictures.importance(shares)
+    return [path for name, figure in figures.items() for path in plots.save(figure, plan.folder / PLOTS, name)]
+
+
+def _facts(trial: FrozenTrial) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        "valid_bpc": trial.value,
+        "params": trial.params,
+        "bindings": trial.user_attrs["bindings"],
+    }
+
+
+# The second stage ----------------------------------------------------------------------------------------------------
+
+
+def _candidates(plan: Plan) -> list[FrozenTrial]:
+    """The trials of the second stage that finished, with all their seeds or pruned."""
+    with opened(plan.address):
+        if plan.confirmation.name not in optuna.get_all_study_names(plan.confirmation.storage()):
+            return []
+        return [t for t in Ledger(plan.confirmation).finished() if t.intermediate_values]
+
+
+def _confirm(
+    plan: Plan, trials: Sequence[FrozenTrial], candidates: Sequence[FrozenTrial]
+) -> tuple[dict[str, Any], Table, list[Path]]:
+    """(what the best candidate reached, the table of candidates, what was written)."""
+    variants = [_variant(plan, trials, candidate) for candidate in candidates]
+    reference = next((v for v in variants if v.name.startswith("baseline")), variants[0])
+    ordered = [reference, *(v for v in variants if v is not reference)]
+    title = f"Candidates over fresh seeds, against {reference.name}: valid BPC"
+    written = write_report(ordered, reference.name, plan.folder, stem=CONFIRM, title=title)
+    statistics = analyze({v.name: v.bpc("valid_bpc") for v in ordered}, reference.name)
+    whole = [c for c in candidates if c.state is TrialState.COMPLETE] or list(candidates)
+    best = min(whole, key=lambda c: math.fsum(c.intermediate_values.values()) / len(c.intermediate_values))
+    found = statistics[_variant(plan, trials, best).name]
+    confirmed = {
+        "trial": best.user_attrs["candidate"],
+        "seeds": len(found.seeds),
+        "valid_bpc": _interval(found.bpc),
+        "difference_to": reference.name,
+        "difference": _interval(found.difference.interval) if found.difference else None,
+        "p": found.difference.p if found.difference else None,
+        "p_holm": found.difference.p_holm if found.difference else None,
+    }
+    return confirmed, ablation_table(ordered, reference.name, title=title), written
+
+
+def _variant(plan: Plan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) -> Variant:
+    number = candidate.user_attrs["candidate"]
+    folders = [plan.folder / CONFIRM / f"trial-{n:04d}" for n in (candidate.number, *retry_history(candidate)[::-1])]
+    results: dict[int, Mapping[str, Any]] = {}
+    for seed, bpc in sorted(candidate.intermediate_values.items()):
+        here = next((r for folder in folders if (r := finished(folder / f"seed-{seed}"))), {})  # or on another machine
+        results[seed] = {**here, "valid_bpc": bpc}
+    baseline = trials[number].user_attrs.get("baseline")
+    return Variant(
+        f"baseline (trial {number})" if baseline else f"trial {number}",
+        results,
+        () if baseline else tuple(candidate.user_attrs["bindings"]),
+    )
+
+
+def _interval(interval: Interval | None) -> dict[str, float | int | None] | None:
+    return None if interval is None else asdict(interval)
+
+
+def _plus_minus(interval: Mapping[str, Any] | None) -> str:
+    return "not finite" if interval is None else tables.plus_minus(4)(Interval(**interval))
+
+
+# The winner ----------------------------------------------------------------------------------------------------------
+
+
+def _write_best(plan: Plan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:
+    bindings = winner.user_attrs["bindings"]
+    best = plan.base.override(bindings)
+    lines = [f"# Trial {winner.number} of the search {plan.address.name}, the whole configuration."]
+    lines.append(f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.")
+    if "confirmed" in facts:
+        confirmed = facts["confirmed"]
+        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {_plus_minus(confirmed['valid_bpc'])} bpc.")
+    changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best)]
+    lines += ["# It differs from the base in:", *changed] if changed else ["# It is the base."]
+    path = plan.folder / BEST
+    with storage_errors(f"{path}: cannot be written"):
+        write_file(path, ("\n".join(lines) + f"\n\n{best.text}").encode())
+    return path

@@ -1,0 +1,94 @@
+"""One run of a study: begun, gone on with where it stopped, or taken over from the folder of a worker that died."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rnnlab import experiment
+from rnnlab.checkpoint import Snapshot
+from rnnlab.durable import storage_errors
+from rnnlab.errors import ConfigError, StorageError
+from rnnlab.runfolder import CONFIG, METRICS, RunFolder
+from rnnlab.training import Loop, Observer, check_fit
+
+Watch = Callable[[Loop], Observer]
+
+
+def train_run(
+    built: experiment.Experiment, path: Path, watch: Watch | None = None, earlier: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Train what was built to the end of its budget, in the folder `path`.
+
+    Args:
+        watch: makes an observer that may save the loop it is given, and may raise Stopped to end the run.
+        earlier: folders of the same experiment to take over from, the newest first.
+    Returns: the result, as in result.json; at once if it is there already.
+    Raises: Stopped and Diverged with a checkpoint written; ConfigError if the folder holds another run; RunHeldError
+        if another process is at it; DataError, StorageError.
+    """
+    from rnnlab.board import BoardObserver  # imports TensorBoard's protocols: not for those who only read a study
+
+    check_fit(built)
+    folder = _open(built, path)
+    with folder.hold():
+        if (result := finished(path)) is not None:
+            return result
+        if not folder.has_checkpoints():
+            _take_over(folder, earlier)
+            if (result := finished(path)) is not None:
+                return result
+        loop = Loop(built, folder)
+        if folder.has_checkpoints():
+            loop.restore(folder.newest())
+        else:
+            folder.journal.cut(0)
+        with BoardObserver(folder) as board:
+            loop.observers = [board] if watch is None else [board, watch(loop)]
+            return loop.run()
+
+
+def finished(path: Path) -> dict[str, Any] | None:
+    """The result of a run that came to its end, by its budget or by diverging; None of any other folder."""
+    if not (path / CONFIG).is_file():
+        return None
+    result = RunFolder.open(path).result()
+    return result if result is not None and result.get("status") in ("done", "diverged") else None
+
+
+def _open(built: experiment.Experiment, path: Path) -> RunFolder:
+    if not (path / CONFIG).is_file():
+        return RunFolder.create(path, built.config.text, built.operative, experiment.environment(built))
+    folder = RunFolder.open(path)
+    if folder.config_text != built.config.text:
+        raise ConfigError(f"{path}: holds another run than this study puts there; choose another --run, or remove it")
+    return folder
+
+
+def _take_over(folder: RunFolder, earlier: Sequence[Path]) -> None:
+    """Copy what the newest of the earlier folders has: its result, or its newest whole checkpoint with its journal.
+
+    The worker it belongs to may be stopped rather than dead, and go on there later; so nothing is moved.
+    """
+    for path in earlier:
+        if not (path / CONFIG).is_file():
+            continue
+        source = RunFolder.open(path)
+        snapshot = _newest(source)
+        same = (source.config_text, source.corpus_sha) == (folder.config_text, folder.corpus_sha)
+        if snapshot is None or not same:
+            continue
+        with storage_errors(f"{folder.path}: cannot take over from {path}"):
+            if (path / METRICS).exists():
+                shutil.copyfile(path / METRICS, folder.path / METRICS)
+        folder.save(snapshot)
+        if (result := finished(path)) is not None:
+            folder.write_result(result)
+        return
+
+
+def _newest(folder: RunFolder) -> Snapshot | None:
+    try:
+        return folder.newest() if folder.has_checkpoints() else None
+    except StorageError:  # nothing whole in it
+        return None

@@ -1,0 +1,328 @@
+"""`rnnlab search`: an Optuna study whose trials are runs, one process each."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+from tqdm import tqdm
+
+from rnnlab import config, experiment, rng
+from rnnlab.config import Config
+from rnnlab.durable import storage_errors, write_file
+from rnnlab.errors import ConfigError, DataError, RnnlabError, Stopped, StorageError
+from rnnlab.interrupts import Interrupts
+from rnnlab.registry import configurable
+from rnnlab.runs import differing, parse_bindings
+from rnnlab.studies import definition
+from rnnlab.studies.ledger import Address, Ledger, opened, quietly
+from rnnlab.studies.locks import check_url, database_errors, exclusive
+from rnnlab.studies.pool import Job, Pool, Worker, slots
+from rnnlab.studies.space import Space, differences
+
+STUDY = "study.gin"
+BASE = "base.gin"
+DATABASE = "study.db"
+TRIALS = "trials"
+CONFIRM = "confirm"
+LOGS = "logs"
+
+MOST_FAILURES = 3  # workers in a row that end with an error, or three times as many that are killed
+
+
+@configurable
+@dataclass(frozen=True)
+class Search:
+    """A search over the space of a few gin keys for the lowest valid BPC.
+
+    Args:
+        base: fragments that every trial starts from.
+        space: {gin key or macro: distribution}; see `rnnlab.studies.space`.
+        overrides: bindings on top of the base.
+        bytes: budget of a trial.
+        trials: how many are to finish, pruned ones among them.
+        sampler: of parameters: tree-structured Parzen estimator, or uniform.
+        startup: trials drawn at random before tpe begins.
+        pruner: what ends a trial early: a BPC above the median at as many bytes, Hyperband, or nothing.
+        pruner_startup: trials that have to finish before the median prunes.
+        evaluations: of valid during a trial, at equal distances; the pruner decides at each.
+        seed: of the sampler.
+        baseline: begin with the base's own values.
+        confirm: candidates that are trained again with fresh seeds once the search is over; 0 for none.
+        confirm_seeds: how many seeds that takes each, if nothing prunes the candidate.
+        heartbeat: interval between a worker's signs of life [s]; without them its trial is given to another.
+    Raises: ConfigError for a number that is too small.
+    """
+
+    base: Sequence[str]
+    space: Mapping[str, Any]
+    overrides: Sequence[str] = ()
+    bytes: int | None = None
+    trials: int = 40
+    sampler: Literal["tpe", "random"] = "tpe"
+    startup: int = 10
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    pruner_startup: int = 5
+    evaluations: int = 10
+    seed: int = 1
+    baseline: bool = True
+    confirm: int = 3
+    confirm_seeds: int = 5
+    heartbeat: int = 10
+
+    def __post_init__(self) -> None:
+        least = {"trials": 1, "startup": 1, "pruner_startup": 1, "evaluations": 1, "confirm": 0, "confirm_seeds": 1}
+        for name, bound in {**least, "heartbeat": 1}.items():
+            if getattr(self, name) < bound:
+                raise ConfigError(f"Search.{name} = {getattr(self, name)}: at least {bound}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A search that is ready to run."""
+
+    search: Search
+    folder: Path
+    base: Config
+    address: Address
+
+    @property
+    def space(self) -> Space:
+        return Space.read(self.search.space)
+
+    @property
+    def confirmation(self) -> Address:
+        """Of the second stage, a study of its own in the same database."""
+        return replace(self.address, name=f"{self.address.name} {CONFIRM}")
+
+    @property
+    def evaluate_every(self) -> int:
+        """[bytes] between two evaluations, and between two reports to the pruner."""
+        return int(self.base.value("Trainer.eval_every"))
+
+    @property
+    def seed(self) -> int:
+        """Of training in the first stage."""
+        return int(self.base.value("Trainer.seed", 1))
+
+    def fresh_seeds(self) -> list[int]:
+        """Of training in the second stage: none that chose the candidates."""
+        return [self.seed + 1 + i for i in range(self.search.confirm_seeds)]
+
+    def pruner(self) -> BasePruner:
+        every = self.evaluate_every
+        if self.search.pruner == "none":
+            return NopPruner()
+        if self.search.pruner == "median":
+            return MedianPruner(n_startup_trials=self.search.pruner_startup, n_warmup_steps=every)
+        return HyperbandPruner(min_resource=every, max_resource=max(every, self.base.value("Trainer.bytes")))
+
+    def sampler(self, draw: int) -> BaseSampler:
+        """For the draw of this number: its seed depends on the study's and on the number alone, so that neither a
+        resumption nor the number of workers changes what is drawn at random."""
+        seed = rng.derive(self.search.seed, draw, "sampler") % 2**32
+        if self.search.sampler == "random":
+            return RandomSampler(seed=seed)
+        grouped = self.space.conditional  # else what applies in some trials only is drawn on its own
+        return TPESampler(seed=seed, n_startup_trials=self.search.startup, group=grouped)
+
+    def facts(self) -> dict[str, Any]:
+        """What may not change while the study goes on."""
+        s = self.search
+        return {
+            "space": self.space.description,
+            "base": self.base.text,
+            "settings": {name: getattr(s, name) for name in ("sampler", "startup", "pruner", "pruner_startup", "seed")},
+        }
+
+
+def plan(
+    study: str,
+    fragments: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    *,
+    trials: int | None = None,
+    storage: str | None = None,
+    run: str | Path | None = None,
+) -> Plan:
+    """Read a study file and check all that can be checked before a trial.
+
+    Raises: ConfigError, DataError.
+    """
+    path = definition.find(study)
+    own, rest = definition.split_overrides(overrides)
+    if trials is not None:
+        own.append(f"Search.trials = {trials}")
+    search = definition.read(path, Search, own)
+    search = replace(search, base=[*search.base, *fragments], overrides=[*search.overrides, *rest])
+    folder = Path(run) if run is not None else Path("runs") / path.stem
+    base = _base(search)
+    Space.read(search.space).check(base)
+    experiment.build(base, shapes_only=True)  # the corpus is there
+    if storage is not None:
+        check_url(storage)
+    url = storage or f"sqlite:///{folder.resolve() / DATABASE}"
+    return Plan(search, folder, base, Address(url, folder.resolve().name, search.heartbeat))
+
+
+def reopen(folder: Path, url: str, name: str) -> Plan:
+    """The plan that another process has laid in the folder."""
+    search = definition.read(folder / STUDY, Search)
+    return Plan(search, folder, config.load(folder / BASE), Address(url, name, search.heartbeat))
+
+
+def _base(search: Search) -> Config:
+    base = definition.resolve_base(search.base, search.overrides, search.bytes)
+    if base.value("Trainer.eval_every") is not None:
+        return base
+    every = max(1, base.value("Trainer.bytes") // search.evaluations)
+    return base.override([f"Trainer.eval_every = {every}"])
+
+
+# The study in its storage --------------------------------------------------------------------------------------------
+
+
+def establish(plan: Plan) -> None:
+    """Make the study, or find it as it was left; once, whoever else does so at this moment.
+
+    Raises: ConfigError if the study that is there has another space or base, or the folder holds trials of a study that
+        the storage does not know; StorageError.
+    """
+    with exclusive(plan.address.url), database_errors(plan.address.url):
+        storage = plan.address.storage()
+        if plan.address.name not in optuna.get_all_study_names(storage):
+            if any((plan.folder / TRIALS).glob("*")):
+                raise ConfigError(
+                    f"{plan.folder / TRIALS}: trials of a study that the storage does not know; choose another --run, "
+                    f"or the --storage that they belong to"
+                )
+            optuna.create_study(study_name=plan.address.name, storage=storage, direction="minimize")
+        ledger = Ledger(plan.address)
+        _complete(plan, ledger.study)
+        _refuse_changes(plan, ledger.study.user_attrs)
+        with storage_errors(f"{plan.folder}: the study cannot be kept there"):
+            plan.folder.mkdir(parents=True, exist_ok=True)
+            write_file(plan.folder / BASE, plan.base.text.encode())
+            write_file(plan.folder / STUDY, definition.text(plan.search).encode())
+
+
+def _complete(plan: Plan, study: optuna.Study) -> None:
+    """What a new study needs, or one whose maker died; "ready" comes last."""
+    if "ready" in study.user_attrs:
+        return
+    for name, value in plan.facts().items():
+        study.set_user_attr(name, value)
+    params, outside = plan.space.baseline(plan.base)
+    if plan.search.baseline and not outside and not study.get_trials(deepcopy=False):
+        study.enqueue_trial(params, user_attrs={"baseline": True})
+    study.set_user_attr("baseline_outside", outside)
+    study.set_user_attr("ready", True)
+
+
+def _refuse_changes(plan: Plan, recorded: Mapping[str, Any]) -> None:
+    remedy = "choose another --run for another search, or go on with what it was"
+    now = plan.facts()
+    if changed := differences(recorded["space"], now["space"]):
+        raise ConfigError(f"{plan.folder}: the space changed since its first trial; {remedy}\n" + "\n".join(changed))
+    found = differing([parse_bindings(recorded["base"]), parse_bindings(now["base"])])
+    if found:
+        lines = [f"{key}: {before or '-'} -> {after or '-'}" for key, (before, after) in found.items()]
+        raise ConfigError(f"{plan.folder}: the base changed since its first trial; {remedy}\n" + "\n".join(lines))
+    for name, value in now["settings"].items():
+        if recorded["settings"].get(name) != value:
+            raise ConfigError(f"{plan.folder}: Search.{name} was {recorded['settings'].get(name)!r} when the study "
+                              f"began and is {value!r} now; {remedy}")  # fmt: skip
+
+
+# The parent ------------------------------------------------------------------------------------------------------
+
+
+def run_search(plan: Plan, workers: int | None = None) -> None:
+    """Run what is left of both stages.
+
+    Args:
+        workers: processes at a time; see `rnnlab.studies.pool.slots`.
+    Raises: Stopped on SIGINT or SIGTERM, with every trial saved and queued again; StorageError; the error of a worker
+        if one after the other fails.
+    """
+    quietly()
+    device = experiment.build(plan.base, shapes_only=True, needs_corpus=False).trainer.torch_device()
+    environments = slots(workers, device)
+    establish(plan)
+    with Pool(environments, plan.folder / LOGS) as pool, Interrupts() as interrupts:
+        _drive(plan, pool, plan.address, "trial", plan.search.trials, interrupts)
+        if candidates := enqueue_candidates(plan):
+            _drive(plan, pool, plan.confirmation, "candidate", candidates, interrupts)
+
+
+def enqueue_candidates(plan: Plan) -> int:
+    """Queue for the second stage the best trials of the first and the baseline; how many there are in all.
+
+    The best comes first, so that the others can be pruned against it.
+    """
+    with exclusive(plan.address.url), database_errors(plan.address.url):
+        complete = Ledger(plan.address).trials(TrialState.COMPLETE)
+        best = sorted(complete, key=lambda trial: trial.value or 0.0)[: plan.search.confirm]
+        if not best:
+            return 0
+        chosen = {trial.number: trial for trial in [*best, *(t for t in complete if t.user_attrs.get("baseline"))]}
+        storage = plan.confirmation.storage()
+        if plan.confirmation.name not in optuna.get_all_study_names(storage):
+            optuna.create_study(study_name=plan.confirmation.name, storage=storage, direction="minimize")
+        second = Ledger(plan.confirmation)
+        known = {trial.user_attrs["candidate"] for trial in second.trials()}
+        for trial in chosen.values():
+            if trial.number not in known:
+                attributes = {"candidate": trial.number, "bindings": trial.user_attrs["bindings"]}
+                second.study.enqueue_trial({"candidate": trial.number}, user_attrs=attributes)
+        return len(known | set(chosen))
+
+
+def _drive(plan: Plan, pool: Pool, address: Address, kind: str, budget: int, interrupts: Interrupts) -> None:
+    """Keep the workers busy until `budget` trials have finished and none runs, here or elsewhere."""
+    job: Job = {"kind": kind, "folder": str(plan.folder), "url": address.url, "study": plan.address.name,
+                "budget": budget}  # fmt: skip
+    failures = 0.0
+    with tqdm(total=budget, desc=kind, unit=kind, disable=None) as bar:
+        while True:
+            if interrupts.received is not None:
+                pool.stop()
+                raise Stopped(interrupts.received, f"; the same command goes on with {plan.folder}")
+            for worker in pool.poll():
+                failures = _count_failures(failures, worker)
+            with opened(address) as ledger:
+                ledger.reap()
+                running, done = ledger.trials(TrialState.RUNNING), len(ledger.finished())
+                bar.update(done - bar.n)
+                signed = {trial.user_attrs.get("worker", {}).get("pid") for trial in running}
+                unclaimed = sum(worker.pid not in signed for worker in pool.workers)
+                wanted = ledger.open_slots(budget) - unclaimed
+            if done >= budget and not running and not pool.workers:
+                return
+            for _ in range(min(pool.free, wanted)):
+                pool.start(job)
+            time.sleep(0.3)
+
+
+def _count_failures(before: float, worker: Worker) -> float:
+    """How many workers in a row have failed, one that was killed counting a third.
+
+    Raises: the worker's error if that is too many.
+    """
+    code = worker.process.returncode
+    if code == 0:
+        return 0.0
+    now = before + (1 / 3 if code < 0 or code > 128 else 1)
+    if now >= MOST_FAILURES - 1e-6:
+        raise _error(code)(f"one after the other fails; the last: {worker.how_it_ended()}")
+    return now
+
+
+def _error(code: int) -> type[RnnlabError]:
+    kinds: tuple[type[RnnlabError], ...] = (ConfigError, DataError, StorageError)
+    return next((kind for kind in kinds if kind.exit_code == code), RnnlabError)
