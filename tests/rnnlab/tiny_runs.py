@@ -1,44 +1,83 @@
-"""Runs that were really trained, in a second or two."""
+"""Runs of about half a second, for tests of what training promises."""
 
-from collections.abc import Sequence
+import hashlib
+import random
 from pathlib import Path
 from typing import Any
 
-import rnnlab
+import torch
 
-TEXT = b"""<page>
-<title>One</title>
-The quick brown fox jumps over 12 lazy dogs; [[dogs]] sleep, '''foxes''' jump.
-</page>
-"""
-OVERRIDES = [
-    "LanguageModel.dim = 16",
-    "memory = 24",
-    "Trainer.lanes = 2",
-    "Trainer.chunk = 16",
-    "Trainer.eval_bytes = 400",
-    "Trainer.eval_lanes = 2",
-    "Trainer.log_every = 2",
-    "Trainer.save_every = 10",
-    "Cosine.warmup = 2",
+from rnnlab import api, checkpoint, config, experiment, metrics
+from rnnlab.experiment import Experiment
+from rnnlab.runfolder import RunFolder
+from rnnlab.training import Loop
+
+FRAGMENTS = ["sha_rnn", "size/tiny"]
+BINDINGS = [
+    "LanguageModel.dim = 12",
+    "memory = 40",
+    "dropout = 0.1",
+    "Trainer.lanes = 4",
+    "Trainer.chunk = 24",
+    "Trainer.jitter = True",
+    "Trainer.steps = 30",
+    "Trainer.save_every = 7",
+    "Trainer.log_every = 1",
+    "Trainer.eval_every = 900",
+    "Trainer.eval_chunk = 64",
 ]
+TIMES = {"seconds", "bytes_per_second", "memory_mb"}  # fields that two equal runs differ in
+
+torch.set_num_threads(1)  # bitwise equality is promised for one number of threads
 
 
-def corpus(folder: Path) -> Path:
-    """A file of about 20 kB with pages, markup, digits and words."""
-    path = folder / "text.txt"
-    if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(TEXT * 170)
+def write_text(folder: Path, size: int = 12_000, seed: int = 0) -> Path:
+    """A file of words that a tiny model learns something from."""
+    draw = random.Random(seed)
+    words = ["".join(draw.choices("etaoinshr", k=draw.randint(1, 7))) for _ in range(60)]
+    text = " ".join(draw.choices(words, k=size // 2))[:size]
+    path = folder / f"text-{size}-{seed}"
+    path.write_text(text)
     return path
 
 
-def bindings(folder: Path, steps: int = 20, extra: Sequence[str] = ()) -> list[str]:
-    """What makes a configuration tiny; the corpus lies in `folder`."""
-    text = str(corpus(folder))
-    return ["Trainer.corpus = @corpus.File", f"File.path = {text!r}", f"Trainer.steps = {steps}", *OVERRIDES, *extra]
+def bindings(text: Path, *more: str) -> list[str]:
+    """More bindings win over those that every tiny run has."""
+    replaced = {line.partition(" = ")[0] for line in more}
+    kept = [line for line in BINDINGS if line.partition(" = ")[0] not in replaced]
+    return ["Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}", *kept, *more]
 
 
-def train(run: Path, steps: int = 20, fragments: Sequence[str] = (), extra: Sequence[str] = ()) -> dict[str, Any]:
-    """Train `sha_rnn size/tiny` with its corpus beside the run, and return the result."""
-    return rnnlab.train(["sha_rnn", "size/tiny", *fragments], bindings(run.parent, steps, extra), run)
+def build(text: Path, *more: str) -> Experiment:
+    return experiment.build(config.resolve(FRAGMENTS, bindings(text, *more)))
+
+
+def train(run: Path, text: Path, *more: str) -> dict[str, Any]:
+    return api.train(FRAGMENTS, bindings(text, *more), run=run)
+
+
+def new_loop(run: Path, text: Path, *more: str) -> Loop:
+    """A run that has not begun; whoever calls holds its folder."""
+    built = build(text, *more)
+    folder = RunFolder.create(run, built.config.text, built.operative, {"corpus_sha": built.corpus.sha256})
+    return Loop(built, folder)
+
+
+def state_hash(run: Path) -> str:
+    """Of the tensors of the newest checkpoint: parameters, optimizer, stream."""
+    newest = max((run / "checkpoints").iterdir(), key=lambda path: path.name)
+    checkpoint.load(newest)
+    return hashlib.sha256((newest / "state.pt").read_bytes()).hexdigest()
+
+
+def timeless(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in TIMES}
+
+
+def journal(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl, times aside."""
+    return [timeless(record) for record in metrics.read(run / "metrics.jsonl")]
+
+
+def losses(run: Path) -> dict[int, float]:
+    return {record["step"]: record["loss"] for record in journal(run) if record["kind"] == "train"}
