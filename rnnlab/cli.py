@@ -106,6 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
     generate.add_argument("--device", metavar="D", default="auto")
 
+    importing = add("import", _import, "Make a run of a state dict of the first SHA-RNN implementation.")
+    importing.add_argument("state_dict", metavar="STATE_DICT", help="what torch.save(model.state_dict(), FILE) wrote")
+    importing.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+    importing.add_argument(
+        "--vocabulary", metavar="FILE", help="JSON list: the byte of each row (default: row i is byte i)"
+    )
+    add_overrides(importing)
+
     board = add("board", _board, "Look at runs and studies in TensorBoard, on this machine only.", prints_json=False)
     board.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY")
     board.add_argument("--port", type=int, metavar="N", help="0 for any that is free (default: 6006, or the next)")
@@ -238,6 +246,16 @@ def _generate(options: argparse.Namespace) -> None:
         for sample in range(options.samples):
             out.write(f"--- sample {sample + 1}\n".encode() + bytes(step[sample] for step in columns) + b"\n")
     out.flush()
+
+
+def _import(options: argparse.Namespace) -> None:
+    from rnnlab.importing import import_state_dict
+
+    vocabulary = Path(options.vocabulary) if options.vocabulary else None
+    made = import_state_dict(Path(options.state_dict), Path(options.out), vocabulary, overrides(options))
+    layers = ", ".join(map(str, made["attention_in_layers"])) or "none"
+    text = f"{made['layers']} layers of width {made['dim']}, attention in {layers}; {made['parameters']:,} parameters"
+    _print(options, made, f"{text}\nrun: {made['run']}")
 
 
 def _board(options: argparse.Namespace) -> None:

@@ -1,0 +1,188 @@
+"""Moving in from the first implementation of the SHA-RNN: its state dict becomes a run that evaluates, generates and
+trains on.
+
+Widths, depth and which layers attend are read off the shapes. Logits agree with the original's as long as fewer than M
+positions have been seen: what it sees after that depends on how the text was cut.
+"""
+
+import json
+import pickle
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab import config, experiment
+from rnnlab.errors import DataError, StorageError
+from rnnlab.model import VOCABULARY
+from rnnlab.runfolder import RunFolder
+from rnnlab.training import Loop, check_fit
+
+LAYER = {
+    "lnstart": "start_norm",
+    "rnn": "core.lstm",
+    "lnff": "skip_norm",
+    "lnxff": "feedforward_norm",
+    "ff.linear1": "feedforward.up",
+}
+ATTENDING_LAYER = {
+    "lnmid": "query_norm",
+    "lnmem": "memory_norm",
+    "attn.q": "attention.query",
+    "attn.qln": "attention.query_norm",
+    "attn.qs": "attention.q_gate",
+    "attn.ks": "attention.k_gate",
+    "attn.vs": "attention.value_gate.v_gate",
+    "attn.vq.l1": "attention.value_gate.linear",
+}
+"""Where each tensor of a layer goes, by the beginning of its name: theirs, ours."""
+
+UNUSED = re.compile(r"blocks\.\d+\.(lnout|lnmid|lnmem|attn\.qkvs|attn\.r_gate)(\.|$)|decoder\.weight$")
+"""What the original allocates and never reads, or reads only in a layer that attends; the decoder is the encoder."""
+
+
+Tensors = dict[str, Tensor]
+
+
+def import_state_dict(
+    state_dict: Path, run: Path, vocabulary: Path | None = None, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Make a run of the tensors in a file that `torch.save(model.state_dict(), FILE)` wrote.
+
+    Args:
+        state_dict: the file.
+        run: the folder to make.
+        vocabulary: a JSON list with the byte that each row of the embedding stands for; None if row i is byte i. Bytes
+            without a row get that of the rarest token, which is the one with the lowest bias.
+        overrides: gin bindings over those that the shapes decide, such as the corpus to go on with.
+    Returns: what was made, for the user.
+    Raises: DataError naming the tensor or the entry that does not fit; StorageError; ConfigError as `rnnlab.train`.
+    """
+    theirs = _read(state_dict)
+    try:
+        attending = _attending_layers(theirs)
+        rows = _rows(theirs, vocabulary)
+        resolved = config.resolve(["sha_rnn"], [*_bindings(theirs, attending), *overrides])
+        built = experiment.build(resolved)
+        check_fit(built)
+        _fill(built.model, _translated(theirs, attending, rows))
+    except _Misfit as misfit:
+        raise DataError(f"{state_dict}: {misfit}") from None
+    folder = RunFolder.create(run, resolved.text, built.operative, experiment.environment(built))
+    with folder.hold():
+        Loop(built, folder).save(must=True)
+    layers = [index for index, attends in enumerate(attending) if attends]
+    return {"run": str(run), **experiment.describe(built), "attention_in_layers": layers}
+
+
+class _Misfit(Exception):
+    """What is wrong with the tensors; the caller adds in which file."""
+
+
+def _read(path: Path) -> Tensors:
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
+        raise DataError(f"{path}: not a file of tensors; write it with torch.save(model.state_dict(), FILE)") from None
+    if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
+        raise DataError(f"{path}: holds something else than tensors by name; save model.state_dict()")
+    return {name: x.float() for name, x in found.items()}
+
+
+def _attending_layers(theirs: Tensors) -> list[bool]:
+    """Whether each layer attends."""
+    numbers = {int(match[1]) for name in theirs if (match := re.match(r"blocks\.(\d+)\.", name))}
+    if not numbers or numbers != set(range(len(numbers))):
+        raise _Misfit(f"not a SHA-RNN: its layers should be blocks.0, blocks.1, ...; found {sorted(numbers) or 'none'}")
+    return [f"blocks.{layer}.attn.q.weight" in theirs for layer in range(len(numbers))]
+
+
+def _bindings(theirs: Tensors, attending: Sequence[bool]) -> list[str]:
+    """What the shapes say of the model."""
+    dim = _get(theirs, "encoder.weight", 2).shape[1]
+    inner = {len(_get(theirs, f"blocks.{layer}.ff.linear1.weight", 2)) for layer in range(len(attending))}
+    if len(inner) > 1:
+        raise _Misfit(f"the feed-forwards of its layers differ in width: {sorted(inner)}")
+    blocks = ", ".join("@sha/Block" if attends else "@Block" for attends in attending)
+    return [f"LanguageModel.dim = {dim}", f"LanguageModel.blocks = [{blocks}]", f"Boom.inner = {inner.pop()}"]
+
+
+def _translated(theirs: Tensors, attending: Sequence[bool], rows: Sequence[int]) -> Tensors:
+    """The tensors under our names. Args: rows: the row of theirs that stands for each byte."""
+    ours = {"embedding.weight": theirs["encoder.weight"][rows], "output_bias": theirs["decoder.bias"][rows]}
+    left = theirs.keys() - {"encoder.weight", "decoder.bias"}
+    for layer, attends in enumerate(attending):
+        for their_part, our_part in (LAYER | ATTENDING_LAYER if attends else LAYER).items():
+            part = f"blocks.{layer}.{their_part}"
+            names = [name for name in left if name == part or name.startswith(f"{part}.")]
+            if not names:
+                raise _Misfit(f"lacks {part}")
+            ours |= {f"blocks.{layer}.{our_part}{name.removeprefix(part)}": theirs[name] for name in names}
+            left -= set(names)
+    unknown = sorted(name for name in left if not UNUSED.match(name))
+    if unknown:
+        raise _Misfit(f"holds {unknown[0]}, which the SHA-RNN does not have")
+    return ours
+
+
+def _fill(model: nn.Module, ours: Tensors) -> None:
+    """Load the tensors. Gates are (1, 1, D) in the original and (D,) here."""
+    wanted = model.state_dict()
+    for name in sorted(wanted.keys() | ours.keys()):
+        if name not in ours or name not in wanted:
+            raise _Misfit(f"{'lacks the tensor' if name not in ours else 'has a tensor too much'} for {name}")
+        if ours[name].shape != wanted[name].shape and ours[name].squeeze().shape != wanted[name].shape:
+            raise _Misfit(f"{tuple(ours[name].shape)} does not fit {name}, which is {tuple(wanted[name].shape)}")
+    model.load_state_dict({name: x.reshape(wanted[name].shape) for name, x in ours.items()})
+
+
+def _rows(theirs: Tensors, vocabulary: Path | None) -> list[int]:
+    """The row of the embedding that stands for each byte."""
+    bias = _get(theirs, "decoder.bias", 1)
+    count = len(_get(theirs, "encoder.weight", 2))
+    decoder = theirs.get("decoder.weight", theirs["encoder.weight"])
+    if len(bias) != count or not torch.equal(decoder, theirs["encoder.weight"]):
+        raise _Misfit("its decoder is not its encoder; only a SHA-RNN with tied embeddings can be imported")
+    if vocabulary is None:
+        if count > VOCABULARY:
+            raise _Misfit(f"has {count} tokens, more than there are bytes; say with --vocabulary which byte each is")
+        listed: list[int] = list(range(count))
+    else:
+        listed = _listed(vocabulary, count)
+    rarest = int(bias.argmin())
+    row_of = {byte: row for row, byte in enumerate(listed)}
+    return [row_of.get(byte, rarest) for byte in range(VOCABULARY)]
+
+
+def _listed(vocabulary: Path, count: int) -> list[int]:
+    """The byte of each row. Raises: DataError naming the entry that is none."""
+    try:
+        listed = json.loads(vocabulary.read_bytes())
+    except OSError as error:
+        raise StorageError(f"{vocabulary}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"{vocabulary}: not JSON: {error}; a list with the byte of each row is expected") from None
+    if not isinstance(listed, list) or len(listed) != count:
+        size = f"a list of {len(listed)}" if isinstance(listed, list) else f"a {type(listed).__name__}"
+        raise DataError(f"{vocabulary}: holds {size}; the embedding has {count} rows, and a byte is needed for each")
+    first: dict[int, int] = {}
+    for row, byte in enumerate(listed):
+        if not isinstance(byte, int) or isinstance(byte, bool) or not 0 <= byte < VOCABULARY:
+            raise DataError(f"{vocabulary}: entry {row} is {byte!r}; a byte is a whole number from 0 to 255")
+        if byte in first:
+            raise DataError(f"{vocabulary}: entries {first[byte]} and {row} are both byte {byte}")
+        first[byte] = row
+    return listed
+
+
+def _get(theirs: Tensors, name: str, dimensions: int) -> Tensor:
+    if name not in theirs:
+        raise _Misfit(f"lacks {name}")
+    if theirs[name].dim() != dimensions:
+        raise _Misfit(f"{name} has the shape {tuple(theirs[name].shape)}, not {dimensions} dimensions")
+    return theirs[name]
