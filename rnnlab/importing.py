@@ -5,6 +5,7 @@ Widths, depth and which layers attend are read off the shapes. Logits agree with
 positions have been seen: what it sees after that depends on how the text was cut.
 """
 
+import io
 import json
 import pickle
 import re
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab import config, experiment
-from rnnlab.errors import DataError, StorageError
+from rnnlab.durable import storage_errors
+from rnnlab.errors import DataError
 from rnnlab.model import VOCABULARY
 from rnnlab.runfolder import RunFolder
 from rnnlab.training import Loop, check_fit
@@ -83,11 +85,11 @@ class _Misfit(Exception):
 
 
 def _read(path: Path) -> Tensors:
+    with storage_errors(f"{path}: cannot be read"):
+        content = path.read_bytes()
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror}") from None
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError):
+        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, OSError, EOFError, ValueError, KeyError):
         raise DataError(f"{path}: not a file of tensors; write it with torch.save(model.state_dict(), FILE)") from None
     if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
         raise DataError(f"{path}: holds something else than tensors by name; save model.state_dict()")
@@ -161,10 +163,10 @@ def _rows(theirs: Tensors, vocabulary: Path | None) -> list[int]:
 
 def _listed(vocabulary: Path, count: int) -> list[int]:
     """The byte of each row. Raises: DataError naming the entry that is none."""
+    with storage_errors(f"{vocabulary}: cannot be read"):
+        content = vocabulary.read_bytes()
     try:
-        listed = json.loads(vocabulary.read_bytes())
-    except OSError as error:
-        raise StorageError(f"{vocabulary}: cannot be read: {error.strerror}") from None
+        listed = json.loads(content)
     except ValueError as error:
         raise DataError(f"{vocabulary}: not JSON: {error}; a list with the byte of each row is expected") from None
     if not isinstance(listed, list) or len(listed) != count:
