@@ -149,7 +149,7 @@ CASES = [
 ]
 all_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
-CHUNKS = (1, 7, 4, 1, 12, 2)  # [positions]; longer and shorter than the short memories
+CHUNKS = [1, 7, 4, 1, 12, 2]  # [positions]; longer and shorter than the short memories
 
 
 def written_for(case: Case, model: LanguageModel) -> Written:
