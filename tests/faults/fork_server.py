@@ -1,0 +1,106 @@
+"""Starts rnnlab's command line again and again in processes of their own, without importing torch each time.
+
+Reads one JSON request a line and answers each with a line: {"start": {...}} forks a child and gives its pid, {"wait":
+pid} gives its exit status once it has ended, negative if a signal ended it. Ends with its standard input.
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+import rnnlab.api
+import rnnlab.board
+import rnnlab.cli
+import rnnlab.config
+import rnnlab.generation
+
+
+def main() -> None:
+    torch.set_num_threads(1)  # a fork has none of its parent's threads
+    rnnlab.config.resolve(["sha_rnn", "size/tiny"])  # imports the parts
+    print("ready", flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        answer = start(**request["start"]) if "start" in request else wait(request["wait"], request["timeout"])
+        print(json.dumps(answer), flush=True)
+
+
+def start(
+    arguments: list[str], output: str, faults: list[dict[str, Any]], largest_file: int | None, folder: str | None
+) -> int:
+    """Args:
+    arguments: of the command line.
+    output: where stdout and stderr go: this path with .out and .err.
+    faults: see `inject`.
+    largest_file: RLIMIT_FSIZE [bytes], as a full disk.
+    folder: to work in.
+    """
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        for descriptor, end in ((1, ".out"), (2, ".err")):
+            os.dup2(os.open(output + end, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+        if folder is not None:
+            os.chdir(folder)
+        for fault in faults:
+            inject(**fault)
+        if largest_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, largest_file))
+        code = rnnlab.cli.main(arguments)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def inject(target: str, call: int, signals: list[str]) -> None:
+    """Before the given call of a function, the first being 1, the process sends itself signals.
+
+    Args:
+        target: "module:Class.method" or "module:function".
+    """
+    module, _, path = target.partition(":")
+    *owners, name = path.split(".")
+    owner: Any = importlib.import_module(module)
+    for step in owners:
+        owner = getattr(owner, step)
+    real: Callable[..., Any] = getattr(owner, name)
+    calls = 0
+
+    def faulty(*arguments: Any, **keywords: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            for number in signals:
+                signal.raise_signal(signal.Signals[number])
+        return real(*arguments, **keywords)
+
+    setattr(owner, name, faulty)
+
+
+def wait(child: int, timeout: float) -> int | None:
+    """None if it has not ended by then [s]."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    return None
+
+
+if __name__ == "__main__":
+    main()
