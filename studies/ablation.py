@@ -1,0 +1,435 @@
+"""`rnnlab ablate`: a baseline and its variants, trained with the same seeds, one process a cell."""
+
+import fcntl
+import hashlib
+import itertools
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from rnnlab import config, experiment
+from rnnlab.config import Config, diff, format_differences
+from rnnlab.durable import storage_errors, write_file
+from rnnlab.errors import ConfigError, RnnlabError, RunHeldError, Stopped
+from rnnlab.interrupts import Interrupts
+from rnnlab.registry import configurable
+from rnnlab.studies import definition
+from rnnlab.studies.matching import Cost, costs, match
+from rnnlab.studies.pool import ERRORS, Pool, Worker, slots
+from rnnlab.studies.proof import Delta, prove, shown
+from rnnlab.studies.report import Variant as ReportedVariant
+from rnnlab.studies.report import ablation_table, write_report
+from rnnlab.studies.running import finished
+from rnnlab.tables import to_json, to_text
+
+STUDY = "study.gin"
+BASELINE = "baseline.gin"
+CELLS = "cells"
+LOGS = "logs"
+LOCK = "lock"
+
+MOST_ATTEMPTS = 3  # at a cell whose worker is killed
+
+Deltas = Mapping[str, Any]
+
+
+@configurable
+@dataclass(frozen=True)
+class Ablation:
+    """A baseline, and variants that differ from it in what their deltas say.
+
+    Args:
+        base: fragments that every variant starts from.
+        deltas: {name: [fragments and bindings]}, or for a factor of several levels {factor: {name: [...]}}.
+        overrides: bindings on top of the base.
+        bytes: budget of a run.
+        design: the baseline and each delta alone; all deltas, and all but each; or every combination.
+        seeds: how many each variant is trained with, counted up from Trainer.seed.
+        match: a cost in which the variants are to match the baseline within 1%; both tables are made.
+        widths: {name: gin key} of the width that is solved for; LanguageModel.dim where none is named.
+        metric: what is compared.
+        baseline: what the baseline is called in the tables.
+    Raises: ConfigError for an empty delta, a name that is taken, less than one seed.
+    """
+
+    base: Sequence[str]
+    deltas: Deltas
+    overrides: Sequence[str] = ()
+    bytes: int | None = None
+    design: Literal["one_at_a_time", "leave_one_out", "grid"] = "one_at_a_time"
+    seeds: int = 5
+    match: Cost | None = None
+    widths: Mapping[str, str] | None = None
+    metric: Literal["valid_bpc", "best_valid_bpc", "test_bpc"] = "valid_bpc"
+    baseline: str = "baseline"
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ConfigError(f"Ablation.seeds = {self.seeds}: at least 1")
+        names = [delta.name for delta in self.all_deltas()]
+        if not names:
+            raise ConfigError("Ablation.deltas = {}: name what to vary, {'qrnn': ['core/qrnn']}")
+        if twice := [name for name in [*names, self.baseline] if [*names, self.baseline].count(name) > 1]:
+            raise ConfigError(f"Ablation: two variants are called {twice[0]!r}; rename one of them")
+        if unknown := [name for name in self.widths or {} if name not in names]:
+            raise ConfigError(f"Ablation.widths names {unknown[0]!r}, which is no delta; there are {', '.join(names)}")
+
+    def factors(self) -> list[list[Delta]]:
+        """Deltas that exclude each other, by factor; a delta by itself is a factor of one."""
+        found = []
+        for name, content in self.deltas.items():
+            levels = content if isinstance(content, Mapping) else {name: content}
+            found.append([_delta(level, items) for level, items in levels.items()])
+        return found
+
+    def all_deltas(self) -> list[Delta]:
+        return [delta for factor in self.factors() for delta in factor]
+
+
+def _delta(name: str, items: Any) -> Delta:
+    if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) for item in items):
+        raise ConfigError(f"Ablation.deltas[{name!r}] = {items!r}: a list of fragments and bindings is expected")
+    return Delta(name, tuple(items))
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the table.
+
+    Attributes:
+        bindings: what differs from the baseline, for the table; empty for the baseline.
+        match_error: relative difference to the baseline's cost, of a variant that was matched.
+    """
+
+    name: str
+    config: Config
+    bindings: tuple[str, ...] = ()
+    match_error: float = 0.0
+
+    @property
+    def slug(self) -> str:
+        """Its name as that of a folder."""
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.name).strip("-.")
+        return plain or hashlib.sha256(self.name.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ablation whose every variant was built and proven.
+
+    Attributes:
+        variants: the baseline first.
+        matched: the same at equal costs, the baseline first; empty if the study does not ask for it.
+    """
+
+    ablation: Ablation
+    folder: Path
+    variants: Sequence[Variant]
+    matched: Sequence[Variant]
+
+    @property
+    def seeds(self) -> list[int]:
+        first = int(self.variants[0].config.value("Trainer.seed", 1))
+        return [first + i for i in range(self.ablation.seeds)]
+
+    def cells(self) -> "list[Cell]":
+        """Each once, all variants with the first seed before any with the second: a table needs pairs."""
+        every = {variant.config.text: variant for variant in [*self.matched, *self.variants]}
+        return [Cell(self.folder, variant, seed) for seed in self.seeds for variant in every.values()]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant with a seed; its folder is named after the hash of its resolved configuration, seed included."""
+
+    study: Path
+    variant: Variant
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        sha = self.variant.config.override([f"Trainer.seed = {self.seed}"]).sha
+        return self.study / CELLS / self.variant.slug / f"seed-{self.seed}-{sha[:8]}"
+
+    @property
+    def config_file(self) -> Path:
+        return self.study / CELLS / self.variant.slug / f"variant-{self.variant.config.sha[:8]}.gin"
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an ablation found: for programs, and for a terminal."""
+
+    facts: dict[str, Any]
+    text: str
+
+
+# Before anything runs ------------------------------------------------------------------------------------------------
+
+
+def plan(
+    study: str,
+    fragments: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    *,
+    seeds: int | None = None,
+    run: str | Path | None = None,
+) -> Plan:
+    """Read a study file, build every variant, and prove that each differs in what it says.
+
+    Raises: ConfigError naming the variant, DataError.
+    """
+    path = definition.find(study)
+    own, rest = definition.split_overrides(overrides)
+    if seeds is not None:
+        own.append(f"Ablation.seeds = {seeds}")
+    ablation = definition.read(path, Ablation, own)
+    ablation = replace(ablation, base=[*ablation.base, *fragments], overrides=[*ablation.overrides, *rest])
+    variants = _variants(ablation)
+    experiment.build(variants[0].config, shapes_only=True)  # the corpus is there
+    folder = Path(run) if run is not None else Path("runs") / path.stem
+    return Plan(ablation, folder, variants, _matched(ablation, variants) if ablation.match else [])
+
+
+def _variants(ablation: Ablation) -> list[Variant]:
+    common = ablation.all_deltas() if ablation.design == "leave_one_out" else []
+    baseline = _resolve(ablation, common)
+    _build(ablation.baseline, baseline)
+    variants = [Variant(ablation.baseline, baseline)]
+    for name, changed, deltas in _design(ablation):
+        resolved = _resolve(ablation, deltas)
+        _refuse_idle_items(ablation, deltas)
+        differences = prove(changed, baseline, resolved)
+        _build(name, resolved)
+        variants.append(Variant(name, resolved, shown(differences)))
+    _refuse_twins(variants)
+    return variants
+
+
+def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
+    """(name, what it changes against the baseline, the deltas that it is made of) of every variant but the baseline."""
+    factors = ablation.factors()
+    if ablation.design == "one_at_a_time":
+        for delta in ablation.all_deltas():
+            yield delta.name, delta, [delta]
+    elif ablation.design == "leave_one_out":
+        if several := [factor for factor in factors if len(factor) > 1]:
+            names = ", ".join(delta.name for delta in several[0])
+            raise ConfigError(f"Ablation.design = 'leave_one_out': {names} exclude each other; keep one of them")
+        for delta in ablation.all_deltas():
+            yield f"without {delta.name}", delta, [other for other in ablation.all_deltas() if other is not delta]
+    else:
+        for levels in itertools.product(*([None, *factor] for factor in factors)):
+            chosen = [level for level in levels if level is not None]
+            if chosen:
+                name = " + ".join(delta.name for delta in chosen)
+                yield name, Delta(name, tuple(item for delta in chosen for item in delta.items)), chosen
+
+
+def _resolve(ablation: Ablation, deltas: Sequence[Delta]) -> Config:
+    fragments = [name for delta in deltas for name in delta.fragments]
+    bindings = [binding for delta in deltas for binding in delta.bindings]
+    try:
+        return definition.resolve_base([*ablation.base, *fragments], [*ablation.overrides, *bindings], ablation.bytes)
+    except ConfigError as error:
+        raise ConfigError(f"variant {' + '.join(d.name for d in deltas) or ablation.baseline!r}: {error}") from error
+
+
+def _build(name: str, resolved: Config) -> None:
+    try:
+        costs(resolved)
+    except ConfigError as error:
+        raise ConfigError(f"variant {name!r}: {error}") from error
+
+
+def _refuse_idle_items(ablation: Ablation, deltas: Sequence[Delta]) -> None:
+    """A delta of several items must need each of them."""
+    whole = _resolve(ablation, deltas)
+    for delta in deltas:
+        for item in delta.items if len(delta.items) > 1 else ():
+            rest = replace(delta, items=tuple(other for other in delta.items if other != item))
+            try:
+                without = _resolve(ablation, [rest if other is delta else other for other in deltas])
+            except ConfigError:
+                continue  # the others cannot stand without it
+            if not diff(whole, without):
+                raise ConfigError(f"delta {delta} says {item!r}, which changes nothing; take it out")
+
+
+def _refuse_twins(variants: Sequence[Variant]) -> None:
+    names: dict[str, str] = {}
+    for variant in variants:
+        twin = names.setdefault(variant.config.text, variant.name)
+        if twin != variant.name:
+            raise ConfigError(f"variants {twin!r} and {variant.name!r} are one configuration; drop one of them")
+    slugs: dict[str, str] = {}
+    for variant in variants:
+        twin = slugs.setdefault(variant.slug.lower(), variant.name)
+        if twin != variant.name:
+            raise ConfigError(f"variants {twin!r} and {variant.name!r} would share a folder; rename one of them")
+
+
+def _matched(ablation: Ablation, variants: Sequence[Variant]) -> list[Variant]:
+    """The baseline, and every variant at the width that gives it the baseline's cost."""
+    assert ablation.match is not None
+    baseline, *others = variants
+    target = costs(baseline.config)["parameters" if ablation.match == "parameters" else "macs_per_byte"]
+    matched = [baseline]
+    for variant in others:
+        width = (ablation.widths or {}).get(variant.name, "LanguageModel.dim")
+        found = match(variant.name, variant.config, ablation.match, target, width)
+        if not found.binding:
+            matched.append(replace(variant, match_error=found.error))
+            continue
+        _build(variant.name, found.config)
+        bindings = shown(diff(baseline.config, found.config))
+        matched.append(Variant(f"{variant.name} (matched)", found.config, bindings, found.error))
+    return matched
+
+
+# The parent ------------------------------------------------------------------------------------------------------
+
+
+def run_ablation(plan: Plan, workers: int | None = None) -> Report:
+    """Train the cells that are not finished, and report on all.
+
+    Args:
+        workers: processes at a time; see `rnnlab.studies.pool.slots`.
+    Raises: Stopped on SIGINT or SIGTERM, with every run saved; RunHeldError if another process is at this study;
+        the error of a worker whose configuration, corpus or disk would fail the others too; RnnlabError, after the
+        report of the rest was written, if a cell fails by itself.
+    """
+    device = experiment.build(plan.variants[0].config, shapes_only=True, needs_corpus=False).trainer.torch_device()
+    environments = slots(workers, device)
+    with _held(plan.folder):
+        _say_what_changed(plan)
+        with storage_errors(f"{plan.folder}: the study cannot be kept there"):
+            write_file(plan.folder / BASELINE, plan.variants[0].config.text.encode())
+            write_file(plan.folder / STUDY, definition.text(plan.ablation).encode())
+            for cell in plan.cells():
+                cell.config_file.parent.mkdir(parents=True, exist_ok=True)
+                write_file(cell.config_file, cell.variant.config.text.encode())
+        todo = [cell for cell in plan.cells() if finished(cell.folder) is None]
+        kept = len(plan.cells()) - len(todo)
+        with Pool(environments, plan.folder / LOGS) as pool, Interrupts() as interrupts:
+            failed = _train(plan, pool, todo, kept, interrupts)
+        report = _report(plan, len(todo) - len(failed), kept)
+    if failed:
+        raise RnnlabError(f"{len(failed)} of {len(plan.cells())} cells failed; {failed[0]}")
+    return report
+
+
+def _train(plan: Plan, pool: Pool, todo: Sequence[Cell], kept: int, interrupts: Interrupts) -> list[str]:
+    """Train the cells; a line on each that failed by itself."""
+    waiting = list(todo)
+    cells = {str(cell.folder): cell for cell in todo}
+    attempts = dict.fromkeys(cells, 0)
+    failed: list[str] = []
+    with tqdm(total=kept + len(todo), initial=kept, desc="cells", unit="cell", disable=None) as bar:
+        while waiting or pool.workers:
+            if interrupts.received is not None:
+                pool.stop()
+                raise Stopped(interrupts.received, f"; the same command goes on with {plan.folder}")
+            for worker in pool.poll():
+                folder = worker.job["folder"]
+                if finished(Path(folder)) is not None:
+                    bar.update()
+                elif _may_try_again(worker, attempts[folder]):
+                    waiting.append(cells[folder])
+                else:
+                    failed.append(worker.how_it_ended())
+            while waiting and pool.free:
+                cell = waiting.pop(0)
+                attempts[str(cell.folder)] += 1
+                pool.start(
+                    {"kind": "cell", "config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder),
+                     "variant": cell.variant.name}
+                )  # fmt: skip
+            time.sleep(0.2)
+    return failed
+
+
+def _may_try_again(worker: Worker, attempts: int) -> bool:
+    """Whether a cell that ended early is worth another go: only if its worker was killed.
+
+    Raises: the worker's error, if it is one that the other cells would meet as well.
+    """
+    code = worker.process.returncode
+    if code in ERRORS:
+        raise ERRORS[code](worker.how_it_ended())
+    return (code < 0 or code > 128) and attempts < MOST_ATTEMPTS
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Raises: RunHeldError if another process is at this study; StorageError."""
+    with storage_errors(f"{folder}: the study cannot be kept there"):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunHeldError(f"{folder}: another process is at this study; wait for it, or stop it first") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _say_what_changed(plan: Plan) -> None:
+    """Tell of a baseline that is not the one that this folder was used with before; its cells stay where they are."""
+    path = plan.folder / BASELINE
+    if not path.is_file():
+        return
+    found = diff(config.load(path), plan.variants[0].config)
+    if found:
+        print(
+            f"rnnlab: the baseline changed since {plan.folder} was last used, so all cells are trained anew; those of "
+            f"before stay beside them\n{format_differences(found)}",
+            end="",
+            file=sys.stderr,
+        )
+
+
+# The report ----------------------------------------------------------------------------------------------------------
+
+
+def _report(plan: Plan, trained: int, kept: int) -> Report:
+    """Write the tables and the plot for what is finished."""
+    facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
+    texts, files = [], []
+    for stem, title, variants in _tables(plan):
+        reported = [shown for variant in variants if (shown := _reported(plan, variant)).results]
+        if not reported or reported[0].name != plan.ablation.baseline:
+            continue
+        table = ablation_table(reported, plan.ablation.baseline, plan.ablation.metric, title)
+        files += write_report(reported, plan.ablation.baseline, plan.folder, plan.ablation.metric, stem, title)
+        facts["tables"][stem] = json.loads(to_json(table))
+        texts.append(to_text(table))
+    facts["files"] = [str(path) for path in files]
+    texts.append(f"{trained} cells trained, {kept} kept; tables and plot: {plan.folder}")
+    return Report(facts, "\n".join(texts))
+
+
+def _tables(plan: Plan) -> Iterator[tuple[str, str, Sequence[Variant]]]:
+    yield "ablation", "", plan.variants
+    if plan.matched:
+        worst = max(abs(variant.match_error) for variant in plan.matched)
+        cost = {"parameters": "parameters", "macs": "MACs per byte"}[plan.ablation.match or "parameters"]
+        yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
+
+
+def _reported(plan: Plan, variant: Variant) -> ReportedVariant:
+    results = {seed: finished(Cell(plan.folder, variant, seed).folder) for seed in plan.seeds}
+    return ReportedVariant(
+        variant.name, {seed: result for seed, result in results.items() if result is not None}, variant.bindings
+    )

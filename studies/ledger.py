@@ -187,7 +187,7 @@ def _may_be_alive(trial: FrozenTrial) -> bool:
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
     if worker.get("trial") != trial.number:  # unsigned, or signed by the worker of the trial that this one repeats
         return False
-    return worker["host"] != _machine() or _started(worker["pid"]) == worker["started"]
+    return bool(worker["host"] != _machine() or _started(worker["pid"]) == worker["started"])
 
 
 @cache

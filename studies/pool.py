@@ -15,9 +15,14 @@ from typing import Any, Self
 import torch
 
 from rnnlab.durable import storage_errors
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, DataError, RnnlabError, RunHeldError, StorageError
 
 Job = Mapping[str, Any]
+
+ERRORS: dict[int, type[RnnlabError]] = {
+    kind.exit_code: kind for kind in (ConfigError, DataError, StorageError, RunHeldError)
+}
+"""What a worker's exit code says, where the next worker would most likely meet the same."""
 
 PATIENCE = 120.0  # [s] that a worker gets to save before it is killed
 

@@ -16,13 +16,18 @@ Watch = Callable[[Loop], Observer]
 
 
 def train_run(
-    built: experiment.Experiment, path: Path, watch: Watch | None = None, earlier: Sequence[Path] = ()
+    built: experiment.Experiment,
+    path: Path,
+    watch: Watch | None = None,
+    earlier: Sequence[Path] = (),
+    variant: str | None = None,
 ) -> dict[str, Any]:
     """Train what was built to the end of its budget, in the folder `path`.
 
     Args:
         watch: makes an observer that may save the loop it is given, and may raise Stopped to end the run.
         earlier: folders of the same experiment to take over from, the newest first.
+        variant: what the seeds of one configuration share on TensorBoard's page.
     Returns: the result, as in result.json; at once if it is there already.
     Raises: Stopped and Diverged with a checkpoint written; ConfigError if the folder holds another run; RunHeldError
         if another process is at it; DataError, StorageError.
@@ -30,7 +35,7 @@ def train_run(
     from rnnlab.board import BoardObserver  # imports TensorBoard's protocols: not for those who only read a study
 
     check_fit(built)
-    folder = _open(built, path)
+    folder = _open(built, path, variant)
     with folder.hold():
         if (result := finished(path)) is not None:
             return result
@@ -56,9 +61,10 @@ def finished(path: Path) -> dict[str, Any] | None:
     return result if result is not None and result.get("status") in ("done", "diverged") else None
 
 
-def _open(built: experiment.Experiment, path: Path) -> RunFolder:
+def _open(built: experiment.Experiment, path: Path, variant: str | None) -> RunFolder:
     if not (path / CONFIG).is_file():
-        return RunFolder.create(path, built.config.text, built.operative, experiment.environment(built))
+        environment = experiment.environment(built) | ({} if variant is None else {"variant": variant})
+        return RunFolder.create(path, built.config.text, built.operative, environment)
     folder = RunFolder.open(path)
     if folder.config_text != built.config.text:
         raise ConfigError(f"{path}: holds another run than this study puts there; choose another --run, or remove it")

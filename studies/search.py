@@ -15,14 +15,14 @@ from tqdm import tqdm
 from rnnlab import config, experiment, rng
 from rnnlab.config import Config
 from rnnlab.durable import storage_errors, write_file
-from rnnlab.errors import ConfigError, DataError, RnnlabError, Stopped, StorageError
+from rnnlab.errors import ConfigError, RnnlabError, Stopped
 from rnnlab.interrupts import Interrupts
 from rnnlab.registry import configurable
 from rnnlab.runs import differing, parse_bindings
 from rnnlab.studies import definition
 from rnnlab.studies.ledger import Address, Ledger, opened, quietly
 from rnnlab.studies.locks import check_url, database_errors, exclusive
-from rnnlab.studies.pool import Job, Pool, Worker, slots
+from rnnlab.studies.pool import ERRORS, Job, Pool, Worker, slots
 from rnnlab.studies.space import Space, differences
 
 STUDY = "study.gin"
@@ -319,10 +319,5 @@ def _count_failures(before: float, worker: Worker) -> float:
         return 0.0
     now = before + (1 / 3 if code < 0 or code > 128 else 1)
     if now >= MOST_FAILURES - 1e-6:
-        raise _error(code)(f"one after the other fails; the last: {worker.how_it_ended()}")
+        raise ERRORS.get(code, RnnlabError)(f"one after the other fails; the last: {worker.how_it_ended()}")
     return now
-
-
-def _error(code: int) -> type[RnnlabError]:
-    kinds: tuple[type[RnnlabError], ...] = (ConfigError, DataError, StorageError)
-    return next((kind for kind in kinds if kind.exit_code == code), RnnlabError)
