@@ -121,14 +121,25 @@ class LoadedRun:
         return self.experiment.model
 
 
-def load(run: str | Path, *, best: bool = False, device: str = "auto", needs_corpus: bool = False) -> LoadedRun:
+def load(
+    run: str | Path,
+    *,
+    best: bool = False,
+    device: str = "auto",
+    needs_corpus: bool = False,
+    overrides: Sequence[str] = (),
+) -> LoadedRun:
     """The model of a run, from its newest checkpoint or its best.
 
+    Args:
+        overrides: bindings on top of the run's own that leave the parameters' names and shapes as they are, such as
+            those of a memory.
     Raises: StorageError if there is no such run, or no checkpoint of it is whole; DataError if the corpus is needed
         and cannot be opened.
     """
     folder = RunFolder.open(run)
-    built = experiment.build(folder.config().override([f"Trainer.device = {device!r}"]), needs_corpus=needs_corpus)
+    configuration = folder.config().override([f"Trainer.device = {device!r}", *overrides])
+    built = experiment.build(configuration, needs_corpus=needs_corpus)
     snapshot = folder.best() if best else folder.newest()
     built.model.load_state_dict(snapshot.section("model"))
     built.model.eval()

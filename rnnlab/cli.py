@@ -89,6 +89,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
     evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     evaluate.add_argument("--device", metavar="D", default="auto")
+    evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC against memory length, table and plot: "
+                          "1,256,512 [positions]")  # fmt: skip
 
     generate = add("generate", _generate, "Continue a prompt, byte by byte.", prints_json=False)
     generate.add_argument("run", metavar="RUN")
@@ -210,12 +212,34 @@ def _eval(options: argparse.Namespace) -> None:
 
     from rnnlab.api import evaluate
 
+    if options.memory is not None:
+        return _eval_memory(options)
     score = evaluate(options.run, options.split, best=options.best, corpus=options.corpus, device=options.device)
     answer = {"split": options.split, "bpc": score.bpc, **asdict(score.protocol)}
     p = score.protocol
     memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
     how = f"{p.bytes_scored:,} bytes scored in {p.lanes} lanes, chunk {p.chunk}, {memory}"
     _print(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
+
+
+def _eval_memory(options: argparse.Namespace) -> None:
+    from rnnlab import memory_curve, tables
+
+    curve = memory_curve.memory_curve(
+        options.run, options.memory, options.split, best=options.best, corpus=options.corpus, device=options.device
+    )
+    stem = options.split if options.corpus is None else f"{Path(options.corpus).stem}-{options.split}"
+    files = [str(path) for path in memory_curve.write(curve, options.run, stem)]
+    table = curve.table(options.run)
+    text = f"{tables.to_text(table)}\ntable and plot: {Path(options.run) / memory_curve.FOLDER}"
+    _print(options, {**json.loads(tables.to_json(table)), "split": options.split, "files": files}, text)
+
+
+def _lengths(text: str) -> list[int]:
+    try:
+        return [int(length) for length in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: whole numbers with commas between them, 1,256,1024") from None
 
 
 def _generate(options: argparse.Namespace) -> None:

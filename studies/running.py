@@ -68,6 +68,7 @@ def _open(built: experiment.Experiment, path: Path, variant: str | None) -> RunF
     folder = RunFolder.open(path)
     if folder.config_text != built.config.text:
         raise ConfigError(f"{path}: holds another run than this study puts there; choose another --run, or remove it")
+    experiment.check_corpus(built, folder.corpus_sha)
     return folder
 
 
