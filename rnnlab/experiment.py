@@ -16,6 +16,7 @@ from rnnlab.config import Config
 from rnnlab.data import Corpus
 from rnnlab.errors import DataError
 from rnnlab.evaluation import longest_memory
+from rnnlab.matmul import use_fast_products
 from rnnlab.model import LanguageModel, count_parameters, fold
 from rnnlab.optim import Schedule
 from rnnlab.recipe import Trainer
@@ -43,6 +44,7 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
     Raises: ConfigError naming the binding that has no effect, or the part that refuses its value; DataError if the
         corpus is needed and cannot be opened.
     """
+    use_fast_products()
     with config.activate():
         trainer: Trainer = config.construct("Trainer")
         device = torch.device("meta") if shapes_only else trainer.torch_device()

@@ -5,6 +5,13 @@
  */
 
 #include <stdint.h>
+#include <string.h>
+#ifdef _OPENMP
+#include <omp.h>
+#else
+static int omp_get_thread_num(void) { return 0; }
+static int omp_get_num_threads(void) { return 1; }
+#endif
 
 #define STRIP 512          /* channels a thread carries at a time: their doubles stay in the first-level cache */
 #define SMALL (1 << 15)    /* below this many values, waking threads costs more than it saves */
@@ -67,5 +74,273 @@ void recurrence_backward(const float *a, const float *h, const float *h0, const 
         }
         for (int64_t i = 0; i < width; i++)
             grad_h0[first + i] = (float)carry[i];
+    }
+}
+
+/* --- functions of one number, branch-free so that loops over them vectorize; a NaN stays a NaN --------------------- */
+
+/* e^x to 2 ulp: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; beyond +-87 the result is that of +-87. */
+static inline float exp_fast(float x)
+{
+    x = x > 87.0f ? 87.0f : x;
+    x = x < -87.0f ? -87.0f : x;
+    const float shifted = x * 1.44269504f + 12582912.0f;    /* 1.5 * 2^23: the low bits now hold round(x / ln 2) */
+    const float n = shifted - 12582912.0f;
+    float r = x - n * 0.693359375f;
+    r = r + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union { float f; uint32_t i; } scale, bits = { .f = shifted };
+    scale.i = (bits.i + 127u) << 23;
+    return p * scale.f;
+}
+
+static inline float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }
+
+static inline float tanh_fast(float x) { return 2.0f / (1.0f + exp_fast(-2.0f * x)) - 1.0f; }
+
+/* --- dropout: see rnnlab/dropout.py, whose torch operations this repeats bit for bit ------------------------------- */
+
+static inline uint32_t mix(uint32_t x)
+{
+    x ^= x >> 16;
+    x *= 0x7feb352du;
+    x ^= x >> 15;
+    x *= 0x846ca68bu;
+    x ^= x >> 16;
+    return x;
+}
+
+static inline uint32_t lane_key(int64_t lane, int64_t key) { return mix((uint32_t)lane * 0x9e3779b9u + (uint32_t)key); }
+
+/* y = x where hash >= threshold, times scale, else 0, for x, y (outer, lanes, inner); x and y may be one array. */
+void dropout_apply(const float *x, float *y, int64_t outer, int64_t lanes, int64_t inner,
+                   int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+{
+    if (outer * lanes * inner < SMALL)
+        threads = 1;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t row = 0; row < outer * lanes; row++) {
+        const uint32_t base = lane_key(first_lane + row % lanes, key), place = (uint32_t)(row / lanes * inner);
+        const float *from = x + row * inner;
+        float *to = y + row * inner;
+        for (uint32_t i = 0; i < (uint32_t)inner; i++)
+            to[i] = mix(place + i + base) >= (uint32_t)threshold ? from[i] * scale : 0.0f;
+    }
+}
+
+/* --- Boom: y[d] = sum over chunks c of dropout(u sigmoid(1.702 u))[c D + d], for u (steps, lanes, F), y (.., D) ------ */
+
+void boom_forward(const float *u, float *y, int64_t steps, int64_t lanes, int64_t inner, int64_t dim,
+                  int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+{
+    if (steps * lanes * inner < SMALL)
+        threads = 1;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t row = 0; row < steps * lanes; row++) {
+        const uint32_t base = lane_key(first_lane + row % lanes, key) + (uint32_t)(row / lanes * inner);
+        float *sum = y + row * dim;
+        memset(sum, 0, dim * sizeof(float));
+        for (int64_t chunk = 0; chunk < inner; chunk += dim) {
+            const float *from = u + row * inner + chunk;
+            for (uint32_t d = 0; d < (uint32_t)dim; d++) {
+                const float g = from[d] * sigmoid(1.702f * from[d]) * scale;
+                sum[d] += mix(base + (uint32_t)chunk + d) >= (uint32_t)threshold ? g : 0.0f;
+            }
+        }
+    }
+}
+
+void boom_backward(const float *u, const float *grad_y, float *grad_u, int64_t steps, int64_t lanes, int64_t inner,
+                   int64_t dim, int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+{
+    if (steps * lanes * inner < SMALL)
+        threads = 1;
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t row = 0; row < steps * lanes; row++) {
+        const uint32_t base = lane_key(first_lane + row % lanes, key) + (uint32_t)(row / lanes * inner);
+        const float *grad = grad_y + row * dim;
+        for (int64_t chunk = 0; chunk < inner; chunk += dim) {
+            const float *from = u + row * inner + chunk;
+            float *to = grad_u + row * inner + chunk;
+            for (uint32_t d = 0; d < (uint32_t)dim; d++) {
+                const float s = sigmoid(1.702f * from[d]);
+                const float slope = s + 1.702f * from[d] * s * (1.0f - s);
+                to[d] = mix(base + (uint32_t)chunk + d) >= (uint32_t)threshold ? grad[d] * slope * scale : 0.0f;
+            }
+        }
+    }
+}
+
+/* --- LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's ------- */
+
+#define WIDE 16                      /* hidden units a thread computes at a time: one AVX-512 register */
+#define TILE 4                       /* lanes it computes them for */
+typedef float vec __attribute__((vector_size(WIDE * sizeof(float)), aligned(4), may_alias));
+
+/* U (4 D, D), gate-major, to packed (D / WIDE, D, 4, WIDE): what one group of units needs, in the order it is read. */
+static void pack_forward(const float *u, float *packed, int64_t dim, int64_t group)
+{
+    for (int64_t k = 0; k < dim; k++)
+        for (int64_t gate = 0; gate < 4; gate++)
+            for (int64_t j = 0; j < WIDE; j++) {
+                const int64_t unit = group * WIDE + j;
+                *packed++ = unit < dim ? u[(gate * dim + unit) * dim + k] : 0.0f;
+            }
+}
+
+/* sums[gate][lane] += h (lanes, dim) times a packed group */
+static inline void gates_of_group(const float *packed, const float *h, vec sums[4][TILE], int64_t dim, int lanes)
+{
+    vec a0[TILE] = {0}, a1[TILE] = {0}, a2[TILE] = {0}, a3[TILE] = {0};
+    if (lanes == TILE) {    /* a count the compiler knows keeps the sums in registers */
+        for (int64_t k = 0; k < dim; k++, packed += 4 * WIDE)
+            for (int b = 0; b < TILE; b++) {
+                const float x = h[b * dim + k];
+                a0[b] += x * *(const vec *)packed;
+                a1[b] += x * *(const vec *)(packed + WIDE);
+                a2[b] += x * *(const vec *)(packed + 2 * WIDE);
+                a3[b] += x * *(const vec *)(packed + 3 * WIDE);
+            }
+    } else {
+        for (int64_t k = 0; k < dim; k++, packed += 4 * WIDE)
+            for (int b = 0; b < lanes; b++) {
+                const float x = h[b * dim + k];
+                a0[b] += x * *(const vec *)packed;
+                a1[b] += x * *(const vec *)(packed + WIDE);
+                a2[b] += x * *(const vec *)(packed + 2 * WIDE);
+                a3[b] += x * *(const vec *)(packed + 3 * WIDE);
+            }
+    }
+    memcpy(sums[0], a0, sizeof a0);
+    memcpy(sums[1], a1, sizeof a1);
+    memcpy(sums[2], a2, sizeof a2);
+    memcpy(sums[3], a3, sizeof a3);
+}
+
+/* In: gates (steps, lanes, 4 D) holding x W^T + b in the order i f g o; u (4 D, D); h0, c0 (lanes, D).
+ * Out: gates after their nonlinearity, y and c (steps, lanes, D). packed: room for D (rounded up to WIDE) times 4 D. */
+void lstm_forward(float *gates, const float *u, const float *h0, const float *c0, float *y, float *c, float *packed,
+                  int64_t steps, int64_t lanes, int64_t dim, int threads)
+{
+    const int64_t groups = (dim + WIDE - 1) / WIDE, stride = dim * 4 * WIDE;
+    if (groups < threads)
+        threads = (int)groups;
+#pragma omp parallel num_threads(threads)
+    {
+        const int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
+        const int64_t first = groups * me / all, last = groups * (me + 1) / all;
+        for (int64_t group = first; group < last; group++)
+            pack_forward(u, packed + group * stride, dim, group);
+        for (int64_t t = 0; t < steps; t++) {
+            const float *h = t ? y + (t - 1) * lanes * dim : h0, *c_before = t ? c + (t - 1) * lanes * dim : c0;
+            for (int64_t group = first; group < last; group++)
+                for (int64_t lane = 0; lane < lanes; lane += TILE) {
+                    const int tile = lanes - lane < TILE ? (int)(lanes - lane) : TILE;
+                    vec sums[4][TILE];
+                    gates_of_group(packed + group * stride, h + lane * dim, sums, dim, tile);
+                    const int64_t unit = group * WIDE, width = dim - unit < WIDE ? dim - unit : WIDE;
+                    for (int b = 0; b < tile; b++) {
+                        float *g = gates + (t * lanes + lane + b) * 4 * dim + unit;
+                        const float *s0 = (float *)&sums[0][b], *s1 = (float *)&sums[1][b];
+                        const float *s2 = (float *)&sums[2][b], *s3 = (float *)&sums[3][b];
+                        const int64_t at = (lane + b) * dim + unit;
+                        float *c_now = c + t * lanes * dim + at, *y_now = y + t * lanes * dim + at;
+#pragma GCC ivdep    /* the arrays are distinct, which the compiler cannot know */
+                        for (int64_t j = 0; j < width; j++) {
+                            const float i = sigmoid(g[j] + s0[j]), f = sigmoid(g[dim + j] + s1[j]);
+                            const float z = tanh_fast(g[2 * dim + j] + s2[j]), o = sigmoid(g[3 * dim + j] + s3[j]);
+                            const float cell = f * c_before[at + j] + i * z;
+                            g[j] = i, g[dim + j] = f, g[2 * dim + j] = z, g[3 * dim + j] = o;
+                            c_now[j] = cell;
+                            y_now[j] = o * tanh_fast(cell);
+                        }
+                    }
+                }
+#pragma omp barrier
+        }
+    }
+}
+
+#define WIDE_BACK (2 * WIDE)
+
+/* U (4 D, D) to packed (D / WIDE_BACK, 4 D, WIDE_BACK) */
+static void pack_backward(const float *u, float *packed, int64_t dim, int64_t group)
+{
+    for (int64_t k = 0; k < 4 * dim; k++)
+        for (int64_t j = 0; j < WIDE_BACK; j++) {
+            const int64_t unit = group * WIDE_BACK + j;
+            *packed++ = unit < dim ? u[k * dim + unit] : 0.0f;
+        }
+}
+
+/* Of the above, for grad_y (steps, lanes, D) and the gradients of the last h and c, which grad_h and grad_c hold on entry.
+ * Out: grad_gates (steps, lanes, 4 D), before their nonlinearity; grad_h and grad_c (lanes, D), of h0 and c0.
+ * packed: room for D (rounded up to WIDE_BACK) times 4 D. */
+void lstm_backward(const float *gates, const float *u, const float *c0, const float *c, const float *grad_y,
+                   float *grad_gates, float *grad_h, float *grad_c, float *packed, int64_t steps, int64_t lanes, int64_t dim, int threads)
+{
+    const int64_t groups = (dim + WIDE_BACK - 1) / WIDE_BACK, stride = 4 * dim * WIDE_BACK;
+    if (groups < threads)
+        threads = (int)groups;
+#pragma omp parallel num_threads(threads)
+    {
+        const int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
+        const int64_t first = groups * me / all, last = groups * (me + 1) / all;
+        const int64_t unit_first = first * WIDE_BACK, unit_last = last * WIDE_BACK < dim ? last * WIDE_BACK : dim;
+        for (int64_t group = first; group < last; group++)
+            pack_backward(u, packed + group * stride, dim, group);
+        for (int64_t t = steps - 1; t >= 0; t--) {
+            const float *c_before = t ? c + (t - 1) * lanes * dim : c0;
+            for (int64_t lane = 0; lane < lanes; lane++) {
+                const int64_t row = t * lanes + lane;
+                const float *g = gates + row * 4 * dim;
+                float *dg = grad_gates + row * 4 * dim;
+#pragma GCC ivdep
+                for (int64_t d = unit_first; d < unit_last; d++) {
+                    const float i = g[d], f = g[dim + d], z = g[2 * dim + d], o = g[3 * dim + d];
+                    const float squashed = tanh_fast(c[row * dim + d]);
+                    const float dh = grad_y[row * dim + d] + grad_h[lane * dim + d];
+                    const float dc = grad_c[lane * dim + d] + dh * o * (1.0f - squashed * squashed);
+                    dg[d] = dc * z * i * (1.0f - i);
+                    dg[dim + d] = dc * c_before[lane * dim + d] * f * (1.0f - f);
+                    dg[2 * dim + d] = dc * i * (1.0f - z * z);
+                    dg[3 * dim + d] = dh * squashed * o * (1.0f - o);
+                    grad_c[lane * dim + d] = dc * f;
+                }
+            }
+#pragma omp barrier
+            for (int64_t group = first; group < last; group++)
+                for (int64_t lane = 0; lane < lanes; lane += 2 * TILE) {
+                    const int tile = lanes - lane < 2 * TILE ? (int)(lanes - lane) : 2 * TILE;
+                    const float *dg = grad_gates + (t * lanes + lane) * 4 * dim, *p = packed + group * stride;
+                    vec low[2 * TILE] = {0}, high[2 * TILE] = {0};
+                    if (tile == 2 * TILE) {
+                        for (int64_t k = 0; k < 4 * dim; k++, p += WIDE_BACK)
+                            for (int b = 0; b < 2 * TILE; b++) {
+                                low[b] += dg[b * 4 * dim + k] * *(const vec *)p;
+                                high[b] += dg[b * 4 * dim + k] * *(const vec *)(p + WIDE);
+                            }
+                    } else {
+                        for (int64_t k = 0; k < 4 * dim; k++, p += WIDE_BACK)
+                            for (int b = 0; b < tile; b++) {
+                                low[b] += dg[b * 4 * dim + k] * *(const vec *)p;
+                                high[b] += dg[b * 4 * dim + k] * *(const vec *)(p + WIDE);
+                            }
+                    }
+                    const int64_t unit = group * WIDE_BACK, width = dim - unit < WIDE_BACK ? dim - unit : WIDE_BACK;
+                    for (int b = 0; b < tile; b++) {
+                        float row[WIDE_BACK];
+                        memcpy(row, &low[b], sizeof low[b]);
+                        memcpy(row + WIDE, &high[b], sizeof high[b]);
+                        memcpy(grad_h + (lane + b) * dim + unit, row, (size_t)width * sizeof(float));
+                    }
+                }
+        }
     }
 }

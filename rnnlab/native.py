@@ -31,14 +31,32 @@ from rnnlab.errors import ConfigError
 
 SOURCE = Path(__file__).with_name("native.c")
 # -ffast-math is left out on purpose: it lets the compiler assume that there are no NaNs.
-FLAGS = ["-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-std=c11", "-fPIC", "-shared"]
+FLAGS = [
+    "-O3",
+    "-march=native",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-std=c11",
+    "-ffp-contract=fast",
+    "-fPIC",
+    "-shared",
+]
 OPENMP = "-fopenmp"
 
-_POINTER, _COUNT = ctypes.c_void_p, ctypes.c_int64
+_POINTER: type = ctypes.c_void_p
+_COUNT: type = ctypes.c_int64
+_FLOAT: type = ctypes.c_float
+_DROPOUT = [_COUNT] * 3 + [_FLOAT]  # key, first lane, threshold; scale
 SIGNATURES: dict[str, list[type]] = {
     # what `run` is given, in order; the number of threads follows by itself
     "recurrence_forward": [_POINTER] * 4 + [_COUNT] * 2,  # a, b, h0, h; steps, channels
     "recurrence_backward": [_POINTER] * 7 + [_COUNT] * 2,  # a, h, h0, grad_h, grad_a, grad_b, grad_h0; steps, channels
+    "dropout_apply": [_POINTER] * 2 + [_COUNT] * 3 + _DROPOUT,  # x, y; outer, lanes, inner
+    "boom_forward": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # u, y; steps, lanes, F, D
+    "boom_backward": [_POINTER] * 3 + [_COUNT] * 4 + _DROPOUT,  # u, grad_y, grad_u; steps, lanes, F, D
+    "lstm_forward": [_POINTER] * 7 + [_COUNT] * 3,  # gates, u, h0, c0, y, c, packed; steps, lanes, D
+    # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, lanes, D
+    "lstm_backward": [_POINTER] * 9 + [_COUNT] * 3,
 }
 
 

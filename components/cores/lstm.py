@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rnnlab.components.cores import _lstm
 from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
 from rnnlab.registry import register
@@ -46,13 +47,14 @@ class LSTM(nn.Module):
         return LSTMState(zeros, zeros)
 
     def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        h, c = state.h.unsqueeze(0), state.c.unsqueeze(0)
+        weights: list[Tensor] = [*self.lstm._flat_weights]
         if self.training and self.dropconnect:
-            weights = [*self.lstm._flat_weights]
             weights[1] = dropout(weights[1], self.dropconnect, True, lane_dim=None)  # one mask, the same for every lane
-            y, h, c = torch.lstm(x, [h, c], weights, True, 1, 0.0, True, False, False)
-        else:
-            y, (h, c) = self.lstm(x, (h, c))
+        if _lstm.serves(x):
+            y, h, c = _lstm.lstm(x, weights, state.h, state.c)
+            return y, LSTMState(h, c)
+        initial = [state.h.unsqueeze(0), state.c.unsqueeze(0)]
+        y, h, c = torch.lstm(x, initial, weights, True, 1, 0.0, self.training, False, False)
         return y, LSTMState(h.squeeze(0), c.squeeze(0))
 
     def macs(self) -> int:

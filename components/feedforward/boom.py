@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from rnnlab.components.feedforward import _boom
 from rnnlab.components.feedforward._gelu import gelu
 from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
@@ -35,7 +36,10 @@ class Boom(nn.Module):
         self.up = nn.Linear(dim, inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        u = dropout(gelu(self.up(x)), self.dropout, self.training)  # (T, B, F)
+        u = self.up(x)  # (T, B, F)
+        if _boom.serves(u):
+            return _boom.activate_and_sum(u, self.dim, self.dropout if self.training else 0.0)
+        u = dropout(gelu(u), self.dropout, self.training)
         return u.unflatten(-1, (-1, self.dim)).sum(dim=-2)
 
     def macs(self) -> int:
