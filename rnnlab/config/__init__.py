@@ -15,10 +15,11 @@ import rnnlab.registry  # noqa: F401 -- first: it says what to install if gin-co
 from rnnlab.config.bindings import Binding, Rank
 from rnnlab.config.difference import Difference, diff, format_differences
 from rnnlab.config.resolution import Config, load, resolve
-from rnnlab.config.sources import config_folder, fragments
+from rnnlab.config.sources import MODEL, config_folder, fragments
 from rnnlab.config.values import Macro, Reference, format_value
 
 __all__ = [
+    "MODEL",
     "Binding",
     "Config",
     "Difference",
