@@ -1,0 +1,143 @@
+"""Dropout on the CPU: how much it drops, what it keeps, and that a lane's mask is the lane's own."""
+
+import math
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnnlab.dropout import dropout, set_lane_offset
+
+DTYPES = [torch.float32, torch.float64, torch.bfloat16]  # what is compiled, if anything is, and what is not
+
+
+@pytest.fixture(autouse=True)
+def first_lane() -> Iterator[None]:
+    set_lane_offset(0)
+    yield
+    set_lane_offset(0)
+
+
+def dropped(x: Tensor, p: float, seed: int = 3, lane_dim: int | None = 1) -> Tensor:
+    torch.manual_seed(seed)
+    return dropout(x, p, training=True, lane_dim=lane_dim)
+
+
+@pytest.mark.parametrize("lane_dim", [0, 1, 2, None])
+@pytest.mark.parametrize("p", [0.01, 0.1, 0.5, 0.9])
+def test_the_rate_of_zeros_is_the_one_asked_for(p: float, lane_dim: int | None) -> None:
+    y = dropped(torch.ones(100, 16, 125), p, lane_dim=lane_dim)
+    deviation = math.sqrt(p * (1 - p) / y.numel())
+    assert abs((y == 0).double().mean().item() - p) < 5 * deviation
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_what_is_kept_is_scaled_so_that_the_mean_stays(dtype: torch.dtype) -> None:
+    x = torch.randn(50, 4, 20, dtype=dtype)
+    y = dropped(x, 0.25)
+    assert y.dtype == dtype
+    kept = y != 0
+    torch.testing.assert_close(y[kept], (x[kept].double() / 0.75).to(dtype))
+
+
+def test_every_type_drops_the_same_places() -> None:
+    masks = [dropped(torch.ones(30, 5, 17, dtype=dtype), 0.3) != 0 for dtype in DTYPES]
+    assert torch.equal(masks[0], masks[1])
+    assert torch.equal(masks[0], masks[2])
+
+
+def test_the_places_are_those_of_the_values_not_of_their_storage() -> None:
+    x = torch.randn(9, 4, 8)
+    strided = x.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+    assert not strided.is_contiguous()
+    assert torch.equal(dropped(strided, 0.5), dropped(x, 0.5))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("lane_dim", "shape"), [(1, (13, 8, 6)), (0, (8, 5, 7)), (2, (3, 5, 8, 2))])
+def test_a_lane_has_the_same_mask_whichever_rank_holds_it(
+    lane_dim: int, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    x = torch.randn(shape, dtype=dtype)
+    whole = dropped(x, 0.4, lane_dim=lane_dim)
+    for ranks in (2, 4, 8):
+        shards = []
+        for rank, shard in enumerate(x.chunk(ranks, dim=lane_dim)):
+            set_lane_offset(rank * 8 // ranks)
+            shards.append(dropped(shard, 0.4, lane_dim=lane_dim))
+        assert torch.equal(torch.cat(shards, dim=lane_dim), whole)
+
+
+def test_a_weight_has_the_same_mask_on_every_rank() -> None:
+    weight = torch.randn(12, 12)
+    here = dropped(weight, 0.5, lane_dim=None)
+    set_lane_offset(4)
+    assert torch.equal(dropped(weight, 0.5, lane_dim=None), here)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
+def test_the_gradient_passes_where_the_value_did(dtype: torch.dtype) -> None:
+    x = torch.randn(20, 3, 15, dtype=dtype, requires_grad=True)
+    y = dropped(x, 0.3)
+    torch.manual_seed(999)  # what is drawn in between, or a new offset, does not reach the backward
+    set_lane_offset(5)
+    weight = torch.randn_like(y)
+    (gradient,) = torch.autograd.grad(y, x, weight)
+    torch.testing.assert_close(gradient, torch.where(y != 0, weight / 0.7, 0.0))
+
+
+def test_the_same_seed_gives_the_same_mask_and_another_call_another() -> None:
+    x = torch.ones(40, 4, 40)
+    torch.manual_seed(1)
+    first, second = dropout(x, 0.5, True), dropout(x, 0.5, True)
+    torch.manual_seed(1)
+    assert torch.equal(dropout(x, 0.5, True), first)
+    assert torch.equal(dropout(x, 0.5, True), second)
+    assert_unrelated(first, second)
+    assert_unrelated(first, dropped(x, 0.5, seed=2))
+
+
+def test_lanes_positions_and_features_are_dropped_independently() -> None:
+    y = dropped(torch.ones(64, 16, 64), 0.5)
+    assert_unrelated(y[:, :-1], y[:, 1:])
+    assert_unrelated(y[:-1], y[1:])
+    assert_unrelated(y[..., :-1], y[..., 1:])
+    for lane in range(16):
+        assert abs((y[:, lane] != 0).double().mean().item() - 0.5) < 5 * 0.5 / 64
+
+
+def assert_unrelated(a: Tensor, b: Tensor) -> None:
+    """The signs agree about half of the time."""
+    agreement = ((a != 0) == (b != 0)).double().mean().item()
+    assert abs(agreement - 0.5) < 5 * 0.5 / math.sqrt(a.numel())
+
+
+@pytest.mark.parametrize(("p", "training"), [(0.5, False), (0.0, True), (0.0, False)])
+def test_nothing_is_dropped_or_drawn_outside_training_or_at_rate_zero(p: float, training: bool) -> None:
+    x = torch.randn(5, 2, 3)
+    before = torch.get_rng_state()
+    assert dropout(x, p, training) is x
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_one_draw_from_the_generator_is_all_a_mask_costs() -> None:
+    """Whatever its size: what is drawn after it does not depend on how many values were dropped."""
+    draws = []
+    for size in (1, 1000):
+        dropped(torch.ones(size, 2, 3), 0.5)
+        draws.append(torch.rand(()).item())
+    assert draws[0] == draws[1]
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 4), (4, 0, 3), (1, 1, 1)])
+def test_small_and_empty_tensors_keep_their_shape(shape: tuple[int, ...]) -> None:
+    assert dropped(torch.ones(shape), 0.5).shape == shape
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_drops_as_much() -> None:
+    y = dropped(torch.ones(100, 16, 125, device="cuda"), 0.25)
+    assert abs((y == 0).double().mean().item() - 0.25) < 5 * math.sqrt(0.25 * 0.75 / y.numel())
+    assert y.max().item() == pytest.approx(1 / 0.75)
