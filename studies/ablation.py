@@ -24,7 +24,7 @@ from rnnlab.interrupts import Interrupts
 from rnnlab.registry import configurable
 from rnnlab.studies import definition
 from rnnlab.studies.matching import Cost, costs, match
-from rnnlab.studies.pool import ERRORS, Pool, Worker, slots
+from rnnlab.studies.pool import ERRORS, Ended, Pool, environments
 from rnnlab.studies.proof import Delta, prove, shown
 from rnnlab.studies.report import Variant as ReportedVariant
 from rnnlab.studies.report import ablation_table, write_report
@@ -303,13 +303,13 @@ def run_ablation(plan: Plan, workers: int | None = None) -> Report:
     """Train the cells that are not finished, and report on all.
 
     Args:
-        workers: processes at a time; see `rnnlab.studies.pool.slots`.
+        workers: processes at a time; see `rnnlab.studies.pool.environments`.
     Raises: Stopped on SIGINT or SIGTERM, with every run saved; RunHeldError if another process is at this study;
         the error of a worker whose configuration, corpus or disk would fail the others too; RnnlabError, after the
         report of the rest was written, if a cell fails by itself.
     """
     device = experiment.build(plan.variants[0].config, shapes_only=True, needs_corpus=False).trainer.torch_device()
-    environments = slots(workers, device)
+    slots = environments(workers, device)
     with _held(plan.folder):
         _say_what_changed(plan)
         with storage_errors(f"{plan.folder}: the study cannot be kept there"):
@@ -320,7 +320,7 @@ def run_ablation(plan: Plan, workers: int | None = None) -> Report:
                 write_file(cell.config_file, cell.variant.config.text.encode())
         todo = [cell for cell in plan.cells() if finished(cell.folder) is None]
         kept = len(plan.cells()) - len(todo)
-        with Pool(environments, plan.folder / LOGS) as pool, Interrupts() as interrupts:
+        with Pool(slots, plan.folder / LOGS) as pool, Interrupts() as interrupts:
             failed = _train(plan, pool, todo, kept, interrupts)
         report = _report(plan, len(todo) - len(failed), kept)
     if failed:
@@ -335,18 +335,18 @@ def _train(plan: Plan, pool: Pool, todo: Sequence[Cell], kept: int, interrupts: 
     attempts = dict.fromkeys(cells, 0)
     failed: list[str] = []
     with tqdm(total=kept + len(todo), initial=kept, desc="cells", unit="cell", disable=None) as bar:
-        while waiting or pool.workers:
+        while waiting or pool.busy:
             if interrupts.received is not None:
                 pool.stop()
                 raise Stopped(interrupts.received, f"; the same command goes on with {plan.folder}")
-            for worker in pool.poll():
-                folder = worker.job["folder"]
+            for ended in pool.poll():
+                folder = ended.job["folder"]
                 if finished(Path(folder)) is not None:
                     bar.update()
-                elif _may_try_again(worker, attempts[folder]):
+                elif _may_try_again(ended, attempts[folder]):
                     waiting.append(cells[folder])
                 else:
-                    failed.append(worker.how_it_ended())
+                    failed.append(str(ended))
             while waiting and pool.free:
                 cell = waiting.pop(0)
                 attempts[str(cell.folder)] += 1
@@ -354,19 +354,18 @@ def _train(plan: Plan, pool: Pool, todo: Sequence[Cell], kept: int, interrupts: 
                     {"kind": "cell", "config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder),
                      "variant": cell.variant.name}
                 )  # fmt: skip
-            time.sleep(0.2)
+            time.sleep(0.1)
     return failed
 
 
-def _may_try_again(worker: Worker, attempts: int) -> bool:
+def _may_try_again(ended: Ended, attempts: int) -> bool:
     """Whether a cell that ended early is worth another go: only if its worker was killed.
 
     Raises: the worker's error, if it is one that the other cells would meet as well.
     """
-    code = worker.process.returncode
-    if code in ERRORS:
-        raise ERRORS[code](worker.how_it_ended())
-    return (code < 0 or code > 128) and attempts < MOST_ATTEMPTS
+    if ended.code in ERRORS:
+        raise ERRORS[ended.code](str(ended))
+    return ended.was_killed and attempts < MOST_ATTEMPTS
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""The processes of a study: each with one thread, or with one GPU of its own, stopping when its parent is gone."""
+"""The processes of a study: each with one thread, or with one GPU of its own, stopping when its parent is gone.
+
+A slot keeps a server that has imported everything and forks a worker for each job, so that a trial of a second does not
+wait two for torch. The server computes nothing itself: a fork of it has no threads and no configuration to inherit.
+"""
 
 import json
 import os
@@ -27,8 +31,8 @@ ERRORS: dict[int, type[RnnlabError]] = {
 PATIENCE = 120.0  # [s] that a worker gets to save before it is killed
 
 
-def slots(workers: int | None, device: torch.device) -> list[dict[str, str]]:
-    """What the environment of each worker holds.
+def environments(workers: int | None, device: torch.device) -> list[dict[str, str]]:
+    """What the environment of each worker holds beside our own.
 
     Args:
         workers: how many; None for one a GPU where the runs train on GPUs, else one a core.
@@ -38,51 +42,130 @@ def slots(workers: int | None, device: torch.device) -> list[dict[str, str]]:
         raise ConfigError(f"--workers {workers}: at least one is needed")
     if device.type != "cuda":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return [{} for _ in range(workers or cores)]
+        return [{"OMP_NUM_THREADS": "1"} for _ in range(workers or cores)]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
     if device.index is not None:
         names = [names[device.index]]
-    return [{"CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(workers or len(names))]
+    return [
+        {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(workers or len(names))
+    ]
 
 
-@dataclass
-class Worker:
-    """One process and the job it was given."""
+@dataclass(frozen=True)
+class Ended:
+    """A worker that has ended.
+
+    Attributes:
+        job: what it was given.
+        code: its exit code, negative if a signal ended it.
+        log: what it wrote.
+        log_start: where its part of the log begins [bytes].
+    """
 
     job: Job
-    slot: int
-    process: subprocess.Popen[bytes]
+    code: int
     log: Path
-    log_start: int  # [bytes] of the log that were there before
+    log_start: int
 
     @property
-    def pid(self) -> int:
-        return self.process.pid
+    def was_killed(self) -> bool:
+        """By a signal, or asked by one to stop."""
+        return self.code < 0 or self.code > 128
 
-    def last_words(self) -> str:
-        """The last line that it wrote on standard error; empty if there is none."""
+    def __str__(self) -> str:
+        """How it ended, with the last line that it wrote."""
+        how = f"was killed by {signal.Signals(-self.code).name}" if self.code < 0 else f"exited with {self.code}"
         with self.log.open("rb") as file:
             file.seek(self.log_start)
             lines = file.read().decode(errors="replace").strip().splitlines()
-        return lines[-1].removeprefix("rnnlab: ").removeprefix("error: ") if lines else ""
+        words = f": {lines[-1].removeprefix('rnnlab: ').removeprefix('error: ')}" if lines else ""
+        return f"a worker {how}{words} (log: {self.log})"
 
-    def how_it_ended(self) -> str:
-        code = self.process.returncode
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
-        return f"a worker {how}" + (f": {words}" if (words := self.last_words()) else "") + f" (log: {self.log})"
+
+class Slot:
+    """A server, and the worker that it has forked."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self._environment, self._log = environment, log
+        self._server: subprocess.Popen[bytes] | None = None
+        self._unread = b""
+        self._log_start = 0
+        self.job: Job | None = None
+        self.pid: int | None = None  # of the worker, once the server has said so
+
+    def start(self, job: Job) -> None:
+        with storage_errors(f"{self._log}: cannot be written"), self._log.open("ab") as log:
+            self._log_start, self.job, self.pid = log.tell(), job, None
+            if self._server is None:
+                self._server = subprocess.Popen(
+                    [sys.executable, "-m", "rnnlab.studies._worker"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env={**os.environ, **self._environment},
+                    start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
+                )
+                assert self._server.stdout is not None
+                os.set_blocking(self._server.stdout.fileno(), False)
+        assert self._server.stdin is not None
+        with suppress(BrokenPipeError):  # it died; poll() will see
+            self._server.stdin.write(json.dumps(job).encode() + b"\n")
+            self._server.stdin.flush()
+
+    def poll(self) -> Ended | None:
+        """The worker, if it has ended since."""
+        if self._server is None or self.job is None:
+            return None
+        died = self._server.poll()  # before reading: what it said last is not lost
+        assert self._server.stdout is not None
+        self._unread += self._server.stdout.read() or b""
+        *lines, self._unread = self._unread.split(b"\n")
+        code: int | None = None
+        for line in lines:
+            news = json.loads(line)
+            self.pid, code = news.get("pid", self.pid), news.get("code", code)
+        if code is None and died is not None:
+            code = died or 1
+        if code is None:
+            return None
+        ended = Ended(self.job, code, self._log, self._log_start)
+        self.job = self.pid = None
+        if died is not None:
+            self.close()
+            self._server = None
+        return ended
+
+    def close(self) -> None:
+        """Tell the server that we are gone: it asks its worker to save, waits for it, and ends."""
+        if self._server is not None and self._server.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._server.stdin.close()
+
+    def wait(self, until: float) -> None:
+        """Until the server has ended; at the time `until` [s, monotonic] it and its worker are killed."""
+        if self._server is None:
+            return
+        try:
+            self._server.wait(timeout=max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self._server.pid, signal.SIGKILL)
+            self._server.wait()
+        assert self._server.stdout is not None
+        self._server.stdout.close()
+        self._server = None
 
 
 class Pool:
     """At most one worker a slot. Leaving the block stops those that run."""
 
     def __init__(self, environments: Sequence[Mapping[str, str]], logs: Path) -> None:
-        self._environments, self._logs = environments, logs
-        self.workers: list[Worker] = []
+        with storage_errors(f"{logs}: cannot be made"):
+            logs.mkdir(parents=True, exist_ok=True)
+        self._slots = [Slot(environment, logs / f"worker-{i}.log") for i, environment in enumerate(environments)]
 
     def __enter__(self) -> Self:
-        with storage_errors(f"{self._logs}: cannot be made"):
-            self._logs.mkdir(parents=True, exist_ok=True)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -90,55 +173,28 @@ class Pool:
 
     @property
     def free(self) -> int:
-        return len(self._environments) - len(self.workers)
+        return sum(slot.job is None for slot in self._slots)
 
-    def start(self, job: Job) -> Worker:
-        """Give the job to a new process; there must be a free slot."""
-        slot = min(set(range(len(self._environments))) - {worker.slot for worker in self.workers})
-        log = self._logs / f"worker-{slot}.log"
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", **self._environments[slot]}
-        with storage_errors(f"{log}: cannot be written"), log.open("ab") as out:
-            start = out.tell()
-            process = subprocess.Popen(
-                [sys.executable, "-m", "rnnlab.studies._worker"],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=out,
-                env=environment,
-                start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
-            )
-        assert process.stdin is not None
-        with suppress(BrokenPipeError):  # it died at once; poll() will see
-            process.stdin.write(json.dumps(job).encode() + b"\n")  # and is left open: its end tells that we are gone
-            process.stdin.flush()
-        worker = Worker(job, slot, process, log, start)
-        self.workers.append(worker)
-        return worker
+    @property
+    def busy(self) -> int:
+        return len(self._slots) - self.free
 
-    def poll(self) -> list[Worker]:
-        """Those that ended since, which leave the pool."""
-        ended = [worker for worker in self.workers if worker.process.poll() is not None]
-        self._forget(ended)
-        return ended
+    def pids(self) -> list[int | None]:
+        """Of the workers that run; None for one that is just starting."""
+        return [slot.pid for slot in self._slots if slot.job is not None]
 
-    def stop(self) -> list[Worker]:
-        """Ask every worker to save and stop, wait for them, and return them."""
-        for worker in self.workers:
-            worker.process.terminate()
-        until = time.monotonic() + PATIENCE
-        for worker in self.workers:
-            try:
-                worker.process.wait(timeout=max(0.0, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
-        stopped = list(self.workers)
-        self._forget(stopped)
-        return stopped
+    def start(self, job: Job) -> None:
+        """Give the job to a new worker; there must be a free slot."""
+        next(slot for slot in self._slots if slot.job is None).start(job)
 
-    def _forget(self, ended: Sequence[Worker]) -> None:
-        for worker in ended:
-            assert worker.process.stdin is not None
-            with suppress(BrokenPipeError):
-                worker.process.stdin.close()
-            self.workers.remove(worker)
+    def poll(self) -> list[Ended]:
+        """The workers that ended since."""
+        return [ended for slot in self._slots if (ended := slot.poll()) is not None]
+
+    def stop(self, patience: float = PATIENCE) -> None:
+        """Ask every worker to save and stop, and wait for them, at most `patience` [s]."""
+        for slot in self._slots:
+            slot.close()
+        until = time.monotonic() + patience
+        for slot in self._slots:
+            slot.wait(until)

@@ -20,9 +20,9 @@ from rnnlab.interrupts import Interrupts
 from rnnlab.registry import configurable
 from rnnlab.runs import differing, parse_bindings
 from rnnlab.studies import definition
-from rnnlab.studies.ledger import Address, Ledger, opened, quietly
+from rnnlab.studies.ledger import Address, Ledger, quietly
 from rnnlab.studies.locks import check_url, database_errors, exclusive
-from rnnlab.studies.pool import ERRORS, Job, Pool, Worker, slots
+from rnnlab.studies.pool import ERRORS, Ended, Job, Pool, environments
 from rnnlab.studies.space import Space, differences
 
 STUDY = "study.gin"
@@ -246,18 +246,19 @@ def run_search(plan: Plan, workers: int | None = None) -> None:
     """Run what is left of both stages.
 
     Args:
-        workers: processes at a time; see `rnnlab.studies.pool.slots`.
+        workers: processes at a time; see `rnnlab.studies.pool.environments`.
     Raises: Stopped on SIGINT or SIGTERM, with every trial saved and queued again; StorageError; the error of a worker
         if one after the other fails.
     """
     quietly()
     device = experiment.build(plan.base, shapes_only=True, needs_corpus=False).trainer.torch_device()
-    environments = slots(workers, device)
+    slots = environments(workers, device)
     establish(plan)
-    with Pool(environments, plan.folder / LOGS) as pool, Interrupts() as interrupts:
+    with Pool(slots, plan.folder / LOGS) as pool, Interrupts() as interrupts:
         _drive(plan, pool, plan.address, "trial", plan.search.trials, interrupts)
         if candidates := enqueue_candidates(plan):
             _drive(plan, pool, plan.confirmation, "candidate", candidates, interrupts)
+        pool.stop(patience=5.0)
 
 
 def enqueue_candidates(plan: Plan) -> int:
@@ -287,37 +288,46 @@ def _drive(plan: Plan, pool: Pool, address: Address, kind: str, budget: int, int
     """Keep the workers busy until `budget` trials have finished and none runs, here or elsewhere."""
     job: Job = {"kind": kind, "folder": str(plan.folder), "url": address.url, "study": plan.address.name,
                 "budget": budget}  # fmt: skip
-    failures = 0.0
+    with exclusive(address.url), database_errors(address.url):
+        ledger = Ledger(address)
+    failures, look_again = 0.0, 0.0
     with tqdm(total=budget, desc=kind, unit=kind, disable=None) as bar:
         while True:
             if interrupts.received is not None:
                 pool.stop()
                 raise Stopped(interrupts.received, f"; the same command goes on with {plan.folder}")
-            for worker in pool.poll():
+            ended = pool.poll()
+            for worker in ended:
                 failures = _count_failures(failures, worker)
-            with opened(address) as ledger:
-                ledger.reap()
-                running, done = ledger.trials(TrialState.RUNNING), len(ledger.finished())
+            if ended or time.monotonic() >= look_again:
+                running, done, wanted = _look(ledger, pool, budget)
                 bar.update(done - bar.n)
-                signed = {trial.user_attrs.get("worker", {}).get("pid") for trial in running}
-                unclaimed = sum(worker.pid not in signed for worker in pool.workers)
-                wanted = ledger.open_slots(budget) - unclaimed
-            if done >= budget and not running and not pool.workers:
-                return
-            for _ in range(min(pool.free, wanted)):
-                pool.start(job)
-            time.sleep(0.3)
+                if done >= budget and not running:
+                    return  # a worker that is left has lost its trial while it was held up
+                for _ in range(min(pool.free, wanted)):
+                    pool.start(job)
+                look_again = time.monotonic() + (0.5 if pool.free else 2.0)
+            time.sleep(0.05)
 
 
-def _count_failures(before: float, worker: Worker) -> float:
+def _look(ledger: Ledger, pool: Pool, budget: int) -> tuple[int, int, int]:
+    """(trials that run, trials that have finished, workers to start), after those of dead workers were queued again."""
+    with exclusive(ledger.address.url), database_errors(ledger.address.url):
+        ledger.reap()
+        running = ledger.trials(TrialState.RUNNING)
+        signed = {trial.user_attrs.get("worker", {}).get("pid") for trial in running}
+        unclaimed = sum(pid not in signed for pid in pool.pids())
+        return len(running), len(ledger.finished()), ledger.open_slots(budget) - unclaimed
+
+
+def _count_failures(before: float, ended: Ended) -> float:
     """How many workers in a row have failed, one that was killed counting a third.
 
     Raises: the worker's error if that is too many.
     """
-    code = worker.process.returncode
-    if code == 0:
+    if ended.code == 0:
         return 0.0
-    now = before + (1 / 3 if code < 0 or code > 128 else 1)
+    now = before + (1 / 3 if ended.was_killed else 1)
     if now >= MOST_FAILURES - 1e-6:
-        raise ERRORS.get(code, RnnlabError)(f"one after the other fails; the last: {worker.how_it_ended()}")
+        raise ERRORS.get(ended.code, RnnlabError)(f"one after the other fails; the last: {ended}")
     return now
