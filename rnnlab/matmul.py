@@ -18,7 +18,7 @@ EXACT = 2e-6  # error of an fp32 product relative to its largest value; bf16's i
 @functools.cache
 def use_fast_products() -> bool:
     """Route fp32 products to oneDNN if that loses nothing; says whether it did. Cheap, and done once a process."""
-    if _has_matrix_tiles() or not torch.backends.mkldnn.is_available():
+    if _has_matrix_tiles() or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
     torch.backends.mkldnn.matmul.fp32_precision = "bf16"  # type: ignore[attr-defined]

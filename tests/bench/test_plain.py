@@ -1,0 +1,81 @@
+"""The plain baseline and rnnlab are the same model, trained the same way."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import plain
+from rnnlab import config
+from rnnlab.errors import ConfigError
+from rnnlab.experiment import build
+from rnnlab.generation import generate
+from rnnlab.learner import Learner
+from tests.rnnlab import quick_runs
+
+STEPS = 20
+SAME = 1e-4  # [nats]
+PAPER = ["Trainer.optimizer = @optimizer.Lamb", "Lamb.lr = 5e-3", "Lamb.weight_decay = 1e-4"]
+
+
+def learner(folder: Path, root: str, *bindings: str) -> Learner:
+    """Of a tiny SHA-RNN in fp32 without dropout, whose memory is shorter than two chunks."""
+    shared = quick_runs.bindings(folder, STEPS, bindings)
+    if root == "sha_lstm_no_attention":
+        shared = [binding for binding in shared if not binding.startswith("memory")]
+    return Learner(build(config.resolve([root, "size/tiny"], shared)))
+
+
+@pytest.mark.parametrize("root", ["sha_rnn", "sha_rnn_every_layer", "sha_lstm_no_attention"])
+@pytest.mark.parametrize("recipe", [[], PAPER], ids=["adamw", "lamb"])
+def test_twenty_steps_lose_the_same(root: str, recipe: list[str], tmp_path: Path) -> None:
+    ours = learner(tmp_path, root, *recipe)
+    baseline = plain.Baseline(ours)
+    losses = []
+    for _ in range(STEPS):
+        (piece,) = ours.pieces()
+        inputs, targets = ours.lanes.chunk(piece.position, piece.length)
+        record = ours.step()
+        losses.append((record["loss"], baseline.step(inputs, targets, record["lr"])))
+    assert losses[-1][0] < losses[0][0] - 0.5  # it learned something: equal losses are no accident
+    for step, (own, others) in enumerate(losses, start=1):
+        assert own == pytest.approx(others, abs=SAME), f"step {step}"
+
+
+def test_with_dropout_the_plain_model_still_learns(tmp_path: Path) -> None:
+    ours = learner(tmp_path, "sha_rnn", "dropout = 0.1")
+    baseline = plain.Baseline(ours)
+    (piece,) = ours.pieces()
+    inputs, targets = ours.lanes.chunk(piece.position, piece.length)
+    losses = [baseline.step(inputs, targets, 4e-3) for _ in range(10)]
+    assert losses[-1] < losses[0] - 0.5
+
+
+def test_both_write_the_same_bytes(tmp_path: Path) -> None:
+    ours = learner(tmp_path, "sha_rnn", "memory = 9")
+    for _ in range(STEPS):
+        ours.step()
+    written = b"".join(generate(ours.model, b"The quick", count=40, temperature=0.0))
+    others = plain.likeliest(plain.twin(ours.model), b"The quick")
+    assert bytes(next(others) for _ in range(40)) == written
+
+
+@pytest.mark.parametrize(
+    ("binding", "named"),
+    [
+        ("Block.core = @core.GRU", "GRU"),
+        ("Boom.dropout = 0.3", "one dropout"),
+        ("LSTM.dropconnect = 0.3", "dropconnect"),
+    ],
+)
+def test_another_model_is_refused(binding: str, named: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=named):
+        plain.Baseline(learner(tmp_path, "sha_rnn", binding))
+
+
+def test_products_go_back_to_where_they_went() -> None:
+    settings = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = settings.fp32_precision
+    with plain.torchs_own_products():
+        assert settings.fp32_precision == "none"
+    assert settings.fp32_precision == before
