@@ -116,6 +116,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_overrides(importing)
 
+    compare = add("compare", _compare, "Lay runs, or the runs of a study, beside each other.")
+    compare.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY")
+    compare.add_argument("--out", metavar="DIR", help="write the tables, the curves and compare.html there")
+
     board = add("board", _board, "Look at runs and studies in TensorBoard, on this machine only.", prints_json=False)
     board.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY")
     board.add_argument("--port", type=int, metavar="N", help="0 for any that is free (default: 6006, or the next)")
@@ -244,7 +248,7 @@ def _lengths(text: str) -> list[int]:
 
 def _generate(options: argparse.Namespace) -> None:
     from rnnlab.api import load
-    from rnnlab.generation import generate
+    from rnnlab.generation import generate, write
 
     if options.prompt_file is not None:
         try:
@@ -260,16 +264,9 @@ def _generate(options: argparse.Namespace) -> None:
         loaded.model, prompt, count=options.bytes, temperature=options.temperature, top_p=options.top_p,
         seed=options.seed, samples=options.samples,
     )  # fmt: skip
-    out = sys.stdout.buffer
-    if options.samples == 1:
-        for byte in stream:
-            out.write(byte)
-            out.flush()
-    else:
-        columns = list(stream)
-        for sample in range(options.samples):
-            out.write(f"--- sample {sample + 1}\n".encode() + bytes(step[sample] for step in columns) + b"\n")
-    out.flush()
+    write(stream, sys.stdout.buffer, options.samples, readable=sys.stdout.isatty())
+    if sys.stdout.isatty():
+        print()
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -308,6 +305,16 @@ def _diff(options: argparse.Namespace) -> None:
     differences = diff(resolve_any(options.a), resolve_any(options.b))
     answer = [{"key": d.key, "a": d.left, "b": d.right} for d in differences]
     _print(options, answer, format_differences(differences))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from rnnlab import tables
+    from rnnlab.compare import compare
+
+    found = compare([Path(path) for path in options.paths], Path(options.out) if options.out else None)
+    answer = {"tables": [json.loads(tables.to_json(table)) for table in found.tables], "differences": found.differences}
+    written = "".join(f"\n{path}" for path in found.files)
+    _print(options, answer, found.text + written)
 
 
 def _parts(options: argparse.Namespace) -> None:

@@ -12,9 +12,9 @@ import torch
 
 import rnnlab
 from rnnlab import rng
-from rnnlab.config import Config
+from rnnlab.config import MODEL, Config
 from rnnlab.data import Corpus
-from rnnlab.errors import DataError
+from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import longest_memory
 from rnnlab.matmul import use_fast_products
 from rnnlab.model import LanguageModel, count_parameters, fold
@@ -41,9 +41,11 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
     Args:
         shapes_only: build the model on the meta device, without numbers: all that `show` needs.
         needs_corpus: False to go on without a corpus that is not there.
-    Raises: ConfigError naming the binding that has no effect, or the part that refuses its value; DataError if the
-        corpus is needed and cannot be opened.
+    Raises: ConfigError if there is no model, naming the binding that has no effect, or the part that refuses its
+        value; DataError if the corpus is needed and cannot be opened.
     """
+    if MODEL not in config.bindings:
+        raise ConfigError(f"no model: nothing binds {MODEL}; name a root beside the other fragments, such as sha_rnn")
     use_fast_products()
     with config.activate():
         trainer: Trainer = config.construct("Trainer")
@@ -52,7 +54,7 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
         with torch.device("meta" if shapes_only else "cpu"):  # the same numbers whichever device trains
             model: LanguageModel = config.construct("LanguageModel")
         model.to(device)
-        optimizer = trainer.optimizer(model.parameters())
+        optimizer = trainer.optimizer(model.named_parameters())
         schedule = trainer.schedule()
         try:
             corpus = trainer.corpus()

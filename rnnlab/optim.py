@@ -15,6 +15,14 @@ from torch import Tensor, nn
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.registry import register
 
+Params = Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]
+"""What an optimizer is made of: the trainer passes `model.named_parameters()`, as torch's own take it."""
+
+
+def _named(params: Params) -> dict[str, nn.Parameter]:
+    """By name; those that come without are numbered."""
+    return dict(entry if isinstance(entry, tuple) else (str(number), entry) for number, entry in enumerate(params))
+
 
 @register("optimizer")
 class Lamb(torch.optim.Optimizer):
@@ -36,7 +44,7 @@ class Lamb(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Params,
         lr: float = 2e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-6,
@@ -46,7 +54,8 @@ class Lamb(torch.optim.Optimizer):
         _check("Lamb", lr=lr, eps=eps, weight_decay=weight_decay, min_trust=min_trust)
         _check_betas("Lamb", betas)
         super().__init__(
-            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "min_trust": min_trust}
+            list(_named(params).values()),
+            {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "min_trust": min_trust},
         )
 
     @overload
@@ -115,7 +124,7 @@ class AdamW(torch.optim.AdamW):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
@@ -123,7 +132,7 @@ class AdamW(torch.optim.AdamW):
     ) -> None:
         _check("AdamW", lr=lr, eps=eps, weight_decay=weight_decay)
         _check_betas("AdamW", betas)
-        params = list(params)
+        params = list(_named(params).values())
         super().__init__(params, lr, betas, eps, weight_decay, fused=_fused_runs_on(params))
 
 
@@ -143,7 +152,7 @@ class SGD(torch.optim.SGD):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Params,
         lr: float = 0.1,
         momentum: float = 0.0,
         nesterov: bool = False,
@@ -154,10 +163,65 @@ class SGD(torch.optim.SGD):
             raise ConfigError(f"SGD.momentum = {momentum}: in [0, 1)")
         if nesterov and not momentum:
             raise ConfigError("SGD.nesterov = True looks ahead along a momentum; bind SGD.momentum above 0")
-        params = list(params)
+        params = list(_named(params).values())
         super().__init__(
             params, lr, momentum, nesterov=nesterov, weight_decay=weight_decay, fused=_fused_runs_on(params)
         )
+
+
+@register("optimizer")
+class Muon(torch.optim.Optimizer):
+    """Momentum whose steps on the matrices are made orthogonal; AdamW for the embedding and the vectors.
+
+    Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon; the scale of the steps: Liu et al. 2025,
+    arXiv:2502.16982, equation 4, by which one learning rate suits both halves. torch's implementations.
+        m = momentum m + g,  step = 0.2 sqrt(max(rows, columns)) orthogonalize(g + momentum m)
+    Args:
+        params: what is optimized, with names: a matrix whose name has "embedding" in it goes to AdamW.
+        lr: learning rate of both, > 0.
+        momentum: of the matrices, in [0, 1).
+        betas, eps: AdamW's.
+        weight_decay: share of a parameter that is lost per unit of learning rate, >= 0.
+    Raises: ConfigError if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        _check("Muon", lr=lr, eps=eps, weight_decay=weight_decay)
+        _check_betas("Muon", betas)
+        if not 0.0 <= momentum < 1.0:
+            raise ConfigError(f"Muon.momentum = {momentum}: in [0, 1)")
+        named = _named(params)
+        super().__init__(list(named.values()), {"lr": lr})
+        matrices = [p for name, p in named.items() if p.dim() == 2 and "embedding" not in name]
+        others = [p for name, p in named.items() if p.dim() != 2 or "embedding" in name]
+        self._halves: list[torch.optim.Optimizer] = []
+        if matrices:
+            self._halves.append(torch.optim.Muon(matrices, lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw"))
+        if others:
+            fused = _fused_runs_on(others)
+            self._halves.append(torch.optim.AdamW(others, lr, betas, eps, weight_decay, fused=fused))
+        self.param_groups = [group for half in self._halves for group in half.param_groups]
+        for half in self._halves:  # one memory, so that a checkpoint and a fresh start see both halves
+            half.state = self.state
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient."""
+        loss = closure() if closure is not None else None
+        for half in self._halves:
+            half.step()
+        return loss
 
 
 def _fused_runs_on(params: list[nn.Parameter]) -> bool:

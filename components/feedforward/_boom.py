@@ -20,7 +20,7 @@ def serves(u: Tensor) -> bool:
 
 
 def activate_and_sum(u: Tensor, dim: int, p: float) -> Tensor:
-    """u (T, B, F) -> dropout(gelu(u)) summed over its chunks, (T, B, D); inside, all is fp32. p = 0 outside training."""
+    """u (T, B, F) -> dropout(gelu(u)) summed over its chunks, (T, B, D), all in fp32 inside; p = 0 outside training."""
     y: Tensor = _ActivateAndSum.apply(u.float(), dim, p, draw_key() if p else 0, lane_offset())  # type: ignore[no-untyped-call]
     return y.to(u.dtype)
 
