@@ -11,6 +11,10 @@ install: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	mkdir -p .venv/types/rnnlab
+	touch .venv/types/rnnlab/__init__.py
+	ln -sfn ../../../components .venv/types/rnnlab/components
+	ln -sfn ../../../studies .venv/types/rnnlab/studies
 	touch $@
 
 # about 90 seconds of training on two cores, on text that every Python carries

@@ -78,7 +78,8 @@ class GatedAttention(nn.Module):
         hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
         exact = torch.promote_types(scores.dtype, torch.float32)
         weights = scores.to(exact).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(source.dtype)
-        weights = weights.unflatten(0, (-1, self.heads))  # a lane keeps its mask whichever others stand beside it
+        # By lane, so that a lane keeps its mask whichever others stand beside it.
+        weights = weights.unflatten(0, (-1, self.heads))  # type: ignore[no-untyped-call]
         weights = dropout(weights, self.dropout, self.training, lane_dim=0).flatten(0, 1)
         # Slices, because torch 2.13 compiles `split` between these products into a wrong gradient of source.
         seen, own = weights[..., : len(memory)], weights[..., len(memory) :]

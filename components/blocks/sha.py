@@ -1,6 +1,6 @@
 """The SHA-RNN's block."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -40,11 +40,11 @@ class SHA(nn.Module):
             raise ConfigError(f"Block.dropout = {dropout}: a probability in [0, 1) is needed")
         self.dropout = dropout
         self.start_norm = _norm(dim)
-        self.core = core(dim)
-        self.attention = attention(dim) if attention else None
+        self.core: Any = core(dim)
+        self.attention: Any = attention(dim) if attention else None
         if self.attention:
             self.query_norm, self.memory_norm = _norm(dim), _norm(dim)  # LN_mid, LN_mem
-        self.feedforward = feedforward(dim) if feedforward else None
+        self.feedforward: Any = feedforward(dim) if feedforward else None
         if self.feedforward:
             self.skip_norm, self.feedforward_norm = _norm(dim), _norm(dim)  # LN_ff, LN_xff
 

@@ -43,11 +43,11 @@ class LSTM(nn.Module):
         self.lstm = nn.LSTM(dim, dim)
 
     def initial_state(self, batch: int) -> LSTMState:
-        zeros = self.lstm.weight_hh_l0.new_zeros(batch, self.dim)
+        zeros = next(self.parameters()).new_zeros(batch, self.dim)
         return LSTMState(zeros, zeros)
 
     def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        weights: list[Tensor] = [*self.lstm._flat_weights]
+        weights: list[Tensor] = [*self.lstm._flat_weights]  # type: ignore[list-item]
         if self.training and self.dropconnect:
             weights[1] = dropout(weights[1], self.dropconnect, True, lane_dim=None)  # one mask, the same for every lane
         if _lstm.serves(x):

@@ -40,7 +40,8 @@ class Boom(nn.Module):
         if _boom.serves(u):
             return _boom.activate_and_sum(u, self.dim, self.dropout if self.training else 0.0)
         u = dropout(gelu(u), self.dropout, self.training)
-        return u.unflatten(-1, (-1, self.dim)).sum(dim=-2)
+        y: Tensor = u.unflatten(-1, (-1, self.dim)).sum(dim=-2)  # type: ignore[no-untyped-call]
+        return y
 
     def macs(self) -> int:
         return self.dim * self.inner
