@@ -1,0 +1,65 @@
+"""The listing of parts: complete, costed, and with its sources."""
+
+import re
+
+import pytest
+
+from rnnlab import registry
+from rnnlab.catalog import catalog, catalog_text
+from rnnlab.errors import ConfigError
+from rnnlab.interfaces import KINDS
+
+
+def test_every_part_is_listed_under_its_kind() -> None:
+    assert [entry["selector"] for entry in catalog()] == [part.selector for part in registry.parts()]
+    for kind in KINDS:
+        assert {entry["kind"] for entry in catalog(kind)} <= {kind}
+        assert catalog(kind), kind
+
+
+def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"'cores'.*core"):
+        catalog("cores")
+
+
+OURS = [entry for entry in catalog() if entry["package"] == "rnnlab"]
+
+
+@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry["selector"])
+def test_every_part_says_what_it_is(entry: dict[str, str]) -> None:
+    assert entry["summary"].endswith(".")
+    if entry["kind"] in ("core", "attention", "feedforward", "block", "optimizer"):
+        assert re.search(r"\d{4}", entry["source"]), "a year at least"
+
+
+@pytest.mark.parametrize(
+    ("selector", "parameters", "macs"),
+    [
+        ("core.LSTM", 8_396_800, 8 * 1024**2),
+        ("core.QRNN", 3_148_800, 3 * 1024**2),
+        ("feedforward.Boom", 1024 * 4096 + 4096, 1024 * 4096),
+        ("feedforward.Standard", 2 * 1024 * 4096 + 4096 + 1024, 2 * 1024 * 4096),
+        # W_q, LN_q, three gates, the over-parameterised gate; the query's projection and 1,024 positions read twice
+        ("attention.SingleHead", 1024**2 + 1024 + 2048 + 3072 + 2 * 1024**2 + 2048, 1024**2 + 2 * 1024 * 1024),
+    ],
+)
+def test_costs_at_the_papers_width_are_those_of_the_literature(selector: str, parameters: int, macs: int) -> None:
+    (entry,) = [entry for entry in catalog() if entry["selector"] == selector]
+    assert (entry["parameters"], entry["macs"], entry["dim"]) == (parameters, macs, 1024)
+
+
+def test_only_what_has_a_cost_of_its_own_is_costed() -> None:
+    for entry in catalog():
+        assert ("macs" in entry) == (entry["kind"] in ("core", "attention", "feedforward"))
+        assert ("memory" in entry) == (entry["kind"] == "attention")
+
+
+def test_the_text_shows_a_part_a_line_with_its_source_below() -> None:
+    entries = catalog("attention")
+    lines = catalog_text(entries).splitlines()
+    assert len(lines) == 2 * len(entries)
+    for entry, (first, second) in zip(entries, zip(lines[::2], lines[1::2], strict=True), strict=True):
+        assert first.startswith(entry["selector"])
+        assert f"{entry['parameters']:,} parameters" in first
+        assert "at memory 1,024" in first
+        assert entry["source"] in second
