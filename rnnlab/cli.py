@@ -138,6 +138,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--all", action="store_true", help="every part there is, and every pair of block slots")
     check.add_argument("--slow", action="store_true", help="also the laws that take seconds a part (torch.compile)")
 
+    bench = add("bench", _bench, "How fast a configuration trains here, part by part.", takes_config=True)
+    bench.add_argument("--against", metavar="BASELINE", help="a baseline of the checkout, in turns with it: plain")
+    bench.add_argument("--repeats", type=int, default=7, metavar="N", help="steps that are timed (default: 7)")
+    bench.add_argument("--cpu-time", action="store_true", help="count CPU time of one thread: on a machine in use")
+
     fetch = add("fetch", _fetch, "Download a corpus, or take it from a file, and verify it.", prints_json=False)
     fetch.add_argument("corpus", metavar="CORPUS", help="enwik8 or text8")
     fetch.add_argument("--from", dest="source", metavar="FILE", help="a zip or a raw file that is already here")
@@ -330,6 +335,17 @@ def _check(options: argparse.Namespace) -> int:
     if bool(options.parts) == options.all:
         raise ConfigError("name the parts to check, or --all")
     return testing.report(options.parts, slow=options.slow, as_json=options.json)  # no part named: all of them
+
+
+def _bench(options: argparse.Namespace) -> None:
+    import torch
+
+    from rnnlab.bench import benchmark, benchmark_text
+
+    if options.cpu_time:
+        torch.set_num_threads(1)
+    answer = benchmark(options.fragments, overrides(options), options.against, options.repeats, options.cpu_time)
+    _print(options, answer, benchmark_text(answer))
 
 
 def _fetch(options: argparse.Namespace) -> None:

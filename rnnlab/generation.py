@@ -1,11 +1,14 @@
-"""Generation, one byte at a time with the state carried: the work per byte does not grow with what was written."""
+"""Generation, a byte at a time with the state carried: work and memory per byte do not grow with what was written."""
 
+import codecs
 from collections.abc import Iterator
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
 
 from rnnlab.errors import ConfigError
+from rnnlab.matmul import for_many_shapes
 from rnnlab.model import fold
 from rnnlab.rng import generator
 
@@ -34,11 +37,13 @@ def generate(
         top_p: sample among the likeliest bytes that together hold this much probability.
         seed: the same seed gives the same bytes.
         samples: continuations written side by side.
-    Raises: ConfigError if the prompt is empty, temperature < 0, top_p outside (0, 1], or samples < 1.
+    Raises: ConfigError if the prompt is empty, count or temperature < 0, top_p outside (0, 1], or samples < 1.
     """
     if not prompt:
         raise ConfigError("the prompt is empty; a model needs at least one byte to go on from (a newline will do)")
-    if temperature < 0.0:
+    if count is not None and count < 0:
+        raise ConfigError(f"bytes {count}: 0 or more")
+    if not temperature >= 0.0:
         raise ConfigError(f"temperature {temperature}: it is 0 (the likeliest byte) or more")
     if not 0.0 < top_p <= 1.0:
         raise ConfigError(f"top-p {top_p}: a probability in (0, 1] is needed")
@@ -57,7 +62,7 @@ def _stream(
     tokens = tokens.unsqueeze(1).expand(-1, samples).to(device)  # (T, B)
     written = 0
     while count is None or written < count:
-        with torch.inference_mode():
+        with torch.inference_mode(), for_many_shapes():
             for chunk in torch.split(tokens, PROMPT_CHUNK):
                 logits, state = model(chunk, state)
             chosen = choose(logits[-1].float().cpu(), temperature, top_p, draws)
@@ -75,3 +80,44 @@ def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Genera
     probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # the first is always kept: nothing is before it
     place = torch.multinomial(probabilities, 1, generator=draws)
     return order.gather(-1, place).squeeze(-1)
+
+
+def write(stream: Iterator[bytes], out: BinaryIO, samples: int = 1, readable: bool = False) -> None:
+    """Write what `generate` yields: the first sample as it comes, then the others, each under its number.
+
+    Args:
+        readable: for a terminal: what is not UTF-8 is shown as \\xff, and so is what would move its cursor.
+    Raises: BrokenPipeError if nobody reads any more.
+    """
+    show = Readable() if readable else bytes
+    others = [bytearray() for _ in range(samples - 1)]
+    _write_heading(out, 1, samples)
+    for step in stream:
+        out.write(show(step[:1]))
+        out.flush()
+        for other, byte in zip(others, step[1:], strict=True):
+            other.append(byte)
+    for number, other in enumerate(others, start=2):
+        out.write(b"\n")
+        _write_heading(out, number, samples)
+        out.write((Readable() if readable else bytes)(bytes(other)))
+    if samples > 1:
+        out.write(b"\n")
+    out.flush()
+
+
+def _write_heading(out: BinaryIO, number: int, samples: int) -> None:
+    if samples > 1:
+        out.write(f"--- sample {number} of {samples}\n".encode())
+
+
+class Readable:
+    """Bytes of UTF-8 as they are, all others as escapes; a character of several bytes comes with its last one."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+
+    def __call__(self, data: bytes) -> bytes:
+        text = self._decoder.decode(data)
+        shown = [c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text]
+        return "".join(shown).encode()

@@ -7,6 +7,8 @@ were seen to be as exact as before.
 """
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -26,6 +28,21 @@ def use_fast_products() -> bool:
         return True
     torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
     return False
+
+
+@contextmanager
+def for_many_shapes() -> Iterator[None]:
+    """Within the block products go where torch sends them by itself.
+
+    oneDNN compiles a kernel for every shape, at a megabyte each: more than it saves where a memory grows by a position
+    at a time.
+    """
+    before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
+    torch.backends.mkldnn.matmul.fp32_precision = "none"  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
 
 
 def _worst_error() -> float:
