@@ -168,10 +168,12 @@ class AdamW:
 class Baseline:
     """The same training as a learner's, from the same weights, in plain torch and with torch's own matrix products.
 
-    Raises: ConfigError if the learner's model is not of the SHA-RNN's own parts, with one dropout throughout.
+    Raises: ConfigError if the learner accumulates, or its model is not of the SHA-RNN's own parts with one dropout.
     """
 
     def __init__(self, learner: Learner) -> None:
+        if learner.trainer.accumulate != 1:
+            raise ConfigError("the plain baseline takes a step a chunk; leave Trainer.accumulate at 1")
         self.model = twin(learner.model).to(learner.device)
         self.clip = learner.trainer.clip
         self.optimizer = _optimizer(learner.optimizer, list(self.model.parameters()))
