@@ -1,0 +1,215 @@
+"""Who may import whom, over the syntax trees; and that the packages which are shipped are those that exist."""
+
+import ast
+import sys
+import tomllib
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from rnnlab import registry
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {"rnnlab": "rnnlab", "components": "rnnlab.components", "studies": "rnnlab.studies"}
+"""Folder: the name it is imported by."""
+SOURCES = {folder: sorted((ROOT / folder).rglob("*.py")) for folder in PACKAGES}
+
+
+def module_name(path: Path) -> str:
+    """components/cores/lstm.py -> rnnlab.components.cores.lstm"""
+    folder, *below = path.relative_to(ROOT).with_suffix("").parts
+    names = [PACKAGES[folder], *below]
+    return ".".join(names[:-1] if names[-1] == "__init__" else names)
+
+
+MODULES = {module_name(path): path for paths in SOURCES.values() for path in paths}
+
+
+def imports(tree: ast.AST, package: str) -> Iterator[str]:
+    """Every module that is imported anywhere below, in functions too; a name that is a module counts as one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"a relative import in {package}"
+            assert node.module is not None
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else node.module for name in names)
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+IMPORTS = {name: set(imports(parse(path), name)) for name, path in MODULES.items()}
+
+
+def imported_from(folder: str) -> Iterator[tuple[str, str]]:
+    """(module, what it imports) for every module of a folder."""
+    for path in SOURCES[folder]:
+        name = module_name(path)
+        yield from ((name, target) for target in sorted(IMPORTS[name]))
+
+
+def is_within(target: str, package: str) -> bool:
+    return target == package or target.startswith(package + ".")
+
+
+def test_the_sources_are_found() -> None:
+    assert {"rnnlab.model", "rnnlab.config.parser", "rnnlab.components.cores.lstm", "rnnlab.studies"} <= set(MODULES)
+    assert {"rnnlab.registry", "torch"} <= IMPORTS["rnnlab.components.cores.lstm"]
+
+
+# --- directions -----------------------------------------------------------------------------------------------------
+
+FOR_PARTS = {f"rnnlab.{name}" for name in ("interfaces", "registry", "state", "errors", "dropout", "native")}
+
+
+def test_parts_know_the_contracts_their_own_kind_and_nothing_else_of_rnnlab() -> None:
+    for name, target in imported_from("components"):
+        if is_within(target, "rnnlab"):
+            kind = ".".join(name.split(".")[:3])
+            assert target in FOR_PARTS or is_within(target, kind), f"{name} imports {target}"
+
+
+def test_parts_lean_on_torch_einops_and_pythons_library_alone() -> None:
+    allowed = {"rnnlab", "torch", "einops", "triton", *sys.stdlib_module_names}
+    for name, target in imported_from("components"):
+        assert target.partition(".")[0] in allowed, f"{name} imports {target}"
+
+
+def test_the_engine_imports_no_part_no_study_and_no_search() -> None:
+    for name, target in imported_from("rnnlab"):
+        for forbidden in ("rnnlab.components", "rnnlab.studies", "optuna", "components", "studies"):
+            assert not is_within(target, forbidden), f"{name} imports {target}"
+
+
+def test_the_engine_names_the_parts_once_in_the_entry_point_group() -> None:
+    """In code, comments and prose alike; what it cannot name it cannot depend on."""
+    lines = [
+        f"{module_name(path)}: {line}"
+        for path in SOURCES["rnnlab"]
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "components" in line
+    ]
+    assert lines == ['rnnlab.registry: ENTRY_POINTS = "rnnlab.components"']
+
+
+def test_studies_never_import_a_part() -> None:
+    for name, target in imported_from("studies"):
+        assert not is_within(target, "rnnlab.components"), f"{name} imports {target}"
+        assert not is_within(target, "components"), f"{name} imports {target}"
+
+
+def test_gin_is_imported_by_the_registry_and_the_configuration_alone() -> None:
+    for folder in PACKAGES:
+        for name, target in imported_from(folder):
+            if is_within(target, "gin"):
+                assert name == "rnnlab.registry" or is_within(name, "rnnlab.config"), f"{name} imports {target}"
+
+
+RANKS = {
+    **dict.fromkeys(("errors", "rng"), 0),
+    "state": 1,
+    "interfaces": 2,
+    "registry": 3,
+    "config": 4,
+    "model": 5,
+    **dict.fromkeys(("data", "optim", "metrics", "checkpoint"), 6),
+    **dict.fromkeys(("learner", "training", "evaluation", "generation"), 7),
+    "api": 8,
+    "cli": 9,
+}
+"""The order within the engine: a module imports, by whatever detour, none of a higher rank."""
+
+
+def at_import(name: str) -> set[str]:
+    """The modules of the engine that importing this one imports: at the top of its file, not in functions."""
+    tree = parse(MODULES[name])
+    tree.body = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return {target for target in imports(tree, name) if target in MODULES and target != name}
+
+
+AT_IMPORT = {name: at_import(name) for name in MODULES}
+
+
+def reached_from(name: str) -> set[str]:
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        for target in AT_IMPORT[waiting.pop()] - found:
+            found.add(target)
+            waiting.append(target)
+    return found
+
+
+def rank(name: str) -> int | None:
+    return RANKS.get(name.split(".")[1]) if "." in name else None
+
+
+def test_the_ranks_are_of_modules_that_exist() -> None:
+    assert {f"rnnlab.{name}" for name in RANKS} <= set(MODULES)
+
+
+@pytest.mark.parametrize("noun", RANKS)
+def test_a_module_imports_none_that_stands_above_it(noun: str) -> None:
+    for name in MODULES:
+        if is_within(name, f"rnnlab.{noun}"):
+            above = [target for target in reached_from(name) if (rank(target) or 0) > RANKS[noun]]
+            assert not above, f"{name} reaches {above}"
+
+
+def test_no_module_imports_itself_by_a_detour() -> None:
+    assert not [name for name in MODULES if name in reached_from(name)]
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SOURCES["components"], ids=module_name)
+def test_a_module_of_parts_holds_one_part_and_a_helper_none(path: Path) -> None:
+    held = [part.name for part in registry.parts() if part.factory.__module__ == module_name(path)]
+    if path.name == "__init__.py":
+        assert not path.read_text()
+    elif path.name.startswith("_"):
+        assert not held
+    else:
+        assert len(held) == 1
+        assert held[0].lower() == path.stem.replace("_", "")
+
+
+# --- packaging ------------------------------------------------------------------------------------------------------
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SETUPTOOLS = PROJECT["tool"]["setuptools"]
+
+
+def test_the_packages_that_are_listed_are_those_that_exist() -> None:
+    existing = {name for name, path in MODULES.items() if path.name == "__init__.py"}
+    assert set(SETUPTOOLS["packages"]) == existing | {"rnnlab.configs"}
+    assert SETUPTOOLS["package-dir"] == {name: folder for folder, name in PACKAGES.items()} | {"rnnlab.configs": "gin"}
+
+
+def test_every_module_lies_in_a_package() -> None:
+    for path in MODULES.values():
+        assert (path.parent / "__init__.py").exists(), path
+
+
+def test_the_folder_of_configurations_is_never_importable() -> None:
+    """With an __init__.py it would shadow gin-config; any Python file in it would be the first step there."""
+    assert list((ROOT / "gin").rglob("*.gin"))
+    assert not list((ROOT / "gin").rglob("*.py"))
+
+
+def test_every_file_beside_the_modules_is_shipped() -> None:
+    patterns = SETUPTOOLS["package-data"]["*"]
+    for folder, package in (*PACKAGES.items(), ("gin", "rnnlab.configs")):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_dir() or path.suffix in (".py", ".pyc"):
+                continue
+            packages = [ROOT / folder, *(parent for parent in path.parents if (parent / "__init__.py").exists())]
+            place = path.relative_to(max(packages, key=lambda parent: len(parent.parts))).as_posix()
+            shipped = any(fnmatch(place, pattern) and place.count("/") == pattern.count("/") for pattern in patterns)
+            assert shipped, f"{path.relative_to(ROOT)} matches none of package-data"
