@@ -41,13 +41,14 @@ def Block(
 class LanguageModel(nn.Module):
     """Next-byte prediction: embedding, blocks, and a linear layer whose weight is the embedding's.
 
-    Source: Merity 2019, arXiv:1911.11423, section 3. No positions, no final LayerNorm.
+    Source: Merity 2019, arXiv:1911.11423, section 3. No positions; without `output_norm` no final LayerNorm.
     Shapes: tokens (T, B) int64 -> logits (T, B, V); state: one entry a block.
     Args:
         dim: width D.
         blocks: one factory a layer, called `slot(dim)`; depth is the length of the list.
         input_dropout: on the embedded bytes [probability].
         output_dropout: on the last block's output [probability].
+        output_norm: a LayerNorm after the last block, which a residual stream needs and the SHA block brings itself.
         init_std: standard deviation that Linear and Embedding weights are drawn with; None for the paper's
             0.1 / sqrt(D). Cores own their initialization.
     Raises: ConfigError if dim < 1, there is no block, a dropout is outside [0, 1) or init_std <= 0.
@@ -59,6 +60,7 @@ class LanguageModel(nn.Module):
         blocks: Sequence[Slot],
         input_dropout: float = 0.0,
         output_dropout: float = 0.0,
+        output_norm: bool = False,
         init_std: float | None = None,
     ) -> None:
         super().__init__()
@@ -74,6 +76,7 @@ class LanguageModel(nn.Module):
         self.dim, self.input_dropout, self.output_dropout = dim, input_dropout, output_dropout
         self.embedding = nn.Embedding(VOCABULARY, dim)
         self.blocks = nn.ModuleList([block(dim) for block in blocks])
+        self.output_norm = nn.LayerNorm(dim) if output_norm else None
         self.output_bias = nn.Parameter(torch.zeros(VOCABULARY))
         self._initialize(0.1 / math.sqrt(dim) if init_std is None else init_std)
 
@@ -93,6 +96,8 @@ class LanguageModel(nn.Module):
         for block, block_state in zip(self.blocks, state, strict=True):
             h, block_state = block(h, block_state)
             states.append(block_state)
+        if self.output_norm is not None:
+            h = self.output_norm(h)
         h = dropout(h, self.output_dropout, self.training)
         return F.linear(h, self.embedding.weight, self.output_bias), tuple(states)
 
