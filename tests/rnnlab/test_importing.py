@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +75,7 @@ class Reference:
         rnn = f"blocks.{i}.rnn"
         gates = self.p[f"{rnn}.weight_ih_l0"] @ x + self.p[f"{rnn}.bias_ih_l0"]
         gates = gates + self.p[f"{rnn}.weight_hh_l0"] @ self.h[i] + self.p[f"{rnn}.bias_hh_l0"]
-        entry, forget, candidate, output = gates.split(len(x))
+        entry, forget, candidate, output = torch.split(gates, len(x))
         self.c[i] = torch.sigmoid(forget) * self.c[i] + torch.sigmoid(entry) * torch.tanh(candidate)
         self.h[i] = torch.sigmoid(output) * torch.tanh(self.c[i])
         return self.h[i]
@@ -93,7 +94,7 @@ class Reference:
     def boom(self, i: int, x: Tensor) -> Tensor:
         u = self.linear(f"blocks.{i}.ff.linear1", x)
         u = u * torch.sigmoid(1.702 * u)
-        return sum(u.split(len(x)), torch.zeros_like(x))
+        return sum(torch.split(u, len(x)), torch.zeros_like(x))
 
     def __call__(self, token: int) -> Tensor:
         """Logits of the next token."""
@@ -131,7 +132,7 @@ def logits(run: Path, tokens: list[int], cuts: list[int]) -> Tensor:
     model = rnnlab.load(run).model
     state, found = model.initial_state(1), []
     with torch.no_grad():
-        for chunk in torch.tensor(tokens).split(cuts):
+        for chunk in torch.split(torch.tensor(tokens), cuts):
             y, state = model(chunk.unsqueeze(1), state)
             found.append(y[:, 0])
     return torch.cat(found)
@@ -237,7 +238,7 @@ def test_a_vocabulary_that_does_not_fit_is_refused(tmp_path: Path, vocabulary: l
 
 
 class Hostile:
-    def __reduce__(self) -> tuple[object, tuple[str, ...]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return Path.write_text, (Path("hacked"), "code ran")
 
 
