@@ -201,8 +201,8 @@ def plan(
 
 
 def _variants(ablation: Ablation) -> list[Variant]:
-    common = ablation.all_deltas() if ablation.design == "leave_one_out" else []
-    baseline = _resolve(ablation, common)
+    _build("the base", _resolve(ablation, []))
+    baseline = _resolve(ablation, ablation.all_deltas() if ablation.design == "leave_one_out" else [])
     _build(ablation.baseline, baseline)
     variants = [Variant(ablation.baseline, baseline)]
     for name, changed, deltas in _design(ablation):
@@ -226,7 +226,7 @@ def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
             names = ", ".join(delta.name for delta in several[0])
             raise ConfigError(f"Ablation.design = 'leave_one_out': {names} exclude each other; keep one of them")
         for delta in ablation.all_deltas():
-            yield f"without {delta.name}", delta, [other for other in ablation.all_deltas() if other is not delta]
+            yield f"without {delta.name}", delta, [other for other in ablation.all_deltas() if other != delta]
     else:
         for levels in itertools.product(*([None, *factor] for factor in factors)):
             chosen = [level for level in levels if level is not None]
@@ -236,12 +236,14 @@ def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
 
 
 def _resolve(ablation: Ablation, deltas: Sequence[Delta]) -> Config:
-    fragments = [name for delta in deltas for name in delta.fragments]
-    bindings = [binding for delta in deltas for binding in delta.bindings]
+    base = definition.resolve_base(ablation.base, ablation.overrides, ablation.bytes)
+    if not deltas:
+        return base
     try:
-        return definition.resolve_base([*ablation.base, *fragments], [*ablation.overrides, *bindings], ablation.bytes)
+        return base.vary([name for delta in deltas for name in delta.fragments],
+                         [binding for delta in deltas for binding in delta.bindings])  # fmt: skip
     except ConfigError as error:
-        raise ConfigError(f"variant {' + '.join(d.name for d in deltas) or ablation.baseline!r}: {error}") from error
+        raise ConfigError(f"variant {' + '.join(delta.name for delta in deltas)!r}: {error}") from error
 
 
 def _build(name: str, resolved: Config) -> None:
@@ -252,16 +254,17 @@ def _build(name: str, resolved: Config) -> None:
 
 
 def _refuse_idle_items(ablation: Ablation, deltas: Sequence[Delta]) -> None:
-    """A delta of several items must need each of them."""
-    whole = _resolve(ablation, deltas)
+    """Of a delta of several items each must change something, by itself or in what the others make."""
+    base, whole = _resolve(ablation, []), _resolve(ablation, deltas)
     for delta in deltas:
         for item in delta.items if len(delta.items) > 1 else ():
             rest = replace(delta, items=tuple(other for other in delta.items if other != item))
             try:
                 without = _resolve(ablation, [rest if other is delta else other for other in deltas])
+                alone = _resolve(ablation, [replace(delta, items=(item,))])
             except ConfigError:
-                continue  # the others cannot stand without it
-            if not diff(whole, without):
+                continue  # they cannot stand without each other
+            if not diff(whole, without) and not diff(base, alone):
                 raise ConfigError(f"delta {delta} says {item!r}, which changes nothing; take it out")
 
 

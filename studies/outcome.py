@@ -240,7 +240,7 @@ def _plus_minus(interval: Mapping[str, Any] | None) -> str:
 
 def _write_best(plan: Plan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:
     bindings = winner.user_attrs["bindings"]
-    best = plan.base.override(bindings)
+    best = plan.base.vary([], bindings)
     lines = [f"# Trial {winner.number} of the search {plan.address.name}, the whole configuration."]
     lines.append(f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.")
     if "confirmed" in facts:

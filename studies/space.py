@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -137,7 +138,7 @@ class Space:
         value = _value(base, entry.key)
         if isinstance(entry.distribution, CategoricalDistribution):
             for choice in entry.distribution.choices:  # `@core.LSTM` may be written `@LSTM`
-                if _value(base.override([f"{entry.key} = {literal(choice)}"]), entry.key) == value:
+                if _value(base.vary([], [f"{entry.key} = {literal(choice)}"]), entry.key) == value:
                     return choice
         return value if isinstance(value, None | bool | int | float | str) else format_value(value)
 
@@ -149,13 +150,12 @@ class Space:
         """
         start: dict[str, Any] = {}
         for entry in self.entries:
-            value = self._base_value(entry, base)
+            with _placed(f"{entry.key} = {literal(entry.ends()[0])}"):
+                value = self._base_value(entry, base)
             start[entry.key] = value if entry.holds(value) else entry.ends()[0]
         for params in self._corners(start):
-            try:
-                experiment.build(base.override(self.bindings(params)), shapes_only=True, needs_corpus=False)
-            except ConfigError as error:
-                raise ConfigError(f"Search.space, at {', '.join(self.bindings(params))}: {error}") from error
+            with _placed(", ".join(self.bindings(params))):
+                experiment.build(base.vary([], self.bindings(params)), shapes_only=True, needs_corpus=False)
 
     def _corners(self, start: Params) -> Iterator[dict[str, Any]]:
         by_key = {entry.key: entry for entry in self.entries}
@@ -177,6 +177,14 @@ class Space:
             if entry.applies(kept):
                 kept[entry.key] = params[entry.key]
         return kept
+
+
+@contextmanager
+def _placed(bindings: str) -> Iterator[None]:
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"Search.space, at {bindings}: {error}") from error
 
 
 def literal(value: Any) -> str:

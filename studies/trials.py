@@ -41,7 +41,7 @@ def run_trial(job: dict[str, Any], check: Check) -> None:
         trial.set_user_attr("bindings", bindings)
         release()
         try:
-            built = experiment.build(plan.base.override(bindings))
+            built = experiment.build(plan.base.vary([], bindings))
         except ConfigError as error:  # two values that do not go together, such as a width and a number of heads
             trial.set_user_attr("outcome", f"refused: {error}")
             raise optuna.TrialPruned from error
@@ -81,7 +81,7 @@ def run_candidate(job: dict[str, Any], check: Check) -> None:
         reported = dict(ledger.trials()[trial.number].intermediate_values)
         for seed in plan.fresh_seeds():
             check()
-            config = plan.base.override([*attributes["bindings"], f"Trainer.seed = {seed}"])
+            config = plan.base.vary([], [*attributes["bindings"], f"Trainer.seed = {seed}"])
             folder, *earlier = [folder / f"seed-{seed}" for folder in folders]
             try:
                 bpc = float(train_run(experiment.build(config), folder, earlier=earlier).get("valid_bpc") or math.inf)

@@ -32,6 +32,7 @@ class Binding:
         selector: full, `core.LSTM` or `Block`.
         value: with its macros unexpanded.
         location: "file:line" or "--set".
+        is_default: whether it may stay without effect, whatever its rank; see `Config.vary`.
     """
 
     scope: str
@@ -40,10 +41,15 @@ class Binding:
     value: Value
     location: str
     rank: Rank
+    is_default: bool = False
 
     @cached_property
     def key(self) -> str:
         return scoped(self.scope, f"{self.selector}.{self.argument}" if self.selector else self.argument)
+
+    @property
+    def may_be_idle(self) -> bool:
+        return self.is_default or self.rank.may_be_idle
 
     @cached_property
     def text(self) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ class Config:
         """
         return _resolve([*self._sources, *map(read_override, overrides)])
 
+    def vary(self, fragments: Sequence[str], overrides: Sequence[str]) -> "Config":
+        """A variant: the same sources with further fragments and bindings. What they leave of the first without effect
+        is no mistake; `attention/none` after `memory/512` says all it means.
+
+        Raises: ConfigError as `resolve`.
+        """
+        own = [
+            replace(source, bindings=tuple(replace(binding, is_default=True) for binding in source.bindings))
+            for source in self._sources
+        ]
+        return _resolve([*own, *map(read_fragment, fragments), *map(read_override, overrides)])
+
     @contextmanager
     def activate(self) -> Iterator[None]:
         """Bind everything while the block runs; `construct` builds in it.
@@ -104,7 +117,7 @@ class Config:
         idle = [
             f"{binding} has no effect: {operative.why_idle(binding)}"
             for key, binding in self.bindings.items()
-            if not binding.rank.may_be_idle and key not in (effective if binding.selector else used_macros)
+            if not binding.may_be_idle and key not in (effective if binding.selector else used_macros)
         ]
         if idle:
             raise ConfigError("\n".join(idle[:5] + [f"... and {len(idle) - 5} more"] * (len(idle) > 5)))
@@ -154,7 +167,7 @@ def _resolve(sources: Sequence[Source]) -> Config:
     for binding in written:
         if final[binding.key] is binding and binding.key not in reached.keys:
             # A root or size may be idle; it must still fit something, if only what another binding replaced.
-            known = mentioned if binding.rank.may_be_idle else reached
+            known = mentioned if binding.may_be_idle else reached
             _refuse_unreached(binding, known)
     return Config({key: binding for key, binding in final.items() if key in reached.keys}, sources)
 

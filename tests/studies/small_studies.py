@@ -1,0 +1,140 @@
+"""Studies whose runs take a fraction of a second, for tests of what a study promises."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from rnnlab.studies import search
+from rnnlab.studies.ledger import quietly
+from tests.rnnlab.tiny_runs import write_text
+
+BASE = ["sha_rnn", "size/tiny"]
+OVERRIDES = [
+    "LanguageModel.dim = 8",
+    "memory = 16",
+    "Trainer.lanes = 2",
+    "Trainer.chunk = 16",
+    "Trainer.eval_lanes = 2",
+    "Trainer.eval_chunk = 64",
+    "Trainer.eval_bytes = 200",
+]
+SPACE = {
+    "SingleHead.memory": {"type": "int", "low": 4, "high": 64, "log": True},
+    "dropout": {"type": "float", "low": 0.0, "high": 0.5},
+}
+PATIENCE = 240.0  # [s] for what takes about five on a machine with nothing else to do
+
+quietly()
+
+
+def write_study(folder: Path, noun: str, **arguments: Any) -> Path:
+    """A study file that binds the arguments over those of a small study."""
+    text = write_text(folder, size=4000)
+    overrides = [*OVERRIDES, "Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}"]
+    common: dict[str, Any] = {"base": BASE, "overrides": overrides, "bytes": 640}
+    if noun == "Search":
+        common |= {"space": SPACE, "trials": 4, "confirm": 0, "startup": 3, "pruner": "none", "evaluations": 4,
+                   "heartbeat": 1}  # fmt: skip
+    path = folder / "study.gin"
+    path.write_text("".join(f"{noun}.{name} = {value!r}\n" for name, value in (common | arguments).items()))
+    return path
+
+
+def run_search(folder: Path, workers: int = 1, trials: int | None = None, **arguments: Any) -> search.Plan:
+    """Search in `folder/study`, in this process and its workers."""
+    plan = search.plan(str(write_study(folder, "Search", **arguments)), trials=trials, run=folder / "study")
+    search.run_search(plan, workers)
+    return plan
+
+
+def trials_of(plan: search.Plan, *states: TrialState) -> list[FrozenTrial]:
+    study = optuna.load_study(study_name=plan.address.name, storage=plan.address.url)
+    return study.get_trials(states=states or None)
+
+
+def expect_exactly(plan: search.Plan, finished: int) -> None:
+    """So many trials have finished, and nothing is left over."""
+    trials = trials_of(plan)
+    states = [trial.state for trial in trials]
+    assert states.count(TrialState.RUNNING) == 0
+    assert states.count(TrialState.WAITING) == 0
+    assert states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED) == finished, states
+    draws = [t.user_attrs["draw"] for t in trials if t.state is not TrialState.FAIL]
+    assert sorted(draws) == list(range(finished)), "a draw was lost or made twice"
+
+
+def params_by_draw(plan: search.Plan) -> dict[int, dict[str, Any]]:
+    trials = trials_of(plan, TrialState.COMPLETE, TrialState.PRUNED)
+    return {trial.user_attrs["draw"]: trial.params for trial in sorted(trials, key=lambda t: t.user_attrs["draw"])}
+
+
+class Command:
+    """`rnnlab` in a process of its own, to be killed and watched."""
+
+    def __init__(self, *arguments: str | Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "rnnlab", *map(str, arguments)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+
+    def finish(self) -> tuple[int, str, str]:
+        """(exit code, standard output, standard error)."""
+        out, err = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, out, err
+
+    def succeed(self) -> Any:
+        """What it printed, which is JSON if it was asked for."""
+        code, out, err = self.finish()
+        assert code == 0, err
+        return json.loads(out) if out.startswith("{") else out
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def __enter__(self) -> "Command":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+def wait_until(condition: Callable[[], Any]) -> Any:
+    """The first answer that is true."""
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if answer := condition():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError("it never came to that")
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def running_worker(plan: search.Plan, reported: int = 1) -> tuple[FrozenTrial, int] | None:
+    """(a trial that runs and has reported, the process of its worker), if there is one."""
+    try:
+        trials = trials_of(plan, TrialState.RUNNING)
+    except (KeyError, optuna.exceptions.StorageInternalError):  # the study is being made
+        return None
+    for trial in trials:
+        worker = trial.user_attrs.get("worker", {})
+        if worker.get("trial") == trial.number and len(trial.intermediate_values) >= reported:
+            return trial, worker["pid"]
+    return None
