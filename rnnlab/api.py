@@ -88,9 +88,7 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         experiment.check_corpus(built, folder.corpus_sha)
         check_fit(built, among)
         loop = Loop(built, folder, horizon=horizon, ranks=among)
-        snapshot = among.from_first(lambda: folder.newest() if folder.has_checkpoints() else None)
-        if snapshot is not None:  # else it died before its first save, and its beginning is in its configuration
-            loop.restore(snapshot)
+        loop.restore(among.from_first(lambda: folder.newest() if folder.has_checkpoints() else None))
         among.from_first(lambda: folder.note_resumption(overrides))
         return _run(loop)
 

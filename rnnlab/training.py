@@ -50,10 +50,16 @@ class Loop:
         self._saved: tuple[int, int] | None = None  # (step, records) of the newest checkpoint
         self._failed_saves = 0
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Go on from there; what the journal has beyond it is dropped. Raises: StorageError."""
-        self.learner.restore(snapshot)
-        self._saved = self._place()
+    def restore(self, snapshot: Snapshot | None) -> None:
+        """Go on from there; what the journal has beyond it is dropped.
+
+        Args:
+            snapshot: None for a run that died before its first save: its beginning is in its configuration.
+        Raises: StorageError.
+        """
+        if snapshot is not None:
+            self.learner.restore(snapshot)
+            self._saved = self._place()
         if self.ranks.first:
             self.folder.journal.cut(self.learner.progress.records)
 

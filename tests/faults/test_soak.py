@@ -1,0 +1,46 @@
+"""F24: a run of any length takes the memory and the file descriptors of a short one."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnlab.board import BoardObserver
+from tests.rnnlab.tiny_runs import new_loop
+
+SOAK = bool(os.environ.get("RNNLAB_SOAK"))
+STEPS = 5_000 if SOAK else 900
+WARM = STEPS // 3  # [steps] until the memory is full and the allocator has what it needs
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
+
+
+def resident_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads what Linux says of a process")
+def test_f24_memory_and_descriptors_stay_flat(text: Path, tmp_path: Path) -> None:
+    often = ["Trainer.save_every = 100", "Trainer.eval_every = 20_000"]
+    bindings = [f"Trainer.steps = {STEPS}", "Trainer.epochs = 1000", "Trainer.jitter = False", *often]
+    loop = new_loop(tmp_path / "run", text, *bindings)
+    seen: list[tuple[float, int]] = []
+
+    def observe(record: dict[str, Any]) -> None:
+        if record["kind"] == "train" and record["step"] > WARM:
+            seen.append((resident_mb(), descriptors()))
+
+    with loop.folder.hold(), BoardObserver(loop.folder) as board:
+        loop.observers = [observe, board]
+        loop.run()
+    half = len(seen) // 2
+    assert half == (STEPS - WARM) // 2
+    before, after = (min(memory for memory, _ in part) for part in (seen[:half], seen[half:]))  # between two saves
+    assert (after - before) / half * 1000 < 1.0, seen[:: half // 4]  # [MB a thousand steps]
+    assert {count for _, count in seen[:half]} == {count for _, count in seen[half:]}
