@@ -205,7 +205,7 @@ def test_the_folder_of_configurations_is_never_importable() -> None:
 
 def test_every_file_beside_the_modules_is_shipped() -> None:
     patterns = SETUPTOOLS["package-data"]["*"]
-    for folder, package in (*PACKAGES.items(), ("gin", "rnnlab.configs")):
+    for folder in (*PACKAGES, "gin"):
         for path in (ROOT / folder).rglob("*"):
             if path.is_dir() or path.suffix in (".py", ".pyc"):
                 continue
