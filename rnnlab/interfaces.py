@@ -51,6 +51,23 @@ class Attention(Protocol):
 
 
 @runtime_checkable
+class Transparent(Protocol):
+    """An attention whose halves can be had apart: where it looks, and what it reads there. Optional: `rnnlab probe`
+    draws the first, and `rnnlab export` runs both over a memory of fixed size. Its state is one tensor: past sources.
+    """
+
+    memory: int
+    """Positions each query may see, itself included [positions]."""
+
+    def weights(self, queries: Tensor, source: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
+        """queries, source (T, B, D), memory (M', B, D), hidden (T, M' + T) bool -> (B, H, T, M' + T): what share of its
+        attention each query gives to each position of the memory, then of source; none to what is hidden."""
+
+    def read(self, weights: Tensor, source: Tensor, memory: Tensor) -> Tensor:
+        """y (T, B, D) under those weights."""
+
+
+@runtime_checkable
 class Block(Stateful, Protocol):
     """A layer: wires a core, an attention and a feed-forward. Built as
     `wiring(dim, core, attention=None, feedforward=None, dropout=0.0)` where the three are factories called `slot(dim)`;

@@ -51,15 +51,24 @@ class Projected(nn.Module):
 
     def forward(self, queries: Tensor, source: Tensor, state: Memory) -> tuple[Tensor, Memory]:
         memory = state.positions.to(source.dtype)
-        seen = torch.cat([memory, source])
-        q = rotate(self._by_head(self.query(queries)), first=0) * (self.dim // self.heads) ** -0.5
-        k = rotate(self._by_head(self.key(seen)), first=-len(memory))
         hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
-        scores = (q @ k.mT).masked_fill(hidden, -torch.inf)  # (B, H, T, M' + T)
-        weights = scores.softmax(dim=-1, dtype=torch.promote_types(q.dtype, torch.float32)).to(q.dtype)
+        weights = self.weights(queries, source, memory, hidden)
+        return self.read(weights, source, memory), Memory(next_memory(memory, source, self.memory))
+
+    def weights(self, queries: Tensor, source: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
+        """(B, H, T, M' + T): how each query spreads over the memory, then source; see `interfaces.Transparent`."""
+        q = rotate(self._by_head(self.query(queries)), first=0) * (self.dim // self.heads) ** -0.5
+        k = rotate(self._by_head(self.key(torch.cat([memory, source]))), first=-len(memory))
+        scores = (q @ k.mT).masked_fill(hidden, -torch.inf)
+        weights: Tensor = scores.softmax(dim=-1, dtype=torch.promote_types(q.dtype, torch.float32)).to(q.dtype)
+        return weights
+
+    def read(self, weights: Tensor, source: Tensor, memory: Tensor) -> Tensor:
+        """y (T, B, D) of the memory and source under those weights."""
         weights = dropout(weights, self.dropout, self.training, lane_dim=0)
-        y = rearrange(weights @ self._by_head(self.value(seen)), "b h t d -> t b (h d)")
-        return self.output(y), Memory(next_memory(memory, source, self.memory))
+        values = self._by_head(self.value(torch.cat([memory, source])))
+        y: Tensor = self.output(rearrange(weights @ values, "b h t d -> t b (h d)"))
+        return y
 
     def _by_head(self, x: Tensor) -> Tensor:
         return rearrange(x, "t b (h d) -> b h t d", h=self.heads)
