@@ -20,7 +20,7 @@ install: .venv/installed
 # about 90 seconds of training on two cores, on text that every Python carries
 train: install
 	rm -rf $(QUICKSTART)
-	$(BIN)/rnnlab train sha_rnn size/tiny --bytes 2000000 --run $(QUICKSTART)
+	$(BIN)/rnnlab train sha_rnn size/tiny --bytes 1500000 --run $(QUICKSTART)
 	@echo
 	@echo "What it writes after 'def ':"
 	@$(BIN)/rnnlab generate $(QUICKSTART) --prompt 'def ' --bytes 200 --temperature 0.7

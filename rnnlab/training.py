@@ -22,7 +22,7 @@ from rnnlab.runfolder import RunFolder
 Observer = Callable[[Record], None]
 
 SPIKE_AFTER = 50  # [steps] that the average needs before a spike can be told
-SPIKE_FACTOR = 1.5  # times the average: a step whose loss is higher is reported
+SPIKE_FACTOR = 2.0  # times the average: a step whose loss is higher is reported
 MOST_FAILED_SAVES = 3  # in a row, before the run gives up
 
 

@@ -106,7 +106,7 @@ def test_f9_a_step_that_is_not_finite_touches_nothing_and_can_be_replayed(
 
 def test_f9_a_run_that_diverges_by_itself_exits_4_and_the_replay_shows_it(processes: Processes, tmp_path: Path) -> None:
     run, text = tmp_path / "run", write_text(tmp_path)
-    child = processes.train(run, text, "AdamW.lr = 1e30", "Trainer.clip = None")
+    child = processes.train(run, text, "Muon.lr = 1e30", "Trainer.clip = None")
     assert child.wait() == 4, child.err
     assert len(child.err.strip().splitlines()) == 1
     step = checkpoint.newest(run / "checkpoints")[0].step + 1
@@ -127,7 +127,7 @@ def test_f10_a_spike_is_told_at_its_step(at: int, tmp_path: Path, capsys: pytest
     text, other = tmp_path / "text", write_text(tmp_path)
     text.write_bytes(lane * lanes)
     quick = [
-        "AdamW.lr = 0.03",
+        "Muon.lr = 0.03",
         "Cosine.warmup = 0",
         "Trainer.jitter = False",
         "Trainer.log_every = 1000",

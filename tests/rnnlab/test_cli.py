@@ -195,8 +195,7 @@ def test_diff_of_two_runs_lists_exactly_what_differs(runs: Path) -> None:
         "attention.MultiHead.memory": (None, "512"),
         "Block.feedforward": ("@feedforward.Boom", "@feedforward.Standard"),
         "Block.dropout": ("0.0", "0.2"),
-        "LanguageModel.init_std": ("0.05", "0.1"),
-        "optimizer.AdamW.lr": ("0.002", "0.004"),
+        "optimizer.Muon.lr": ("0.003", "0.005"),
         "Trainer.bytes": ("640", "320"),
     }
     text = answer("diff", str(runs / "R"), str(runs / "R2"))

@@ -127,7 +127,7 @@ def test_a_longer_budget_leaves_the_past_and_its_schedule_alone(text: Path, whol
     assert (tmp_path / "run" / "resumed.gin").read_text() == "Trainer.steps = 34\n"
 
 
-@pytest.mark.parametrize("change", ["Trainer.lanes = 8", "Trainer.seed = 2", "dropout = 0.2", "AdamW.lr = 0.1"])
+@pytest.mark.parametrize("change", ["Trainer.lanes = 8", "Trainer.seed = 2", "dropout = 0.2", "Muon.lr = 0.1"])
 def test_resuming_cannot_change_the_past(change: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", text, "Trainer.steps = 3")
     before = state_hash(tmp_path / "run")
@@ -217,7 +217,7 @@ def test_a_spike_is_reported_at_its_step_and_names_the_replay(
     files = [f"File.valid = {str(other)!r}", f"File.test = {str(other)!r}"]
     fixed = [
         f"Trainer.steps = {at + 1}",
-        "AdamW.lr = 0.03",
+        "Muon.lr = 0.03",
         "Trainer.jitter = False",
         "Trainer.log_every = 1000",
         *files,

@@ -95,18 +95,18 @@ def test_a_fragment_of_a_kind_that_changes_something_else_as_well_is_refused(
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(path.read_bytes())
     with (gin / "core" / "qrnn.gin").open("a") as file:
-        file.write("AdamW.lr = 1e-3\n")
+        file.write("Muon.lr = 1e-3\n")
     monkeypatch.setattr(sources, "config_folder", lambda: gin)
-    with pytest.raises(ConfigError, match=r"more than it says: optimizer\.AdamW\.lr: 0\.004 -> 0\.001"):
+    with pytest.raises(ConfigError, match=r"more than it says: optimizer\.Muon\.lr: 0\.005 -> 0\.001"):
         plan(tmp_path, deltas={"qrnn": ["core/qrnn"]})
-    _, said = plan(tmp_path, deltas={"qrnn": ["core/qrnn", "AdamW.lr = 1e-3"]}).variants
-    assert said.bindings == ("Block.core = @core.QRNN", "optimizer.AdamW.lr = 0.001")
+    _, said = plan(tmp_path, deltas={"qrnn": ["core/qrnn", "Muon.lr = 1e-3"]}).variants
+    assert said.bindings == ("Block.core = @core.QRNN", "optimizer.Muon.lr = 0.001")
 
 
 def test_a_file_of_the_user_says_what_it_binds(tmp_path: Path) -> None:
-    name = write_fragment(tmp_path, "mine", "Block.core = @core.QRNN", "AdamW.lr = 1e-3")
+    name = write_fragment(tmp_path, "mine", "Block.core = @core.QRNN", "Muon.lr = 1e-3")
     _, mine = plan(tmp_path, deltas={"mine": [name]}).variants
-    assert mine.bindings == ("Block.core = @core.QRNN", "optimizer.AdamW.lr = 0.001")
+    assert mine.bindings == ("Block.core = @core.QRNN", "optimizer.Muon.lr = 0.001")
 
 
 def test_what_a_variant_leaves_of_the_base_without_effect_is_no_mistake(tmp_path: Path) -> None:
