@@ -18,7 +18,9 @@ import torch
 
 from rnnlab import cli, registry
 from rnnlab.api import load
+from rnnlab.data import open_corpus
 from rnnlab.errors import ConfigError, DataError, StorageError
+from rnnlab.evaluation import evaluate
 from rnnlab.state import flatten
 
 TEXT = b"<page>\n<title>Foxes</title>\nThe quick brown fox [[jump]]s over 12 lazy dogs.\n</page>\n" * 60
@@ -129,9 +131,10 @@ def test_eval_repeats_the_figure_of_the_run(runs: Path, split: str) -> None:
 def test_eval_on_another_text_scores_that_text(runs: Path, tmp_path: Path) -> None:
     other = tmp_path / "noise"
     other.write_bytes(bytes(range(256)) * 8)
-    own, noise = (json_answer("eval", str(runs / "R"), *more) for more in ([], ["--corpus", str(other)]))
-    assert noise["bytes_scored"] == (2048 - 2048 * 9 // 10 - 2048 // 20) // 2 * 2 - 2
-    assert noise["bpc"] > own["bpc"]
+    score = json_answer("eval", str(runs / "R"), "--corpus", str(other))
+    expected = evaluate(load(runs / "R").model, open_corpus(str(other)).test, lanes=2, chunk=256)
+    assert (score["bpc"], score["bytes_scored"]) == (expected.bpc, expected.protocol.bytes_scored)
+    assert score["bytes_scored"] == (2048 - 2048 * 9 // 10 - 2048 // 20) // 2 * 2 - 2
 
 
 @pytest.mark.parametrize(

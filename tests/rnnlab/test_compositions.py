@@ -57,7 +57,16 @@ COMBINATIONS = [
 ]
 
 
-@pytest.mark.parametrize("fragments", COMBINATIONS, ids=" ".join)
+def in_quick_tests(fragments: tuple[str, ...]) -> bool:
+    """A quarter in which each four parts still meet, with one memory or another."""
+    places = [FOLDERS[name.partition("/")[0]].index(name) for name in fragments]
+    return sum(places) % 4 == 0
+
+
+@pytest.mark.parametrize(
+    "fragments",
+    [pytest.param(c, marks=() if in_quick_tests(c) else pytest.mark.slow, id=" ".join(c)) for c in COMBINATIONS],
+)
 def test_every_combination_of_parts_learns_and_is_evaluated(fragments: tuple[str, ...], text: list[str]) -> None:
     unmoved = learn_and_evaluate(["sha_rnn", "size/tiny", *fragments], [*SMALL, *text])
     assert not {name for name in unmoved if not (ALONE in fragments and ".attention." in name)}
