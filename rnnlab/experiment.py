@@ -8,18 +8,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import rnnlab
 from rnnlab import rng
 from rnnlab.config import MODEL, Config
-from rnnlab.data import Corpus
+from rnnlab.data import Corpus, Split
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import longest_memory
 from rnnlab.matmul import use_fast_products
-from rnnlab.model import LanguageModel, count_parameters, fold
+from rnnlab.model import VOCABULARY, LanguageModel, count_parameters, fold
 from rnnlab.optim import Schedule
 from rnnlab.recipe import Trainer
+
+COUNTED_AT_ONCE = 1 << 24  # [bytes]
 
 
 @dataclass
@@ -62,6 +65,9 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
             if needs_corpus:
                 raise
             corpus = None
+        if trainer.unseen_logit is not None and corpus is not None and not shapes_only:
+            with torch.no_grad():
+                model.output_bias[unseen(corpus.train)] = trainer.unseen_logit
         config.audit()
         return Experiment(config, config.operative_text, trainer, model, optimizer, schedule, corpus)
 
@@ -75,6 +81,14 @@ def check_corpus(experiment: Experiment, sha256: str) -> None:
             f"{corpus.train.file.path} is not what the run trained on: its SHA-256 is {corpus.sha256[:12]}, and it was "
             f"{sha256[:12]}; bring the old text back, or start a new run"
         )
+
+
+def unseen(text: Split) -> torch.Tensor:
+    """Which byte values do not occur, bool (256,)."""
+    counts = torch.zeros(VOCABULARY, dtype=torch.int64)
+    for start in range(0, len(text), COUNTED_AT_ONCE):
+        counts += torch.from_numpy(np.bincount(text.bytes[start : start + COUNTED_AT_ONCE], minlength=VOCABULARY))
+    return counts == 0
 
 
 def describe(experiment: Experiment) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Trainer:
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     seed: int = 1
+    unseen_logit: float | None = None  # output bias that bytes absent from the training text start with; None for 0
     eval_every: int | None = None  # [bytes]; None for each epoch, or each tenth of the budget if that is less
     eval_bytes: int | None = None  # [bytes] of valid that an evaluation during training scores; None for all
     eval_lanes: int = 8
