@@ -16,6 +16,8 @@ from rnnlab.dropout import set_lane_offset
 from rnnlab.errors import ConfigError
 from rnnlab.model import count_parameters
 
+DTYPES = [torch.float32, torch.float64]  # the first is compiled where there is a compiler, the second is torch's
+
 
 @pytest.fixture(autouse=True)
 def first_lane() -> Iterator[None]:
@@ -43,16 +45,32 @@ def by_torch(attention: GatedAttention, queries: Tensor, keys: Tensor) -> Tensor
     return rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=visible), "b h t d -> t b (h d)")
 
 
+CUTS = [(0, 9, 100), (0, 9, 4), (3, 5, 4), (6, 1, 7), (6, 20, 7), (0, 5, 1), (300, 600, 350), (0, 520, 30)]
+"""Positions seen before, T and M. Long ones, because what is compiled takes some hundred queries at a time."""
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("heads", [1, 2, 8])
-@pytest.mark.parametrize(("seen", "T", "memory"), [(0, 9, 100), (0, 9, 4), (3, 5, 4), (6, 1, 7), (6, 20, 7), (0, 5, 1)])
-def test_it_is_masked_attention_over_gated_copies(seen: int, T: int, memory: int, heads: int) -> None:
-    attention = randomized(MultiHead(8, heads=heads, memory=memory))
-    before, (queries, source) = torch.randn(seen, 3, 8).double(), torch.randn(2, T, 3, 8).double()
+@pytest.mark.parametrize(("seen", "T", "memory"), CUTS)
+def test_it_is_masked_attention_over_gated_copies(
+    seen: int, T: int, memory: int, heads: int, dtype: torch.dtype
+) -> None:
+    attention = randomized(MultiHead(8, heads=heads, memory=memory), dtype)
+    before = torch.randn(min(seen, memory - 1), 3, 8, dtype=dtype)
+    queries, source = (torch.randn(T, 3, 8, dtype=dtype, requires_grad=True) for _ in range(2))
     y, state = attention(queries, source, Memory(before))
     everything = torch.cat([before, source])
-    torch.testing.assert_close(y, by_torch(attention, queries, everything), rtol=1e-9, atol=1e-9)
-    kept = min(memory - 1, seen + T)
+    expected = by_torch(attention, queries, everything)
+    tolerance = 1e-9 if dtype == torch.float64 else 2e-5
+    torch.testing.assert_close(y, expected, rtol=tolerance, atol=tolerance)
+    kept = min(memory - 1, len(everything))
     assert torch.equal(state.positions, everything[len(everything) - kept :])  # as they came: gated when read
+
+    inputs, weight = (queries, source, *attention.parameters()), torch.randn_like(y)
+    gradients, wanted = (torch.autograd.grad(out, inputs, weight, materialize_grads=True) for out in (y, expected))
+    for got, want in zip(gradients, wanted, strict=True):
+        close = 50 * tolerance * (1.0 + want.abs().max().item())
+        torch.testing.assert_close(got, want, rtol=0.0, atol=close)
 
 
 def test_one_head_of_many_is_the_single_head() -> None:
@@ -137,6 +155,25 @@ def test_dropout_leaves_the_expected_output_nearly_where_it_was() -> None:
     assert (y.mean((0, 1)) / gate - 1).abs().max().item() < 0.05
     share = (y == 0).double().mean().item()  # either the weight or the value is dropped
     assert share == pytest.approx(1 - 0.7**2, abs=0.02)
+
+
+@pytest.mark.parametrize(("seen", "T", "memory"), [(0, 6, 100), (5, 6, 8), (3, 1, 8), (260, 300, 270)])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_what_is_dropped_is_the_same_compiled_or_not(heads: int, seen: int, T: int, memory: int) -> None:
+    """float64 takes torch's operations: the same seed has to drop the same places, forward and backward."""
+    attention = dropping(heads, memory, p=0.3)
+    set_lane_offset(5)
+    queries, source, before = torch.randn(T, 3, 8), torch.randn(T, 3, 8), torch.randn(seen, 3, 8)
+    results = []
+    for dtype in DTYPES:
+        attention.to(dtype)
+        leaves = [x.to(dtype).requires_grad_() for x in (queries, source)]
+        y = output(attention, *leaves, Memory(before.to(dtype)))
+        inputs = [*leaves, *attention.parameters()]
+        results.append((y.detach(), *torch.autograd.grad(y.square().sum(), inputs)))
+    for single, double in zip(*results, strict=True):
+        close = 1e-4 * (1.0 + double.abs().max().item())
+        torch.testing.assert_close(single, double.float(), rtol=0.0, atol=close)
 
 
 @pytest.mark.parametrize("seen", [0, 5])
