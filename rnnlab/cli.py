@@ -108,6 +108,11 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
     generate.add_argument("--device", metavar="D", default="auto")
 
+    export = add("export", _export, "Write a run's model for places without rnnlab: safetensors, torch.export, ONNX.")
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--out", metavar="DIR", required=True, help="folder for the files")
+    export.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
+
     importing = add("import", _import, "Make a run of a state dict of the first SHA-RNN implementation.")
     importing.add_argument("state_dict", metavar="STATE_DICT", help="what torch.save(model.state_dict(), FILE) wrote")
     importing.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
@@ -272,6 +277,14 @@ def _generate(options: argparse.Namespace) -> None:
     write(stream, sys.stdout.buffer, options.samples, readable=sys.stdout.isatty())
     if sys.stdout.isatty():
         print()
+
+
+def _export(options: argparse.Namespace) -> None:
+    from rnnlab.export import export
+
+    told = export(options.run, Path(options.out), best=options.best)
+    lines = [f"{name}  logits within {x:.1e} of the run's" for name, x in told["largest_difference_of_logits"].items()]
+    _print(options, told, "\n".join([f"written to {options.out}: {', '.join(told['sha256'])}, config.json", *lines]))
 
 
 def _import(options: argparse.Namespace) -> None:

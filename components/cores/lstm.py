@@ -47,7 +47,8 @@ class LSTM(nn.Module):
         return LSTMState(zeros, zeros)
 
     def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        weights: list[Tensor] = [*self.lstm._flat_weights]  # type: ignore[list-item]
+        # By name: torch.export takes what `_flat_weights` lists for constants, and writes every weight twice.
+        weights = [getattr(self.lstm, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
         if self.training and self.dropconnect:
             weights[1] = dropout(weights[1], self.dropconnect, True, lane_dim=None)  # one mask, the same for every lane
         if _lstm.serves(x):

@@ -1,0 +1,214 @@
+"""A run's model for places without rnnlab: its weights, and one step of it as a program for torch and for ONNX.
+
+A step takes a byte and the state of before, and gives the logits of the next byte and the state after. Its memory has a
+fixed size and rolls: positions that are not filled yet are hidden, so the numbers are those of the memory that grows.
+"""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.api import LoadedRun, load
+from rnnlab.durable import storage_errors, write_file
+from rnnlab.errors import ConfigError
+from rnnlab.experiment import describe
+from rnnlab.interfaces import Transparent
+from rnnlab.model import VOCABULARY, fold
+from rnnlab.state import flatten, leaves, unflatten
+
+WEIGHTS, CONFIG, PROGRAM, ONNX = "model.safetensors", "config.json", "model.pt2", "model.onnx"
+NEEDED = ("safetensors", "onnx", "onnxscript")
+OPSET = 18
+STEPS_COMPARED = 100
+LARGEST_DIFFERENCE = 1e-4
+
+
+class RolledMemory(NamedTuple):
+    positions: Tensor  # (M - 1, B, D) past sources, oldest first; only the newest `filled` count
+    filled: Tensor  # (1, B, 1) int64 [positions]
+
+
+class RolledAttention(nn.Module):
+    """An attention over a memory whose size never changes, one position at a time.
+
+    Shapes: queries, source (1, B, D) -> y (1, B, D); state RolledMemory.
+    Differs: every lane has to have seen equally many positions.
+    """
+
+    def __init__(self, attention: Transparent) -> None:
+        super().__init__()
+        self.attention, self.memory = attention, attention.memory
+
+    def initial_state(self, batch: int) -> RolledMemory:
+        empty = self.attention.initial_state(batch)[0]  # type: ignore[attr-defined]
+        return RolledMemory(
+            empty.new_zeros(self.memory - 1, *empty.shape[1:]), torch.zeros(1, batch, 1, dtype=torch.int64)
+        )
+
+    def forward(self, queries: Tensor, source: Tensor, state: RolledMemory) -> tuple[Tensor, RolledMemory]:
+        positions, room = state.positions, self.memory - 1
+        hidden = torch.arange(self.memory, device=source.device) < room - state.filled[0, 0]
+        weights = self.attention.weights(queries, source, positions, hidden.unsqueeze(0))
+        y = self.attention.read(weights, source, positions)
+        return y, RolledMemory(torch.cat([positions, source])[1:], (state.filled + 1).clamp(max=room))
+
+
+def roll(model: nn.Module) -> nn.Module:
+    """Give every attention in the model a memory of fixed size, in place."""
+    for name, child in model.named_children():
+        if isinstance(child, Transparent):
+            setattr(model, name, RolledAttention(child))
+        else:
+            roll(child)
+    return model
+
+
+class OneStep(nn.Module):
+    """One position of one lane, the state as tensors in a row: token (1,), *state -> logits (1, V), *next state."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self._start = model.initial_state(1)  # type: ignore[operator]
+        self.names = [name for name, _ in leaves(self._start)]
+
+    def start(self) -> list[Tensor]:
+        """The state before the first position; no two are one tensor, or the program would take one for both."""
+        return [leaf.clone() for _, leaf in leaves(self._start)]
+
+    def forward(self, token: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        before = unflatten(self._start, dict(zip(self.names, state, strict=True)))
+        logits, after = self.model(token.unsqueeze(0), before)
+        return logits[0], *flatten(after).values()
+
+
+def export(run: str | Path, out: Path, *, best: bool = False) -> dict[str, Any]:
+    """Write a run's model in three forms, after each was seen to compute what the run's model does.
+
+    Args:
+        run: the folder of the run.
+        out: where `model.safetensors` (weights, with the gates folded), `model.pt2` (torch.export), `model.onnx` and
+            `config.json` (what the inputs and outputs are) go.
+        best: the best checkpoint in place of the newest.
+    Returns: what config.json says.
+    Raises: ConfigError if the extra `export` is not installed, or the state of a part has no fixed size; StorageError.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"`rnnlab export` needs {', '.join(missing)}; pip install 'rnnlab[export]'")
+    loaded = load(run, best=best, device="cpu")
+    folded = fold(loaded.model)
+    step = OneStep(roll(fold(loaded.model))).eval()
+    with torch.no_grad():
+        _check_fixed(step)
+        with storage_errors(f"{out}: cannot be written"):
+            out.mkdir(parents=True, exist_ok=True)
+            _write_weights(folded, out / WEIGHTS)
+            _write_programs(step, out)
+        differences = {PROGRAM: _difference(folded, _Torch(out / PROGRAM), step)}
+        if importlib.util.find_spec("onnxruntime") is not None:
+            differences[ONNX] = _difference(folded, _Onnx(out / ONNX, step), step)
+    assert max(differences.values()) < LARGEST_DIFFERENCE, (
+        f"the programs do not compute what the model does: {differences}"
+    )
+    told = _description(loaded, step, out, differences)
+    with storage_errors(f"{out / CONFIG}: cannot be written"):
+        write_file(out / CONFIG, (json.dumps(told, indent=2) + "\n").encode())
+    return told
+
+
+def _check_fixed(step: OneStep) -> None:
+    """Raises: ConfigError if a tensor of the state grows."""
+    _, *after = step(torch.zeros(1, dtype=torch.int64), *step.start())
+    for name, old, new in zip(step.names, step.start(), after, strict=True):
+        if old.shape != new.shape:
+            raise ConfigError(
+                f"{name} cannot be exported: it grows from {tuple(old.shape)} to {tuple(new.shape)}; an attention with "
+                f"`weights` and `read` (rnnlab.interfaces.Transparent) gets a memory of fixed size"
+            )
+        if old.any():
+            raise ConfigError(f"{name} cannot be exported: it does not begin as zeros, which those who run it rely on")
+
+
+def _write_weights(folded: nn.Module, path: Path) -> None:
+    from safetensors.torch import save
+
+    write_file(path, save({name: x.contiguous() for name, x in folded.state_dict().items()}))
+
+
+def _write_programs(step: OneStep, out: Path) -> None:
+    inputs = (torch.zeros(1, dtype=torch.int64), *step.start())
+    program = torch.export.export(step, inputs)
+    torch.export.save(program, out / PROGRAM)
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # libraries we do not use
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the exporter itself does
+        torch.onnx.export(
+            program, inputs, out / ONNX, dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
+            input_names=["token", *step.names], output_names=["logits", *(f"next_{name}" for name in step.names)],
+        )  # fmt: skip
+
+
+class _Torch:
+    """A program of torch.export, step by step."""
+
+    def __init__(self, path: Path) -> None:
+        self._program = torch.export.load(path).module()
+
+    def __call__(self, token: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+        return list(self._program(token, *state))
+
+
+class _Onnx:
+    """An ONNX model in onnxruntime, step by step."""
+
+    def __init__(self, path: Path, step: OneStep) -> None:
+        import onnxruntime
+
+        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self._names = ["token", *step.names]
+
+    def __call__(self, token: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
+        inputs = {name: x.numpy() for name, x in zip(self._names, [token, *state], strict=True)}
+        return [torch.from_numpy(y) for y in self._session.run(None, inputs)]
+
+
+def _difference(model: nn.Module, run_step: Any, step: OneStep) -> float:
+    """The largest by which the logits of a program differ from those of the model, over bytes drawn at random."""
+    tokens = torch.randint(VOCABULARY, (STEPS_COMPARED, 1), generator=torch.Generator().manual_seed(0))
+    expected, _ = model(tokens, model.initial_state(1))  # type: ignore[operator]
+    state, worst = step.start(), 0.0
+    for token, logits in zip(tokens, expected, strict=True):
+        found, *state = run_step(token, state)
+        worst = max(worst, float((found - logits).abs().max()))
+    return worst
+
+
+def _description(loaded: LoadedRun, step: OneStep, out: Path, differences: dict[str, float]) -> dict[str, Any]:
+    state = [
+        {"name": name, "shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), "start": "zeros"}
+        for name, x in zip(step.names, step.start(), strict=True)
+    ]
+    files = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in (WEIGHTS, PROGRAM, ONNX)}
+    return {
+        "about": "One step of a byte-level language model: (token, *state) -> (logits of the next byte, *next state).",
+        **describe(loaded.experiment),
+        "vocabulary": VOCABULARY,
+        "token": {"shape": [1], "dtype": "int64", "meaning": "a byte, 0 to 255"},
+        "logits": {"shape": [1, VOCABULARY], "dtype": "float32", "meaning": "natural logarithms, not normalized"},
+        "state": state,
+        "step": loaded.snapshot.step,
+        "corpus": loaded.folder.environment.get("corpus"),
+        "corpus_sha": loaded.folder.corpus_sha,
+        "config": loaded.folder.config_text,
+        "largest_difference_of_logits": differences,
+        "sha256": files,
+    }

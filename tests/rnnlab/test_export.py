@@ -1,0 +1,173 @@
+"""Exported models compute what the run does, where rnnlab cannot be imported."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+import rnnlab
+from rnnlab import config, experiment
+from rnnlab.cli import main
+from rnnlab.errors import ConfigError
+from rnnlab.export import OneStep, RolledAttention, export, roll
+from rnnlab.generation import generate
+from rnnlab.model import fold
+from tests.rnnlab import quick_runs
+
+ARRANGEMENTS = {
+    "default": [],
+    "qrnn, projected, residual": [
+        "Block.core = @core.QRNN",
+        "QRNN.width = 2",
+        "attention = @attention.Projected",
+        "Block.wiring = @block.PreNorm",
+        "Block.feedforward = @feedforward.SwiGLU",
+    ],
+}
+GENERATE = """
+import json, sys
+sys.modules["rnnlab"] = None
+import torch
+folder, prompt = sys.argv[1], bytes.fromhex(sys.argv[2])
+told = json.load(open(folder + "/config.json"))
+state = [torch.zeros(entry["shape"], dtype=getattr(torch, entry["dtype"])) for entry in told["state"]]
+if sys.argv[3] == "torch":
+    program = torch.export.load(folder + "/model.pt2").module()
+    step = lambda token: program(token, *state)
+else:
+    import onnxruntime
+    session = onnxruntime.InferenceSession(folder + "/model.onnx")
+    names = ["token"] + [entry["name"] for entry in told["state"]]
+    def step(token):
+        inputs = dict(zip(names, [x.numpy() for x in [token] + state]))
+        return [torch.from_numpy(y) for y in session.run(None, inputs)]
+written = b""
+with torch.no_grad():
+    for byte in prompt:
+        logits, *state = step(torch.tensor([byte]))
+    for _ in range(1000):
+        byte = int(logits.argmax())
+        written += bytes([byte])
+        logits, *state = step(torch.tensor([byte]))
+print(written.hex())
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
+    """(run, folder of the export) of an arrangement, made when first asked for."""
+    made: dict[str, tuple[Path, Path]] = {}
+
+    def get(name: str) -> tuple[Path, Path]:
+        if name not in made:
+            folder = tmp_path_factory.mktemp("export")
+            quick_runs.train(folder / "run", steps=2, extra=["LanguageModel.init_std = 0.4", *ARRANGEMENTS[name]])
+            export(folder / "run", folder / "out")
+            made[name] = folder / "run", folder / "out"
+        return made[name]
+
+    return get
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["torch", "onnx"])
+@pytest.mark.parametrize("name", ARRANGEMENTS)
+def test_a_thousand_greedy_bytes_are_the_same_without_rnnlab(
+    exported: Callable[[str], tuple[Path, Path]], name: str, form: str
+) -> None:
+    run, out = exported(name)
+    prompt = quick_runs.TEXT[:40]
+    expected = b"".join(generate(rnnlab.load(run).model, prompt, count=1000, temperature=0.0))
+    command = [sys.executable, "-c", GENERATE, str(out), prompt.hex(), form]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=out, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert bytes.fromhex(answer.stdout) == expected
+    assert len(set(expected)) > 3, "or equality would say little"
+
+
+@pytest.mark.slow
+def test_the_weights_are_folded_and_described(exported: Callable[[str], tuple[Path, Path]]) -> None:
+    from safetensors.torch import load_file
+
+    run, out = exported("default")
+    told = json.loads((out / "config.json").read_text())
+    weights = load_file(out / "model.safetensors")
+    assert sum(x.numel() for x in weights.values()) == told["parameters_deployable"] < told["parameters"]
+    assert "blocks.2.attention.value_gate.gate" in weights
+    model = fold(rnnlab.load(run).model)
+    model.load_state_dict(weights)
+    assert told["vocabulary"] == 256
+    assert told["config"] == (run / "config.gin").read_text()
+    assert max(told["largest_difference_of_logits"].values()) < 1e-4
+    assert {entry["name"]: entry["shape"] for entry in told["state"]}["state.2.attention.positions"] == [23, 1, 16]
+
+
+@pytest.mark.slow
+def test_the_command_says_what_it_wrote(
+    exported: Callable[[str], tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, _ = exported("default")
+    assert main(["export", str(run), "--out", str(tmp_path / "out"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told["sha256"]) == {"model.safetensors", "model.pt2", "model.onnx"}
+
+
+@pytest.mark.parametrize("attention", ["None", "@attention.SingleHead", "@attention.MultiHead", "@attention.Projected"])
+@pytest.mark.parametrize("core", ["LSTM", "GRU", "QRNN", "SRU", "MinGRU", "RGLRU"])
+@pytest.mark.parametrize("memory", [1, 2, 7])
+def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str, attention: str, memory: int) -> None:
+    parts = [f"Block.core = @core.{core}", f"attention = {attention}", "LanguageModel.init_std = 0.3"]
+    bound = [line for line in quick_runs.bindings(tmp_path, extra=parts) if not line.startswith("memory")]
+    more = [] if attention == "None" else [f"memory = {memory}"]
+    model = experiment.build(config.resolve(["sha_rnn", "size/tiny"], [*bound, *more])).model.eval()
+    step = OneStep(roll(fold(model)))
+    tokens = torch.randint(256, (20, 1), generator=torch.Generator().manual_seed(1))
+    state = step.start()
+    with torch.no_grad():
+        expected, _ = model(tokens, model.initial_state(1))
+        for token, logits in zip(tokens, expected, strict=True):
+            found, *state = step(token, *state)
+            torch.testing.assert_close(found, logits, atol=5e-5, rtol=1e-5)
+
+
+class Growing(torch.nn.Module):
+    """An attention that is not Transparent."""
+
+    def initial_state(self, batch: int) -> tuple[torch.Tensor]:
+        return (torch.zeros(0, batch, 4),)
+
+    def forward(
+        self, queries: torch.Tensor, source: torch.Tensor, state: tuple[torch.Tensor]
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor]]:
+        return source, (torch.cat([state[0], source]),)
+
+
+def test_a_memory_that_grows_is_refused_by_name() -> None:
+    from rnnlab.export import _check_fixed
+
+    class Model(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.attention = Growing()
+
+        def initial_state(self, batch: int) -> tuple[tuple[torch.Tensor]]:
+            return (self.attention.initial_state(batch),)
+
+        def forward(self, tokens: torch.Tensor, state: tuple[tuple[torch.Tensor]]) -> tuple[torch.Tensor, object]:
+            x = torch.zeros(*tokens.shape, 4)
+            y, after = self.attention(x, x, state[0])
+            return y, (after,)
+
+    assert not isinstance(roll(Model()).attention, RolledAttention)
+    with pytest.raises(ConfigError, match=r"state\.0\.0 cannot be exported: it grows"):
+        _check_fixed(OneStep(roll(Model())))
+
+
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("rnnlab.export.NEEDED", ("safetensors", "a_library_that_nobody_has"))
+    with pytest.raises(ConfigError, match=r"a_library_that_nobody_has; pip install 'rnnlab\[export\]'"):
+        export(tmp_path, tmp_path / "out")
