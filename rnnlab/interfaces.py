@@ -37,6 +37,14 @@ class Core(Stateful, Protocol):
 
 
 @runtime_checkable
+class Forgetting(Protocol):
+    """A core that can say how fast it forgets. Optional: `rnnlab probe` draws it."""
+
+    def retention(self, x: Tensor, state: State) -> Tensor:
+        """x (T, B, D) -> (T, B, channels) in [0, 1]: what share of its state each channel keeps at each position."""
+
+
+@runtime_checkable
 class Attention(Protocol):
     """Looks back over a memory, which is its state. "No attention" is None, never a null class."""
 

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.errors import ConfigError
@@ -42,6 +43,14 @@ class GRU(nn.Module):
         with torch.autocast(x.device.type, enabled=x.is_cuda and torch.is_autocast_enabled("cuda")):
             y, h = self.gru(x.to(state.h.dtype), state.h.unsqueeze(0))
         return y.to(x.dtype), GRUState(h.squeeze(0).to(state.h.dtype))
+
+    def retention(self, x: Tensor, state: GRUState) -> Tensor:
+        """The update gate z; see `interfaces.Forgetting`."""
+        y, _ = self(x, state)
+        before = torch.cat([state.h.unsqueeze(0), y[:-1]])  # h_{t-1}
+        parts = [getattr(self.gru, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        w, u, w_bias, u_bias = (part[self.dim : 2 * self.dim] for part in parts)  # torch's order: r, z, n
+        return torch.sigmoid(F.linear(x, w, w_bias) + F.linear(before, u, u_bias))
 
     def macs(self) -> int:
         return 6 * self.dim * self.dim

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.components.cores import _lstm
@@ -47,8 +48,7 @@ class LSTM(nn.Module):
         return LSTMState(zeros, zeros)
 
     def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        # By name: torch.export takes what `_flat_weights` lists for constants, and writes every weight twice.
-        weights = [getattr(self.lstm, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+        weights = self._weights()
         if self.training and self.dropconnect:
             weights[1] = dropout(weights[1], self.dropconnect, True, lane_dim=None)  # one mask, the same for every lane
         if _lstm.serves(x):
@@ -57,6 +57,17 @@ class LSTM(nn.Module):
         initial = [state.h.unsqueeze(0), state.c.unsqueeze(0)]
         y, h, c = torch.lstm(x, initial, weights, True, 1, 0.0, self.training, False, False)
         return y, LSTMState(h.squeeze(0), c.squeeze(0))
+
+    def retention(self, x: Tensor, state: LSTMState) -> Tensor:
+        """The forget gate; see `interfaces.Forgetting`."""
+        y, _ = self(x, state)
+        before = torch.cat([state.h.unsqueeze(0), y[:-1]])  # h_{t-1}
+        w, u, w_bias, u_bias = (x[self.dim : 2 * self.dim] for x in self._weights())  # torch's order: i, f, g, o
+        return torch.sigmoid(F.linear(x, w, w_bias) + F.linear(before, u, u_bias))
+
+    def _weights(self) -> list[Tensor]:
+        # By name: torch.export takes what `_flat_weights` lists for constants, and writes every weight twice.
+        return [getattr(self.lstm, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
     def macs(self) -> int:
         return 8 * self.dim * self.dim

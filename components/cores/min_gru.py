@@ -45,5 +45,9 @@ class MinGRU(nn.Module):
         h = linear_recurrence(torch.sigmoid(-update), drive, full_precision(state.h))
         return h.to(candidate.dtype), MinGRUState(h[-1].to(state.h.dtype, copy=True))
 
+    def retention(self, x: Tensor, state: MinGRUState) -> Tensor:
+        """1 - z; see `interfaces.Forgetting`."""
+        return torch.sigmoid(-full_precision(self.update(x)))
+
     def macs(self) -> int:
         return 2 * self.dim * self.dim

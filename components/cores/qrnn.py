@@ -51,10 +51,8 @@ class QRNN(nn.Module):
         return QRNNState(zeros, zeros if self.width == 2 else None)
 
     def forward(self, x: Tensor, state: QRNNState) -> tuple[Tensor, QRNNState]:
-        seen, last = x, None
-        if state.x is not None:
-            previous = torch.cat([state.x.unsqueeze(0).to(x.dtype), x[:-1]])
-            seen, last = torch.cat([previous, x], dim=-1), x[-1].to(state.x.dtype, copy=True)  # (T, B, 2 D), (B, D)
+        seen = self._seen(x, state)
+        last = None if state.x is None else x[-1].to(state.x.dtype, copy=True)
         candidate = torch.tanh(full_precision(self.candidate(seen)))
         write = torch.sigmoid(-full_precision(self.forget(seen)))  # 1 - f, exact where f is near 1
         if self.zoneout:
@@ -62,6 +60,17 @@ class QRNN(nn.Module):
         output = torch.sigmoid(self.output(seen))
         c = linear_recurrence(1.0 - write, write * candidate, full_precision(state.c))
         return output * c.to(output.dtype), QRNNState(c[-1].to(state.c.dtype, copy=True), last)
+
+    def _seen(self, x: Tensor, state: QRNNState) -> Tensor:
+        """What the convolution sees at each position: (T, B, width D)."""
+        if state.x is None:
+            return x
+        previous = torch.cat([state.x.unsqueeze(0).to(x.dtype), x[:-1]])
+        return torch.cat([previous, x], dim=-1)
+
+    def retention(self, x: Tensor, state: QRNNState) -> Tensor:
+        """The forget gate, as zoneout leaves it once training is over; see `interfaces.Forgetting`."""
+        return 1.0 - torch.sigmoid(-full_precision(self.forget(self._seen(x, state)))) * (1.0 - self.zoneout)
 
     def macs(self) -> int:
         return 3 * self.width * self.dim * self.dim

@@ -51,13 +51,20 @@ class RGLRU(nn.Module):
         return RGLRUState(self.decay.new_zeros(batch, self.dim))
 
     def forward(self, x: Tensor, state: RGLRUState) -> tuple[Tensor, RGLRUState]:
-        recurrence = torch.sigmoid(full_precision(self.recurrence(x)))
         drive = torch.sigmoid(full_precision(self.input(x))) * x
-        log_decay = SHARPNESS * recurrence * F.logsigmoid(full_precision(self.decay))
+        log_decay = self._log_decay(x)
         share = torch.sqrt((-torch.expm1(2.0 * log_decay)).clamp(min=SMALLEST_SHARE))
         h = linear_recurrence(log_decay.exp(), share * drive, full_precision(state.h))
         branch = F.gelu(self.branch(x))
         return branch * h.to(branch.dtype), RGLRUState(h[-1].to(state.h.dtype, copy=True))
+
+    def _log_decay(self, x: Tensor) -> Tensor:
+        recurrence = torch.sigmoid(full_precision(self.recurrence(x)))
+        return SHARPNESS * recurrence * F.logsigmoid(full_precision(self.decay))
+
+    def retention(self, x: Tensor, state: RGLRUState) -> Tensor:
+        """a; see `interfaces.Forgetting`."""
+        return self._log_decay(x).exp()
 
     def macs(self) -> int:
         return 3 * self.dim * self.dim

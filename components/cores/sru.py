@@ -59,5 +59,9 @@ class SRU(nn.Module):
         y = reset * c + (1.0 - reset) * (math.sqrt(3) * x)
         return y.to(reset_input.dtype), SRUState(c[-1].to(state.c.dtype, copy=True))
 
+    def retention(self, x: Tensor, state: SRUState) -> Tensor:
+        """The forget gate; see `interfaces.Forgetting`."""
+        return torch.sigmoid(full_precision(self.forget(x)))
+
     def macs(self) -> int:
         return 3 * self.dim * self.dim
