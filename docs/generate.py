@@ -1,0 +1,252 @@
+"""Write the parts of docs/ that the code knows best: `python -m docs.generate`.
+
+A page marks such a part by `<!-- generated: NAME -->` and `<!-- end: NAME -->`; what is between them is replaced.
+"""
+
+import argparse
+import ast
+import inspect
+import re
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rnnlab import cli, registry, tables, testing
+from rnnlab.catalog import catalog
+from rnnlab.interfaces import KINDS
+from rnnlab.studies.ablation import Ablation
+from rnnlab.studies.search import Search
+from rnnlab.testing.law import EVERY_KIND
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = ROOT / "docs"
+SOURCES = ("rnnlab", "components", "studies")
+
+ERRORS = {
+    "ConfigError": "Configuration and command line: exit code 2",
+    "DataError": "Data: exit code 3",
+    "Diverged": "Divergence: exit code 4",
+    "StorageError": "Storage: exit code 5",
+    "Damaged": "Damage to a checkpoint, named while another takes its place; exit code 5 if none can",
+    "RunHeldError": "A run or study that is held: exit code 6",
+    "RankLost": "Several devices: exit code 1",
+    "RnnlabError": "Workers of a study: exit code 1",
+}
+
+
+def parts() -> str:
+    """Every registered part: a table a kind, then the docstrings."""
+    sections = []
+    for kind in KINDS:
+        ours = [part for part in registry.parts(kind) if part.distribution == "rnnlab"]
+        names = [part.selector for part in ours]
+        table = _parts_table([entry for entry in catalog(kind) if entry["selector"] in names])
+        sections.append(f"## {kind}\n\n{table}")
+        for part in ours:
+            docstring = inspect.cleandoc(part.factory.__doc__ or "")
+            sections.append(f"### {part.selector}\n\n```text\n{docstring}\n```\n\n{_bindable(part)}")
+    return "\n\n".join(sections)
+
+
+def _parts_table(entries: list[dict[str, Any]]) -> str:
+    if "macs" not in entries[0]:
+        rows = [f"| {_link(entry)} | {entry['summary']} |" for entry in entries]
+        return "\n".join(["| part | what it is |", "| --- | --- |", *rows])
+    rows = []
+    for entry in entries:
+        cost = f"{tables.engineering(entry['parameters'])} | {tables.engineering(entry['macs'])}"
+        rows.append(f"| {_link(entry)} | {entry['summary']} | {cost} |")
+    return "\n".join(["| part | what it is | parameters | MACs/position |", "| --- | --- | --: | --: |", *rows])
+
+
+def _link(entry: dict[str, Any]) -> str:
+    return f"[`{entry['name']}`](#{entry['selector'].replace('.', '').lower()})"
+
+
+def _bindable(part: registry.Part) -> str:
+    """What a configuration may bind on the part, with types and defaults, and the fragments that name it."""
+    arguments = [
+        f"`{part.name}.{parameter}`"
+        for parameter in list(inspect.signature(part.factory).parameters.values())
+        if parameter.name not in ("dim", "core", "attention", "feedforward", "params")
+    ]
+    named = re.compile(rf"@({part.kind}\.)?{part.name}\b")
+    fragments = [f"`{name}`" for name, text in _fragments() if "/" in name and named.search(text)]
+    lines = [f"Bindable: {', '.join(arguments)}."] if arguments else []
+    lines += [f"Fragments: {', '.join(fragments)}."] if fragments else []
+    return "\n".join(lines)
+
+
+def fragments() -> str:
+    """What lies in gin/, a line each."""
+    rows = [f"| `{name}` | {_gist(text)} |" for name, text in _fragments()]
+    return "\n".join(["| fragment | what it says |", "| --- | --- |", *rows])
+
+
+def studies() -> str:
+    """What lies in studies/, a line each, with the command that runs it."""
+    rows = []
+    for path in sorted((ROOT / "studies").glob("*.gin")):
+        text = path.read_text(encoding="utf-8")
+        command = "search" if "Search." in text else "ablate"
+        rows.append(f"| `rnnlab {command} {path.stem}` | {_gist(text)} |")
+    return "\n".join(["| study | its question |", "| --- | --- |", *rows])
+
+
+def _fragments() -> Iterator[tuple[str, str]]:
+    """(name, text): roots first, then folder by folder."""
+    paths = sorted((ROOT / "gin").rglob("*.gin"), key=lambda path: (path.parent != ROOT / "gin", path))
+    for path in paths:
+        yield path.relative_to(ROOT / "gin").with_suffix("").as_posix(), path.read_text(encoding="utf-8")
+
+
+def _gist(text: str) -> str:
+    """The comment that a file begins with, or what it binds."""
+    comment = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        comment.append(line.removeprefix("#").strip())
+    bound = [line.partition("#")[0].strip() for line in text.splitlines() if "=" in line]
+    return " ".join(comment) or "; ".join(f"`{line}`" for line in bound)
+
+
+def nouns() -> str:
+    """What the engine lets a configuration bind beside parts."""
+    bindable = registry.bindable()
+    return "\n\n".join(_noun(bindable[name]) for name in ("LanguageModel", "Block", "Trainer"))
+
+
+def study_nouns() -> str:
+    """What study files bind."""
+    return "\n\n".join(_noun(noun) for noun in (Search, Ablation))
+
+
+def _noun(factory: Callable[..., object]) -> str:
+    docstring = inspect.cleandoc(factory.__doc__ or "")
+    lines = "\n".join(_arguments(factory))
+    return f"### {factory.__name__}\n\n```text\n{docstring}\n```\n\n```python\n{lines}\n```"
+
+
+def _arguments(factory: Callable[..., object]) -> Iterator[str]:
+    """A line each: the fields of a dataclass with their comments, or the arguments of a function or constructor."""
+    source = textwrap.dedent(inspect.getsource(factory))
+    (definition,) = ast.parse(source).body
+    if "__dataclass_fields__" in vars(factory):
+        assert isinstance(definition, ast.ClassDef)
+        fields = [node for node in definition.body if isinstance(node, ast.AnnAssign)]
+        yield from (source.splitlines()[field.lineno - 1].strip() for field in fields)
+        return
+    if isinstance(definition, ast.ClassDef):
+        (definition,) = (node for node in definition.body if getattr(node, "name", "") == "__init__")
+    assert isinstance(definition, ast.FunctionDef)
+    arguments = definition.args.args
+    required: list[ast.expr | None] = [None] * (len(arguments) - len(definition.args.defaults))
+    for argument, default in zip(arguments, [*required, *definition.args.defaults], strict=True):
+        if argument.arg != "self":
+            yield ast.unparse(argument) + (f" = {ast.unparse(default)}" if default else "")
+
+
+def laws() -> str:
+    """The book of laws."""
+    kinds: dict[str, list[str]] = {}
+    entries = {}
+    for kind in EVERY_KIND:
+        for law in testing.laws(kind, slow=True):
+            kinds.setdefault(law.name, []).append(kind)
+            entries[law.name] = law
+    rows = []
+    for name, law in entries.items():
+        held = "every kind" if len(kinds[name]) == len(EVERY_KIND) else ", ".join(kinds[name])
+        rows.append(f"| {name} | {law.statement}{' (`--slow`)' if law.slow else ''} | {held} |")
+    return "\n".join(["| law | what it says | holds for |", "| --- | --- | --- |", *rows])
+
+
+def commands() -> str:
+    """The commands, a line each."""
+    parser = cli._parser()
+    (subparsers,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    rows = [f"| `rnnlab {choice.dest}` | {choice.help} |" for choice in subparsers._choices_actions]
+    return "\n".join(["| command | what it does |", "| --- | --- |", *rows])
+
+
+def messages() -> str:
+    """Every message that a user can meet, by kind of error, with its variable places as ‹names›."""
+    found: dict[str, set[str]] = {}
+    for folder in SOURCES:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for kind, text in _raised(ast.parse(path.read_text(encoding="utf-8"))):
+                found.setdefault(kind, set()).add(text)
+    sections = []
+    for kind, title in ERRORS.items():
+        lines = [f"- {_code(text)}" for text in sorted(found.get(kind, set()), key=str.casefold)]
+        if lines:
+            sections.append(f"### {title}\n\n" + "\n".join(lines))
+    return "\n\n".join(sections)
+
+
+def _raised(tree: ast.AST) -> Iterator[tuple[str, str]]:
+    """(kind of error, message) of every error for users that is made with a message in place."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
+            text = _pattern(node.args[0])
+            if re.search(r"[a-z]{2,} [a-z]", re.sub("‹.*?›", "", text)):  # more than a text that is made elsewhere
+                yield node.func.id, " ".join(text.split())
+
+
+def _pattern(node: ast.expr) -> str:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(map(_pattern, values))
+        case ast.BinOp(op=ast.Add(), left=left, right=right):
+            return _pattern(left) + _pattern(right)
+        case ast.FormattedValue(value=value):
+            return _pattern(value)
+        case ast.Name(id=name):
+            return f"‹{name}›"
+        case ast.Attribute(attr=name):
+            return f"‹{name.strip('_')}›"
+    return "‹…›"
+
+
+def _code(text: str) -> str:
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "parts": parts,
+    "fragments": fragments,
+    "studies": studies,
+    "nouns": nouns,
+    "study nouns": study_nouns,
+    "laws": laws,
+    "commands": commands,
+    "messages": messages,
+}
+MARKED = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
+
+
+def pages() -> list[Path]:
+    return sorted(HERE.glob("*.md"))
+
+
+def refreshed(text: str) -> str:
+    """A page with its generated parts as the code has them now. Raises: KeyError for a name that is not in BLOCKS."""
+    return MARKED.sub(lambda match: f"{match[1]}\n{BLOCKS[match[2]]()}\n\n{match[3]}", text)
+
+
+def main() -> None:
+    """Bring every page up to date, and say which changed."""
+    for page in pages():
+        before = page.read_text(encoding="utf-8")
+        after = refreshed(before)
+        if after != before:
+            page.write_text(after, encoding="utf-8")
+            print(f"{page.relative_to(ROOT)} brought up to date")
+
+
+if __name__ == "__main__":
+    main()
