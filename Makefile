@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 QUICKSTART := runs/quickstart
-PYTEST := $(BIN)/python -m pytest
+# one thread a process: the two workers of the suite would otherwise compete for the cores with four
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: install train test check soak faults bench wheel clean
 
@@ -26,7 +27,7 @@ train: install
 	@$(BIN)/rnnlab generate $(QUICKSTART) --prompt 'def ' --bytes 200 --temperature 0.7
 	@echo
 	@echo
-	@echo "Look at it:  $(BIN)/tensorboard --logdir $(QUICKSTART)/tb"
+	@echo "Look at it:  $(BIN)/rnnlab board $(QUICKSTART)"
 
 test: install
 	$(PYTEST) -n 2 --dist worksteal

@@ -21,7 +21,7 @@ class Rank(enum.IntEnum):
     @property
     def may_be_idle(self) -> bool:
         """Whether its bindings may stay without effect: they are defaults for parts that a variant swaps out."""
-        return self <= Rank.SIZE
+        return self <= Rank.TRAIN
 
 
 @dataclass(frozen=True)

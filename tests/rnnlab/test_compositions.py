@@ -124,11 +124,10 @@ PAIRS = [
 
 
 def may_be_refused(pair: tuple[str, str]) -> bool:
-    """A memory without an attention, or a setting of the paper's optimizer beside another optimizer."""
+    """A memory without an attention."""
     no_attention = {NO_ATTENTION, "sha_lstm_no_attention"}.intersection(pair)
     memory = any(name.startswith("memory/") for name in pair)
-    other_optimizer = any(name.startswith("optim/") and name != "optim/lamb" for name in pair)
-    return bool(no_attention and memory) or ("train/paper" in pair and other_optimizer)
+    return bool(no_attention and memory)
 
 
 @pytest.mark.parametrize("folder", [*FOLDERS, ""], ids=lambda folder: folder or "roots")
