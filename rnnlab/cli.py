@@ -108,6 +108,15 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
     generate.add_argument("--device", metavar="D", default="auto")
 
+    probe = add("probe", _probe, "Draw what a run's model does: where it looks, how it forgets, what is hard for it.")
+    probe.add_argument("run", metavar="RUN")
+    probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
+    probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
+    probe.add_argument("--split", default="valid", choices=("train", "valid", "test"))
+    probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
+    probe.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
+    probe.add_argument("--device", metavar="D", default="auto")
+
     export = add("export", _export, "Write a run's model for places without rnnlab: safetensors, torch.export, ONNX.")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--out", metavar="DIR", required=True, help="folder for the files")
@@ -277,6 +286,16 @@ def _generate(options: argparse.Namespace) -> None:
     write(stream, sys.stdout.buffer, options.samples, readable=sys.stdout.isatty())
     if sys.stdout.isatty():
         print()
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from rnnlab.probe import probe
+
+    told = probe(
+        options.run, Path(options.out) if options.out else None, corpus=options.corpus, split=options.split,
+        size=options.bytes, best=options.best, device=options.device,
+    )  # fmt: skip
+    _print(options, told, "\n".join(told["files"]))
 
 
 def _export(options: argparse.Namespace) -> None:
