@@ -10,7 +10,8 @@ from rnnlab import config, experiment
 def test_bytes_that_the_training_text_lacks_start_unlikely_where_the_recipe_says_so(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_bytes(b"abba" * 500)
-    small = ["LanguageModel.dim = 8", "Trainer.lanes = 2", "Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}"]
+    file = ["Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}"]
+    small = ["LanguageModel.dim = 8", "Trainer.lanes = 2", *file]
     paper = experiment.build(config.resolve(["sha_rnn"], [*small, "Trainer.bytes = 100"]))
     lacking = torch.ones(256, dtype=torch.bool)
     lacking[list(b"ab")] = False

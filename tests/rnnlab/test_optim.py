@@ -151,7 +151,7 @@ def test_muon_orthogonalizes_matrices_and_leaves_embeddings_and_vectors_to_adamw
     assert {"linear.weight/momentum_buffer", "embedding.weight/exp_avg", "linear.bias/exp_avg"} <= slots
     assert "linear.weight/exp_avg" not in slots
     step = (before["linear.weight"] - model.get_parameter("linear.weight")).detach() / (0.2 * 8**0.5)
-    singular = torch.linalg.svdvals(step)  # of a matrix with orthonormal columns all 1; five iterations reach 0.7 to 1.2
+    singular = torch.linalg.svdvals(step)  # all 1 if orthonormal; five iterations reach 0.7 to 1.2
     assert 0.6 < singular.min() <= singular.max() < 1.3
 
 
