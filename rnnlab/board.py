@@ -128,7 +128,7 @@ def scalars(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def hyperparameters(config_text: str) -> dict[str, Value]:
-    """Macros and bindings of a resolved configuration, without the seed and with macros replaced; numbers as numbers."""
+    """Macros and bindings of a resolved configuration, macros replaced, without the seed; numbers as numbers."""
     macros = dict(re.findall(r"^([A-Za-z]\w*) *= *(.*)$", config_text, re.MULTILINE))
     bindings = {key: text for key, text in parse_bindings(config_text).items() if key != SEED}
     return {key: _typed(text) for key, text in (macros | bindings).items()}
