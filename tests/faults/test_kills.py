@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,12 @@ def expect_nothing_lost(run: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(20 if SOAK else 2))
 def test_f1_a_run_killed_at_random_moments_ends_like_one_that_was_left_alone(
-    seed: int, processes: Processes, text: Path, whole: Path, tmp_path: Path, record_property: pytest.FixtureRequest
+    seed: int,
+    processes: Processes,
+    text: Path,
+    whole: Path,
+    tmp_path: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     draw, run, kills = random.Random(seed), tmp_path / "run-0", 0
     while kills < (10 if SOAK else 5):
