@@ -22,15 +22,17 @@ from rnnlab.config import fragments
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PATIENCE = 600.0  # [s] for one command, on a machine that does other things as well
+PATIENCE = 1200.0  # [s] for one command, on a machine that does other things as well
 
 CLOSED = '''"""The network is closed: whoever asks for another address than this machine's is refused."""
 import sys
 
+HERE = (None, "localhost", "127.0.0.1", "::1")
+
 def refuse(event, arguments):
-    if event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] not in ("127.0.0.1", "::1"):
+    if event == "socket.connect" and isinstance(arguments[1], tuple) and arguments[1][0] not in HERE:
         raise OSError(f"the network is closed: {arguments[1]}")
-    if event == "socket.getaddrinfo" and arguments[0] not in (None, "localhost", "127.0.0.1", "::1"):
+    if event == "socket.getaddrinfo" and arguments[0] not in HERE:
         raise OSError(f"the network is closed: {arguments[0]}")
 
 sys.addaudithook(refuse)
@@ -45,7 +47,8 @@ def blocks(language: str) -> list[str]:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clean copy of the project with an environment in `.venv`, which reaches nothing but this machine."""
     folder = tmp_path_factory.mktemp("checkout") / "rnnlab"
-    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, text=True, check=True)
+    listing = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(listing, capture_output=True, text=True, check=True)
     for name in filter(None, listed.stdout.split("\0")):
         if (ROOT / name).exists():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +59,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "heavy.pth").write_text(sysconfig.get_path("purelib") + "\n")  # whose own .pth files are not followed
     (site / "closed_network.py").write_text(CLOSED)
     (site / "closed_network.pth").write_text("import closed_network\n")
-    done = _python(folder, *"-m pip install --quiet --no-deps --no-build-isolation --editable .".split())
+    done = _python(folder, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--editable", ".")
     assert done.returncode == 0, done.stderr
     return folder
 
