@@ -258,12 +258,12 @@ class _Look:
         bins = distance_bin(distance.clamp(0, self._window - 1))
         width = seen.sum(dim=1)  # positions that each query sees
         by_head = weights.sum(dim=0).double()  # (H, T, M' + T)
-        uniform = len(weights) * seen / width.unsqueeze(1)
+        uniform = len(weights) * seen / width.unsqueeze(1).double()
         for full in (False, True):
             rows = width == self._window if full else torch.ones_like(width, dtype=torch.bool)
             picked = bins[rows].flatten()
             self._mass[full].index_add_(1, picked, by_head[:, rows].flatten(1))
-            self._uniform[full].index_add_(0, picked, uniform[rows].flatten().double())
+            self._uniform[full].index_add_(0, picked, uniform[rows].flatten())
             self._distance[full] += float((by_head[:, rows] * distance[rows]).sum())
 
     def found(self) -> Looking:

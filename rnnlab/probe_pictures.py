@@ -2,12 +2,14 @@
 
 import io
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from rnnlab.examination import MARKUP, RETENTION_BINS, Findings, Keeping, Looking, Passage
 from rnnlab.plots import PALETTE, SHAPES, STYLE, tick
@@ -55,6 +57,13 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
+def _plain_ticks(axis: Any) -> None:
+    """Numbers in full along a logarithmic axis: the style takes powers of ten for text."""
+    axis.set_major_locator(LogLocator(10, subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def _layer(index: int, layers: int) -> str:
     return f"layer {index + 1} of {layers}"
 
@@ -92,8 +101,8 @@ def _attention_map(passage: Passage, layer: str) -> Figure:
     letters = [_letter(byte) for byte in passage.text]
     shown = np.where(np.tri(count, dtype=bool), passage.weights, np.nan)
     top = max(float(np.quantile(passage.weights[np.tri(count, dtype=bool)], 0.995)), 1e-6)
-    picture = axis.imshow(shown, cmap="cividis_r", vmin=0.0, vmax=top, aspect="equal", interpolation="nearest")
-    before.imshow(passage.before[:, None], cmap="cividis_r", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
+    picture = axis.imshow(shown, cmap="Blues", vmin=0.0, vmax=top, aspect="auto", interpolation="nearest")
+    before.imshow(passage.before[:, None], cmap="Blues", vmin=0.0, vmax=1.0, aspect="auto", interpolation="nearest")
     for place, share in enumerate(passage.before):
         color = "white" if share > 0.5 else "#222222"
         before.text(0, place, f"{share:.0%}", ha="center", va="center", fontsize=5.5, color=color)
@@ -104,7 +113,7 @@ def _attention_map(passage: Passage, layer: str) -> Figure:
     before.set_yticks(range(count), letters, fontsize=7, family="monospace")
     before.set_xticks([])
     axis.tick_params(labelleft=False)
-    before.set_title("earlier text", fontsize=8)
+    before.set_title("before", fontsize=8)
     before.set_ylabel("the byte that was just read: the query")
     axis.set_xlabel("the byte that is looked at")
     axis.set_title(f"Where the attention of {layer} looks, within a passage", loc="left")
@@ -129,6 +138,7 @@ def _bpc_by_kind(findings: Findings) -> Figure:
         axis.annotate(
             f"{bpc:.2f}   {share:.0%} of the bytes, {spent:.0%} of the bits",
             (bpc, place), (5, 0), textcoords="offset points", va="center", color="#222222", fontsize=8.5,
+            path_effects=[withStroke(linewidth=3, foreground="white")],
         )  # fmt: skip
     axis.axvline(findings.bpc, color=MUTED, lw=1.2, dashes=(4, 3))
     axis.set_yticks(range(len(names)), names)
@@ -146,16 +156,15 @@ def _bpc_by_position(findings: Findings) -> Figure:
     starts = [start for start, _, _ in findings.bpc_by_position]
     axis.plot([bpc for _, bpc, _ in findings.bpc_by_position], color=PALETTE[0], marker=SHAPES[0], lw=2)
     axis.axhline(findings.bpc, color=MUTED, lw=1.2, dashes=(4, 3))
-    for place, (_, bpc, count) in enumerate(findings.bpc_by_position):
-        axis.annotate(
-            tick(count), (place, bpc), (0, 7), textcoords="offset points", ha="center", fontsize=7.5, color=MUTED
-        )
-    names = [f"{tick(start)}–{tick(2 * start)}" if start else "0–16" for start in starts]
-    axis.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    for place, (_, _, count) in enumerate(findings.bpc_by_position):
+        axis.text(
+            place, 0.02, tick(count), transform=axis.get_xaxis_transform(), ha="center", fontsize=7.5, color=MUTED
+        )  # fmt: skip
+    axis.set_xticks(range(len(starts)), [f"{start:,}" for start in starts], rotation=40, ha="right")
     axis.margins(y=0.15)
-    axis.set_xlabel(f"Bytes since {findings.counted_from}; small numbers: how many bytes were scored")
+    axis.set_xlabel(f"Bytes since {findings.counted_from}, from here to the next mark; grey: bytes scored")
     axis.set_ylabel("BPC [bits/byte]; dashed: over all")
-    axis.set_title("What the text before is worth", loc="left")
+    axis.set_title(f"Does more text before help? BPC by position since {findings.counted_from}", loc="left")
     return figure
 
 
@@ -170,8 +179,7 @@ def _forgetting(keeping: Mapping[int, Keeping], layers: int) -> Figure:
         middles = (np.arange(RETENTION_BINS) + 0.5) / RETENTION_BINS
         gates.plot(middles, kept.histogram * RETENTION_BINS, markevery=RETENTION_BINS // 8, **style)
     times.set_yscale("log")
-    times.yaxis.set_major_locator(LogLocator(10, numticks=12))
-    times.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    _plain_ticks(times.yaxis)
     times.xaxis.set_major_formatter(PercentFormatter(1.0))
     times.set_xlabel("Channels of the core, from the quickest to forget")
     times.set_ylabel("Forget time [positions until 1/e is left]")
@@ -193,12 +201,13 @@ def _gradient_norms(norms: Mapping[str, float]) -> Figure:
         kind = name.rpartition(".")[2]
         axis.barh(place, norms[name], color=KIND_COLORS.get(kind, "#AAAAAA"), height=0.7)
     axis.set_xscale("log")
+    _plain_ticks(axis.xaxis)
     axis.set_yticks(range(len(names)), _readable(names), fontsize=8)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.margins(y=0.01)
-    axis.set_xlabel("Norm of the gradient [nats per unit of the parameters], without dropout, before clipping")
-    axis.set_title("Gradient norm by part", loc="left")
+    axis.set_xlabel("Norm of the gradient [nats per unit of a parameter]")
+    axis.set_title("Gradient norm by part, without dropout or clipping", loc="left")
     return figure
 
 

@@ -36,7 +36,9 @@ def corpus(folder: Path) -> Path:
 def bindings(folder: Path, steps: int = 20, extra: Sequence[str] = ()) -> list[str]:
     """What makes a configuration tiny; the corpus lies in `folder`."""
     text = str(corpus(folder))
-    return ["Trainer.corpus = @corpus.File", f"File.path = {text!r}", f"Trainer.steps = {steps}", *OVERRIDES, *extra]
+    idle = {"memory = 24"} if "attention = None" in extra else set()
+    fixed = [line for line in OVERRIDES if line not in idle]
+    return ["Trainer.corpus = @corpus.File", f"File.path = {text!r}", f"Trainer.steps = {steps}", *fixed, *extra]
 
 
 def train(run: Path, steps: int = 20, fragments: Sequence[str] = (), extra: Sequence[str] = ()) -> dict[str, Any]:
