@@ -165,6 +165,25 @@ class AdamW:
             p.sub_(lr * mean_hat / (square_hat.sqrt() + self.eps))
 
 
+class Muon:
+    """torch's Muon for the matrices, torch's AdamW for the rest."""
+
+    def __init__(self, model: SHARNN, matrices: dict[str, Any], others: dict[str, Any]) -> None:
+        named = list(model.named_parameters())
+        chosen = [p for name, p in named if p.dim() == 2 and "embedding" not in name]
+        rest = [p for name, p in named if p.dim() != 2 or "embedding" in name]
+        decay = {"weight_decay": matrices["weight_decay"], "momentum": matrices["momentum"]}
+        self.halves = [
+            torch.optim.Muon(chosen, **decay, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, betas=others["betas"], eps=others["eps"], weight_decay=others["weight_decay"]),
+        ]
+
+    def step(self, lr: float) -> None:
+        for half in self.halves:
+            half.param_groups[0]["lr"] = lr
+            half.step()
+
+
 class Baseline:
     """The same training as a learner's, from the same weights, in plain torch and with torch's own matrix products.
 
@@ -176,7 +195,7 @@ class Baseline:
             raise ConfigError("the plain baseline takes a step a chunk; leave Trainer.accumulate at 1")
         self.model = twin(learner.model).to(learner.device)
         self.clip = learner.trainer.clip
-        self.optimizer = _optimizer(learner.optimizer, list(self.model.parameters()))
+        self.optimizer = _optimizer(learner.optimizer, self.model)
         self.state = self.model.initial_state(learner.lanes.count)
 
     def step(self, inputs: Tensor, targets: Tensor, lr: float) -> float:
@@ -253,13 +272,16 @@ def _plain_name(name: str) -> str:
     return name
 
 
-def _optimizer(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> Lamb | AdamW:
-    kind, group = type(optimizer).__name__, optimizer.param_groups[0]
+def _optimizer(optimizer: torch.optim.Optimizer, model: SHARNN) -> Lamb | AdamW | Muon:
+    kind, groups, parameters = type(optimizer).__name__, optimizer.param_groups, list(model.parameters())
+    first = groups[0]
     if kind == "Lamb":
-        return Lamb(parameters, group["weight_decay"], group["min_trust"], group["eps"])
+        return Lamb(parameters, first["weight_decay"], first["min_trust"], first["eps"])
     if kind == "AdamW":
-        return AdamW(parameters, group["weight_decay"], group["betas"], group["eps"])
-    raise ConfigError(f"the plain baseline trains with Lamb or AdamW, not {kind}")
+        return AdamW(parameters, first["weight_decay"], first["betas"], first["eps"])
+    if kind == "Muon":
+        return Muon(model, *groups)
+    raise ConfigError(f"the plain baseline trains with Lamb, AdamW or Muon, not {kind}")
 
 
 @contextmanager

@@ -56,18 +56,21 @@ class _HashDropout(torch.autograd.Function):
         return apply_mask(grads[0], *ctx.arguments), None, None, None, None
 
 
-def apply_mask(x: Tensor, p: float, key: int, offset: int, lane_dim: int | None) -> Tensor:
-    """x times its mask over (1 - p). The mask depends on (key, lane + offset, place within the lane) only."""
+def apply_mask(x: Tensor, p: float, key: int, offset: int, lane_dim: int | None, out: Tensor | None = None) -> Tensor:
+    """x times its mask over (1 - p). The mask depends on (key, lane + offset, place within the lane) only.
+
+    Args:
+        out: where the result goes, contiguous; None for a new tensor.
+    """
     kernels = native.kernels()
-    if kernels is not None and x.dtype == torch.float32:
-        y = torch.empty_like(x, memory_format=torch.contiguous_format)
-        outer, lanes, inner = _layout(x.shape, lane_dim)
-        kernels.run(
-            "dropout_apply", x.contiguous(), y, outer, lanes, inner, *kernel_arguments(p, key, offset, lane_dim)
-        )
+    if kernels is not None and x.dtype in (torch.float32, torch.bfloat16):
+        y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
+        arguments = kernel_arguments(p, key, offset, lane_dim)
+        kernels.run("dropout_apply", x.contiguous(), y, *_layout(x.shape, lane_dim), x.dtype.itemsize == 2, *arguments)
         return y
     keep = keep_mask(x.shape, p, key, offset, lane_dim)
-    return torch.where(keep, x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
+    dropped = torch.where(keep, x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
+    return dropped if out is None else out.copy_(dropped)
 
 
 def keep_mask(shape: torch.Size, p: float, key: int, offset: int, lane_dim: int | None) -> Tensor:

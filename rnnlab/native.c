@@ -104,6 +104,87 @@ static inline float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }
 
 static inline float tanh_fast(float x) { return 2.0f / (1.0f + exp_fast(-2.0f * x)) - 1.0f; }
 
+/* --- rows of floats, and what is kept of them in bfloat16 ------------------------------------------------------------ */
+
+#define WIDE 16                      /* floats in an AVX-512 register */
+
+static inline float from_bf16(uint16_t x)
+{
+    union { uint32_t i; float f; } bits = { .i = (uint32_t)x << 16 };
+    return bits.f;
+}
+
+static inline uint16_t to_bf16(float x)
+{
+    union { float f; uint32_t i; } bits = { .f = x };
+    const uint32_t rounded = (bits.i + 0x7fffu + ((bits.i >> 16) & 1u)) >> 16;
+    return x == x ? (uint16_t)rounded : 0x7fc0;    /* or a NaN could round to infinity */
+}
+
+static inline void load(const void *from, int64_t at, float *to, int64_t count, int half)
+{
+    if (half)
+        for (int64_t i = 0; i < count; i++)
+            to[i] = from_bf16(((const uint16_t *)from)[at + i]);
+    else
+        memcpy(to, (const float *)from + at, (size_t)count * sizeof(float));
+}
+
+static inline void store(const float *from, void *to, int64_t at, int64_t count, int half)
+{
+    if (half)
+        for (int64_t i = 0; i < count; i++)
+            ((uint16_t *)to)[at + i] = to_bf16(from[i]);
+    else
+        memcpy((float *)to + at, from, (size_t)count * sizeof(float));
+}
+
+/* Sums run in WIDE strips, because the compiler may not reorder them. */
+
+static inline float dot(const float *x, const float *y, int64_t count)
+{
+    const int64_t whole = count / WIDE * WIDE;
+    float sums[WIDE] = {0}, sum = 0.0f;
+    for (int64_t i = 0; i < whole; i += WIDE)
+        for (int j = 0; j < WIDE; j++)
+            sums[j] += x[i + j] * y[i + j];
+    for (int64_t i = whole; i < count; i++)
+        sum += x[i] * y[i];
+    for (int j = 0; j < WIDE; j++)
+        sum += sums[j];
+    return sum;
+}
+
+static inline void softmax(float *x, int64_t count)
+{
+    const int64_t whole = count / WIDE * WIDE;
+    float most[WIDE], sums[WIDE] = {0}, sum = 0.0f;
+    for (int j = 0; j < WIDE; j++)
+        most[j] = x[0];
+    for (int64_t i = 0; i < whole; i += WIDE)
+        for (int j = 0; j < WIDE; j++)
+            most[j] = x[i + j] > most[j] ? x[i + j] : most[j];
+    for (int64_t i = whole; i < count; i++)
+        most[0] = x[i] > most[0] ? x[i] : most[0];
+    for (int j = 1; j < WIDE; j++)
+        most[0] = most[j] > most[0] ? most[j] : most[0];
+    const float top = most[0];
+    for (int64_t i = 0; i < whole; i += WIDE)
+        for (int j = 0; j < WIDE; j++) {
+            x[i + j] = exp_fast(x[i + j] - top);
+            sums[j] += x[i + j];
+        }
+    for (int64_t i = whole; i < count; i++) {
+        x[i] = exp_fast(x[i] - top);
+        sum += x[i];
+    }
+    for (int j = 0; j < WIDE; j++)
+        sum += sums[j];
+    const float share = 1.0f / sum;
+    for (int64_t i = 0; i < count; i++)
+        x[i] *= share;
+}
+
 /* --- dropout: see rnnlab/dropout.py, whose torch operations this repeats bit for bit ------------------------------- */
 
 static inline uint32_t mix(uint32_t x)
@@ -118,19 +199,27 @@ static inline uint32_t mix(uint32_t x)
 
 static inline uint32_t lane_key(int64_t lane, int64_t key) { return mix((uint32_t)lane * 0x9e3779b9u + (uint32_t)key); }
 
-/* y = x where hash >= threshold, times scale, else 0, for x, y (outer, lanes, inner); x and y may be one array. */
-void dropout_apply(const float *x, float *y, int64_t outer, int64_t lanes, int64_t inner,
+/* y = x where hash >= threshold, times scale, else 0, for x, y (outer, lanes, inner), floats or, with `half`, bfloat16;
+ * x and y may be one array. */
+void dropout_apply(const void *x, void *y, int64_t outer, int64_t lanes, int64_t inner, int64_t half,
                    int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
 {
     if (outer * lanes * inner < SMALL)
         threads = 1;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t row = 0; row < outer * lanes; row++) {
-        const uint32_t base = lane_key(first_lane + row % lanes, key), place = (uint32_t)(row / lanes * inner);
-        const float *from = x + row * inner;
-        float *to = y + row * inner;
-        for (uint32_t i = 0; i < (uint32_t)inner; i++)
-            to[i] = mix(place + i + base) >= (uint32_t)threshold ? from[i] * scale : 0.0f;
+        const uint32_t base = lane_key(first_lane + row % lanes, key) + (uint32_t)(row / lanes * inner);
+        if (half) {
+            const uint16_t *from = (const uint16_t *)x + row * inner;
+            uint16_t *to = (uint16_t *)y + row * inner;
+            for (uint32_t i = 0; i < (uint32_t)inner; i++)
+                to[i] = to_bf16(mix(i + base) >= (uint32_t)threshold ? from_bf16(from[i]) * scale : 0.0f);
+        } else {
+            const float *from = (const float *)x + row * inner;
+            float *to = (float *)y + row * inner;
+            for (uint32_t i = 0; i < (uint32_t)inner; i++)
+                to[i] = mix(i + base) >= (uint32_t)threshold ? from[i] * scale : 0.0f;
+        }
     }
 }
 
@@ -179,8 +268,7 @@ void boom_backward(const float *u, const float *grad_y, float *grad_u, int64_t s
 
 /* --- LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's ------- */
 
-#define WIDE 16                      /* hidden units a thread computes at a time: one AVX-512 register */
-#define TILE 4                       /* lanes it computes them for */
+#define TILE 4                       /* lanes that a thread computes WIDE hidden units for at a time */
 typedef float vec __attribute__((vector_size(WIDE * sizeof(float)), aligned(4), may_alias));
 
 /* U (4 D, D), gate-major, to packed (D / WIDE, D, 4, WIDE): what one group of units needs, in the order it is read. */
@@ -341,6 +429,76 @@ void lstm_backward(const float *gates, const float *u, const float *c0, const fl
                         memcpy(grad_h + (lane + b) * dim + unit, row, (size_t)width * sizeof(float));
                     }
                 }
+        }
+    }
+}
+
+/* --- attention over a window: what lies between the products, see components/attention/_window.py -------------------
+ *
+ * Query t of a chunk stands at key `before` + t, behind the positions remembered, and sees itself and the window - 1
+ * keys before it. Products and their arguments are floats or, with `half`, bfloat16; in between all is float. */
+
+/* Scores (queries, n) of one head, of queries from `query` on and keys from `key_from` on, become their softmax over
+ * the window; dropped, unless it is 0, gets that with its mask. room: (threads, 2 n). */
+void attend_forward(void *scores, void *dropped, float *room, int64_t queries, int64_t n, int64_t query,
+                    int64_t key_from, int64_t steps, int64_t before, int64_t window, int64_t half, int64_t head,
+                    int64_t lane, int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+{
+    if (queries * n < SMALL)
+        threads = 1;
+#pragma omp parallel num_threads(threads)
+    {
+        float *row = room + omp_get_thread_num() * 2 * n, *masked = row + n;
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < queries; r++) {
+            const int64_t t = query + r, here = before + t - key_from;
+            const int64_t low = here - window + 1 > 0 ? here - window + 1 : 0, high = here + 1;
+            load(scores, r * n, row, n, (int)half);
+            memset(row, 0, (size_t)low * sizeof(float));
+            memset(row + high, 0, (size_t)(n - high) * sizeof(float));
+            softmax(row + low, high - low);
+            store(row, scores, r * n, n, (int)half);
+            if (dropped) {
+                const uint32_t place = (uint32_t)((head * steps + t) * (before + steps) + key_from);
+                const uint32_t base = lane_key(first_lane + lane, key) + place;
+                for (uint32_t i = 0; i < (uint32_t)n; i++)
+                    masked[i] = mix(i + base) >= (uint32_t)threshold ? row[i] * scale : 0.0f;
+                store(masked, dropped, r * n, n, (int)half);
+            }
+        }
+    }
+}
+
+/* Of the above, for weights (queries, n) as it left them. In: gradient of the dropped weights; out: of the scores.
+ * dropped_own, unless it is 0: (queries, n - own_from), the dropped weights of the chunk's own keys once more. */
+void attend_backward(const void *weights, void *gradient, void *dropped_own, float *room, int64_t own_from,
+                     int64_t queries, int64_t n, int64_t query, int64_t key_from, int64_t steps, int64_t before,
+                     int64_t half, int64_t head, int64_t lane, int64_t key, int64_t first_lane, int64_t threshold,
+                     float scale, int threads)
+{
+    if (queries * n < SMALL)
+        threads = 1;
+#pragma omp parallel num_threads(threads)
+    {
+        float *row = room + omp_get_thread_num() * 2 * n, *grad = row + n;
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < queries; r++) {
+            const uint32_t place = (uint32_t)((head * steps + query + r) * (before + steps) + key_from);
+            const uint32_t base = lane_key(first_lane + lane, key) + place;
+            load(weights, r * n, row, n, (int)half);
+            load(gradient, r * n, grad, n, (int)half);
+            if (threshold)
+                for (uint32_t i = 0; i < (uint32_t)n; i++)
+                    grad[i] = mix(i + base) >= (uint32_t)threshold ? grad[i] * scale : 0.0f;
+            const float mean = dot(row, grad, n);
+            for (int64_t i = 0; i < n; i++)
+                grad[i] = row[i] * (grad[i] - mean);
+            store(grad, gradient, r * n, n, (int)half);
+            if (dropped_own) {
+                for (uint32_t i = (uint32_t)own_from; i < (uint32_t)n; i++)
+                    row[i] = mix(i + base) >= (uint32_t)threshold ? row[i] * scale : 0.0f;
+                store(row + own_from, dropped_own, r * (n - own_from), n - own_from, (int)half);
+            }
         }
     }
 }

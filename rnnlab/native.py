@@ -51,12 +51,16 @@ SIGNATURES: dict[str, list[type]] = {
     # what `run` is given, in order; the number of threads follows by itself
     "recurrence_forward": [_POINTER] * 4 + [_COUNT] * 2,  # a, b, h0, h; steps, channels
     "recurrence_backward": [_POINTER] * 7 + [_COUNT] * 2,  # a, h, h0, grad_h, grad_a, grad_b, grad_h0; steps, channels
-    "dropout_apply": [_POINTER] * 2 + [_COUNT] * 3 + _DROPOUT,  # x, y; outer, lanes, inner
+    "dropout_apply": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # x, y; outer, lanes, inner, half
     "boom_forward": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # u, y; steps, lanes, F, D
     "boom_backward": [_POINTER] * 3 + [_COUNT] * 4 + _DROPOUT,  # u, grad_y, grad_u; steps, lanes, F, D
     "lstm_forward": [_POINTER] * 7 + [_COUNT] * 3,  # gates, u, h0, c0, y, c, packed; steps, lanes, D
     # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, lanes, D
     "lstm_backward": [_POINTER] * 9 + [_COUNT] * 3,
+    # scores, dropped, room; queries, n, query, key_from, steps, before, window, half, head, lane
+    "attend_forward": [_POINTER] * 3 + [_COUNT] * 10 + _DROPOUT,
+    # weights, gradient, dropped_own, room; own_from, queries, n, query, key_from, steps, before, half, head, lane
+    "attend_backward": [_POINTER] * 4 + [_COUNT] * 10 + _DROPOUT,
 }
 
 
@@ -104,6 +108,13 @@ def kernels() -> Kernels | None:
             raise ConfigError(f"RNNLAB_NATIVE=1, but there are no CPU kernels: {reason}") from reason
         _say(f"no CPU kernels ({reason}); going on in plain torch, with the same results")
         return None
+
+
+def run(name: str, *arguments: Tensor | int | float) -> None:
+    """Call a kernel where it is known that there are some."""
+    compiled = kernels()
+    assert compiled is not None, f"{name} was asked for where there are no kernels"
+    compiled.run(name, *arguments)
 
 
 def _load() -> Kernels:

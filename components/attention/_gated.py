@@ -7,6 +7,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from rnnlab.components.attention import _window
 from rnnlab.components.attention._memory import check_window, hidden_from, next_memory
 from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
@@ -71,21 +72,41 @@ class GatedAttention(nn.Module):
 
     def forward(self, queries: Tensor, source: Tensor, state: Memory) -> tuple[Tensor, Memory]:
         memory = state.positions.to(source.dtype)
-        q = torch.sigmoid(self.q_gate) * self.query_norm(self.query(queries))
-        q = dropout(q, self.dropout, self.training) * (torch.sigmoid(self.k_gate) * (self.dim // self.heads) ** -0.5)
-        q = self._by_head(q.to(source.dtype))  # (B H, T, D/H), and so the keys
-        scores = torch.cat([q @ self._by_head(part).mT for part in (memory, source)], dim=-1)
+        if _window.serves(source, memory):
+            seen, p = torch.cat([memory, source]), self.dropout if self.training else 0.0
+            y = _window.attend(self._scaled(queries), source, seen, self.heads, self.memory, p)
+            # The next memory is a view of what was seen: a copy of a long one costs as much as a layer.
+            return y * self.value_gate().to(source.dtype), Memory(seen[max(0, len(seen) - self.memory + 1) :])
         hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
+        y = self.read(self.weights(queries, source, memory, hidden), source, memory)
+        return y, Memory(next_memory(memory, source, self.memory))
+
+    def _scaled(self, queries: Tensor) -> Tensor:
+        """(T, B, D): projected, with both gates of the scores and their scale."""
+        q: Tensor = dropout(
+            torch.sigmoid(self.q_gate) * self.query_norm(self.query(queries)), self.dropout, self.training
+        )
+        q = q * (torch.sigmoid(self.k_gate) * (self.dim // self.heads) ** -0.5)
+        return q
+
+    def weights(self, queries: Tensor, source: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
+        """(B, H, T, M' + T): how each query spreads over the memory, then source; see `interfaces.Transparent`."""
+        q = self._by_head(self._scaled(queries).to(source.dtype))  # (B H, T, D/H), and so the keys
+        scores = torch.cat([q @ self._by_head(part).mT for part in (memory, source)], dim=-1)
         exact = torch.promote_types(scores.dtype, torch.float32)
         weights = scores.to(exact).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(source.dtype)
+        by_lane: Tensor = weights.unflatten(0, (-1, self.heads))  # type: ignore[no-untyped-call]
+        return by_lane
+
+    def read(self, weights: Tensor, source: Tensor, memory: Tensor) -> Tensor:
+        """y (T, B, D) of the memory and source under those weights."""
         # By lane, so that a lane keeps its mask whichever others stand beside it.
-        weights = weights.unflatten(0, (-1, self.heads))  # type: ignore[no-untyped-call]
         weights = dropout(weights, self.dropout, self.training, lane_dim=0).flatten(0, 1)
         # Slices, because torch 2.13 compiles `split` between these products into a wrong gradient of source.
         seen, own = weights[..., : len(memory)], weights[..., len(memory) :]
-        y = seen @ self._values(memory) + own @ self._values(source)
-        y = rearrange(y, "(b h) t d -> t b (h d)", h=self.heads) * self.value_gate().to(source.dtype)
-        return y, Memory(next_memory(memory, source, self.memory))
+        by_head = seen @ self._values(memory) + own @ self._values(source)
+        y: Tensor = rearrange(by_head, "(b h) t d -> t b (h d)", h=self.heads) * self.value_gate().to(source.dtype)
+        return y
 
     def _values(self, positions: Tensor) -> Tensor:
         return self._by_head(dropout(positions, self.dropout, self.training))

@@ -48,7 +48,7 @@ class _Recurrence(torch.autograd.Function):
         gates = gates.clone(memory_format=torch.contiguous_format)  # the kernel leaves the gates' values in it
         u, h0, c0 = u.contiguous(), h0.contiguous(), c0.contiguous()
         y, c = gates.new_empty(2, steps, lanes, dim).unbind()
-        _kernels().run("lstm_forward", gates, u, h0, c0, y, c, _room(u), steps, lanes, dim)
+        native.run("lstm_forward", gates, u, h0, c0, y, c, _room(u), steps, lanes, dim)
         ctx.save_for_backward(gates, u, h0, c0, y, c)
         return y, c[-1].clone()
 
@@ -59,7 +59,7 @@ class _Recurrence(torch.autograd.Function):
         steps, lanes, dim = y.shape
         grad_gates, grad_h, grad_c = torch.empty_like(gates), torch.zeros_like(h0), grad_last_c.clone()
         arguments = (gates, u, c0, c, grad_y.contiguous(), grad_gates, grad_h, grad_c, _room(u))
-        _kernels().run("lstm_backward", *arguments, steps, lanes, dim)
+        native.run("lstm_backward", *arguments, steps, lanes, dim)
         grad_u = grad_gates[0].T @ h0
         if steps > 1:
             grad_u.addmm_(grad_gates[1:].flatten(0, 1).T, y[:-1].flatten(0, 1))
@@ -69,9 +69,3 @@ class _Recurrence(torch.autograd.Function):
 def _room(u: Tensor) -> Tensor:
     dim = u.shape[1]
     return u.new_empty(4 * dim * (-(-dim // PACKED_TO) * PACKED_TO))
-
-
-def _kernels() -> native.Kernels:
-    kernels = native.kernels()
-    assert kernels is not None
-    return kernels

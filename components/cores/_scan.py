@@ -43,7 +43,7 @@ def _recurrence(a: Tensor, b: Tensor, h0: Tensor, way: str) -> Tensor:
     chosen = way or _choose(a)
     if chosen == "native":
         h = torch.empty_like(b)
-        _kernels().run("recurrence_forward", a, b, h0, h, len(a), h0.numel())
+        native.run("recurrence_forward", a, b, h0, h, len(a), h0.numel())
         return h
     if chosen == "triton":
         return _triton().forward(a, b, h0)  # type: ignore[no-any-return]
@@ -57,7 +57,7 @@ def _recurrence_backward(a: Tensor, h: Tensor, h0: Tensor, grad_h: Tensor, way: 
     chosen = way or _choose(a)
     if chosen == "native":
         grad_a, grad_b, grad_h0 = torch.empty_like(a), torch.empty_like(a), torch.empty_like(h0)
-        _kernels().run("recurrence_backward", a, h, h0, grad_h, grad_a, grad_b, grad_h0, len(a), h0.numel())
+        native.run("recurrence_backward", a, h, h0, grad_h, grad_a, grad_b, grad_h0, len(a), h0.numel())
         return grad_a, grad_b, grad_h0
     if chosen == "triton":
         return _triton().backward(a, h, h0, grad_h)  # type: ignore[no-any-return]
@@ -95,12 +95,6 @@ def _choose(a: Tensor) -> Way:
     if a.dtype == torch.float32 and a.device.type == "cpu" and native.kernels():
         return "native"
     return "torch"
-
-
-def _kernels() -> native.Kernels:
-    kernels = native.kernels()
-    assert kernels is not None, "the native way was forced where there are no kernels"
-    return kernels
 
 
 @functools.cache

@@ -33,18 +33,12 @@ class _ActivateAndSum(torch.autograd.Function):
         ctx.drop = kernel_arguments(p, key, offset, lane_dim=1)
         ctx.save_for_backward(u)
         y = u.new_empty(*u.shape[:2], dim)
-        _kernels().run("boom_forward", u, y, *ctx.sizes, *ctx.drop)
+        native.run("boom_forward", u, y, *ctx.sizes, *ctx.drop)
         return y
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (u,) = ctx.saved_tensors
         grad_u = torch.empty_like(u)
-        _kernels().run("boom_backward", u, grads[0].contiguous(), grad_u, *ctx.sizes, *ctx.drop)
+        native.run("boom_backward", u, grads[0].contiguous(), grad_u, *ctx.sizes, *ctx.drop)
         return grad_u, None, None, None, None
-
-
-def _kernels() -> native.Kernels:
-    kernels = native.kernels()
-    assert kernels is not None
-    return kernels
