@@ -47,7 +47,7 @@ class View:
         """
         folders = list(dict.fromkeys(run.resolve() for path in self._paths for run in find_runs(path)))
         runs = [RunFolder.open(folder) for folder in folders]
-        names = [re.sub(r"(^|/)cells/", r"\1", name) for name in name_runs(folders)]
+        names = readable(name_runs(folders))
         for name, run in zip(names, runs, strict=True):
             mark_killed(run)
             self._link(name, run)
@@ -76,6 +76,12 @@ class View:
         write_study_root(self._folder / f"{LAYOUT} {self._layouts}", variants)
         for folder in stale:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def readable(names: Sequence[str]) -> list[str]:
+    """Names of runs without what a study adds to those of its cells, as long as that tells them apart."""
+    short = [re.sub(r"(^|/)cells/", r"\1", re.sub(r"(seed-\d+)-[0-9a-f]{8}$", r"\1", name)) for name in names]
+    return short if len(set(short)) == len(names) else list(names)
 
 
 def serve(paths: Sequence[Path], port: int | None = None) -> None:

@@ -16,40 +16,41 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import rnnlab
-from rnnlab import config, experiment
-from rnnlab.board import BoardObserver
-from rnnlab.runfolder import RunFolder
-from rnnlab.training import Loop
 from tests.browser.chromium import SCREENSHOTS, browser
 from tests.rnnlab import quick_runs
 
+pytestmark = pytest.mark.slow
 STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 STUDIES = {
-    "core_swap": {"lstm": [], "qrnn": ["Block.core = @core.QRNN", "QRNN.width = 2"]},
-    "dropout": {"lstm": [], "0.2": ["dropout = 0.2"]},
+    "core_swap": {"qrnn": ["core/qrnn", "QRNN.width = 2"]},
+    "more_dropout": {"dropout 0.2": ["dropout = 0.2"]},
 }
+VARIANTS = {study: ["baseline", *deltas] for study, deltas in STUDIES.items()}
 SEEDS = (1, 2)
 FIGURES = {"best/valid_bpc": "best_valid_bpc", "bpc/test": "test_bpc", "cost/parameters": "parameters"}
 
 
-def train_cell(study: Path, variant: str, seed: int, extra: list[str]) -> None:
-    bindings = [*quick_runs.bindings(study.parent, extra=extra), f"Trainer.seed = {seed}"]
-    built = experiment.build(config.resolve(["sha_rnn", "size/tiny"], bindings))
-    path = study / "cells" / variant / f"seed-{seed}"
-    environment = {**experiment.environment(built), "variant": f"{study.name}/{variant}"}
-    folder = RunFolder.create(path, built.config.text, built.operative, environment)
-    with folder.hold(), BoardObserver(folder) as board:
-        Loop(built, folder, [board]).run()
+def ablate(folder: Path, study: str) -> Path:
+    """Train a study of the baseline and its deltas, as a person would."""
+    definition = folder / f"{study}.gin"
+    settings = {
+        "base": ["sha_rnn", "size/tiny"],
+        "overrides": quick_runs.bindings(folder),
+        "deltas": STUDIES[study],
+        "seeds": len(SEEDS),
+        "bytes": 640,  # 20 steps
+    }
+    definition.write_text("".join(f"Ablation.{name} = {value!r}\n" for name, value in settings.items()))
+    command = [sys.executable, "-m", "rnnlab", "ablate", str(definition), "--run", str(folder / study)]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    return folder / study
 
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("studies")
-    for study, variants in STUDIES.items():
-        for variant, extra in variants.items():
-            for seed in SEEDS:
-                train_cell(folder / study, variant, seed, extra)
-    return [folder / study for study in STUDIES]
+    return [ablate(folder, study) for study in STUDIES]
 
 
 @contextmanager
@@ -116,10 +117,11 @@ def rows(url: str) -> list[dict[str, Any]]:
 
 def test_hparams_has_one_row_a_variant_with_the_mean_of_its_seeds(url: str, studies: list[Path]) -> None:
     found = {row["name"]: row for row in rows(url)}
-    assert set(found) == {f"{study}/{variant}" for study, variants in STUDIES.items() for variant in variants}
+    assert set(found) == {f"{study}/{variant}" for study, variants in VARIANTS.items() for variant in variants}
     for study in studies:
-        for variant in STUDIES[study.name]:
-            results = [json.loads((run / "result.json").read_text()) for run in runs(study / "cells" / variant)]
+        for variant in VARIANTS[study.name]:
+            slug = variant.replace(" ", "-")
+            results = [json.loads((run / "result.json").read_text()) for run in runs(study / "cells" / slug)]
             row = found[f"{study.name}/{variant}"]
             assert [session["status"] for session in row["sessions"]] == ["STATUS_SUCCESS"] * len(SEEDS)
             shown = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
@@ -143,8 +145,8 @@ def test_columns_are_the_union_over_both_studies(url: str) -> None:
 def test_runs_have_readable_names_and_no_point_twice(url: str) -> None:
     names = [name for name in ask(url, "runs") if "layout" not in name]
     assert set(names) == {
-        f"{study}/{variant}/seed-{seed}"
-        for study, variants in STUDIES.items()
+        f"{study}/{variant.replace(' ', '-')}/seed-{seed}"
+        for study, variants in VARIANTS.items()
         for variant in variants
         for seed in SEEDS
     }
@@ -200,7 +202,7 @@ def test_a_person_sees_the_curves_beside_each_other(chromium: Browser, url: str)
 def test_a_person_sees_scalars_and_configuration(chromium: Browser, url: str) -> None:
     with opened(chromium, url, "timeseries") as page:
         page.get_by_text("best/valid_bpc").first.wait_for()
-        page.get_by_text("core_swap/lstm/seed-1").first.wait_for()
+        page.get_by_text("core_swap/qrnn/seed-1").first.wait_for()
         page.wait_for_timeout(2000)
     with opened(chromium, url, "text") as page:
         page.get_by_text("Block.core = @core.QRNN").first.wait_for()

@@ -20,7 +20,7 @@ from rnnlab.board import (
     own_files,
     write_study_root,
 )
-from rnnlab.boardview import View
+from rnnlab.boardview import View, readable
 from rnnlab.errors import Diverged, Stopped, StorageError
 from rnnlab.events import PATTERN, EventFile
 from rnnlab.metrics import read
@@ -288,6 +288,12 @@ def test_the_view_has_readable_names_and_follows_a_study_that_grows(tmp_path: Pa
     ((_, value),) = values(layout)[metadata.EXPERIMENT_TAG]
     told = metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)
     assert [column.name for column in told.hparam_infos] == ["A.gru", "A.lstm"]
+
+
+def test_names_lose_what_a_study_adds_only_where_they_stay_apart() -> None:
+    assert readable(["a/cells/x/seed-1-0123abcd", "b/cells/x/seed-12-4567abcd"]) == ["a/x/seed-1", "b/x/seed-12"]
+    alike = ["cells/x/seed-1-0123abcd", "cells/x/seed-1-4567abcd"]
+    assert readable(alike) == alike
 
 
 def test_a_resumed_run_is_out_of_the_view_for_one_round(tmp_path: Path) -> None:
