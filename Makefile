@@ -46,7 +46,7 @@ soak: install
 	$(BIN)/python -m tests.faults --soak
 
 bench: install
-	$(BIN)/python -m bench
+	$(BIN)/rnnlab bench sha_rnn size/small --against plain
 
 wheel: install
 	rm -rf dist
