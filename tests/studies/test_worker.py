@@ -1,0 +1,210 @@
+"""What a worker does: a run that is gone on with, or taken over from one that died, and the process around it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnlab.errors import ConfigError, DataError, Diverged, RunHeldError, Stopped
+from rnnlab.metrics import Record
+from rnnlab.runfolder import RunFolder
+from rnnlab.studies.pool import Ended, Pool
+from rnnlab.studies.running import finished, train_run
+from rnnlab.training import Loop, Observer
+from tests.rnnlab.tiny_runs import build, journal, losses, state_hash, write_text
+from tests.studies.small_studies import is_alive, wait_until
+
+SHORT = ("Trainer.steps = 16", "Trainer.save_every = 5", "Trainer.eval_every = 400")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def whole(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing interrupted."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train_run(build(text, *SHORT), run)
+    return run
+
+
+def stop_at(step: int) -> Any:
+    def watch(loop: Loop) -> Observer:
+        def observe(record: Record) -> None:
+            if record["step"] == step:
+                raise Stopped(signal.SIGTERM)
+
+        return observe
+
+    return watch
+
+
+def test_a_run_that_was_stopped_is_gone_on_with_as_if_nothing_had_been(text: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Stopped):
+        train_run(build(text, *SHORT), run, stop_at(9))
+    assert finished(run) is None
+    result = train_run(build(text, *SHORT), run)
+    assert result["status"] == "done"
+    assert state_hash(run) == state_hash(whole)
+    assert journal(run) == journal(whole)
+
+
+def test_a_run_is_taken_over_from_the_newest_folder_of_the_same_experiment_that_has_anything(
+    text: Path, whole: Path, tmp_path: Path
+) -> None:
+    older, newer, empty, other = (tmp_path / name for name in ("older", "newer", "empty", "other"))
+    for path, step in ((older, 4), (newer, 9)):
+        with pytest.raises(Stopped):
+            train_run(build(text, *SHORT), path, stop_at(step))
+    with pytest.raises(Stopped):
+        train_run(build(text, *SHORT, "dropout = 0.3"), other, stop_at(12))
+    RunFolder.create(empty, (newer / "config.gin").read_text(), "", {"corpus_sha": ""})
+    before = state_hash(newer)
+    began: list[int] = []
+
+    def watch(loop: Loop) -> Observer:
+        began.append(loop.learner.progress.step)
+        return lambda record: None
+
+    run = tmp_path / "run"
+    train_run(build(text, *SHORT), run, watch, [empty, other, tmp_path / "none", newer, older])
+    assert began == [9]
+    assert state_hash(run) == state_hash(whole)
+    assert losses(run) == losses(whole)
+    assert journal(run) == journal(whole)
+    assert state_hash(newer) == before, "the folder that was taken over from belongs to its worker"
+
+
+def test_a_result_is_taken_over_without_training(text: Path, whole: Path, tmp_path: Path) -> None:
+    def watch(loop: Loop) -> Observer:
+        raise AssertionError("nothing is left to train")
+
+    for _ in range(2):  # the second time it is there already
+        result = train_run(build(text, *SHORT), tmp_path / "run", watch, [whole])
+        assert result == finished(whole)
+
+
+def test_a_run_that_died_before_its_first_save_begins_anew(text: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    built = build(text, *SHORT)
+    assert built.corpus is not None
+    folder = RunFolder.create(run, built.config.text, built.operative, {"corpus_sha": built.corpus.sha256})
+    folder.journal.append({"kind": "train", "step": 1})
+    folder.journal.close()
+    train_run(built, run)
+    assert journal(run) == journal(whole)
+
+
+def test_a_run_that_diverged_is_a_result(text: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(Diverged):
+        train_run(build(text, *SHORT, "LanguageModel.init_std = 1e30"), run)
+    found = finished(run)
+    assert found is not None
+    assert found["status"] == "diverged"
+
+
+def test_the_folder_of_another_run_is_left_alone(text: Path, whole: Path) -> None:
+    before = journal(whole)
+    with pytest.raises(ConfigError, match="holds another run than this study puts there"):
+        train_run(build(text, *SHORT, "dropout = 0.3"), whole)
+    with RunFolder.open(whole).hold(), pytest.raises(RunHeldError):
+        train_run(build(text, *SHORT), whole)
+    assert journal(whole) == before
+
+
+def test_a_run_does_not_go_on_with_another_text(text: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "text"
+    copy.write_bytes(text.read_bytes())
+    with pytest.raises(Stopped):
+        train_run(build(copy, *SHORT), tmp_path / "run", stop_at(4))
+    copy.write_bytes(text.read_bytes()[::-1])
+    with pytest.raises(DataError, match="not what the run trained on"):
+        train_run(build(copy, *SHORT), tmp_path / "run")
+
+
+# The process ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def config(text: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "variant.gin"
+    path.write_text(build(text, "Trainer.steps = 100_000").config.text)
+    return path
+
+
+def cell(config: Path, folder: Path, **changes: Any) -> dict[str, Any]:
+    return {"kind": "cell", "config": str(config), "seed": 1, "folder": str(folder), "variant": "v", **changes}
+
+
+def poll(pool: Pool) -> Ended:
+    (ended,) = wait_until(pool.poll)
+    return ended
+
+
+@pytest.mark.slow
+def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path) -> None:
+    with Pool([{}], tmp_path / "logs") as pool:
+        pool.start(cell(config, tmp_path / "nowhere", config=str(tmp_path / "none.gin")))
+        ended = poll(pool)
+        assert ended.code == 2
+        assert "none.gin" in str(ended)
+        assert pool.free == 1
+
+        run = tmp_path / "run"
+        pool.start(cell(config, run))
+        wait_until(lambda: (run / "checkpoints").exists() and pool.poll() == [] and pool.pids()[0])
+        (worker,) = pool.pids()
+        assert worker is not None
+        os.kill(worker, signal.SIGKILL)
+        ended = poll(pool)
+        assert ended.code == -signal.SIGKILL
+        assert ended.was_killed
+        assert "was killed by SIGKILL" in str(ended)
+
+        pool.start(cell(config, run))  # the same server forks the next
+        wait_until(lambda: pool.poll() == [] and pool.pids()[0])
+        wait_until(lambda: "process" in (run / "lock").read_text())
+        (worker,) = pool.pids()
+    assert worker is not None
+    assert not is_alive(worker)
+    assert json.loads((run / "result.json").read_text())["status"] == "stopped"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["parent", "server"])
+def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
+    victim: str, config: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "rnnlab.studies._worker"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(cell(config, run)) + "\n")
+        server.stdin.flush()
+        worker = json.loads(server.stdout.readline())["pid"]
+        wait_until(lambda: any((run / "checkpoints").glob("step-*")))
+        if victim == "parent":
+            server.stdin.close()
+        else:
+            server.kill()
+        wait_until(lambda: not is_alive(worker))
+        server.wait(60)
+        server.stdout.close()
+    assert json.loads((run / "result.json").read_text())["status"] == "stopped"
+
+
+def test_a_server_without_a_job_ends_with_its_input() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnlab.studies._worker"], input="", capture_output=True, text=True, timeout=240
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
