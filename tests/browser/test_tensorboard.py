@@ -117,12 +117,12 @@ def rows(url: str) -> list[dict[str, Any]]:
 
 def test_hparams_has_one_row_a_variant_with_the_mean_of_its_seeds(url: str, studies: list[Path]) -> None:
     found = {row["name"]: row for row in rows(url)}
-    assert set(found) == {f"{study}/{variant}" for study, variants in VARIANTS.items() for variant in variants}
+    assert set(found) == {f"{variant} ({study})" for study, variants in VARIANTS.items() for variant in variants}
     for study in studies:
         for variant in VARIANTS[study.name]:
             slug = variant.replace(" ", "-")
             results = [json.loads((run / "result.json").read_text()) for run in runs(study / "cells" / slug)]
-            row = found[f"{study.name}/{variant}"]
+            row = found[f"{variant} ({study.name})"]
             assert [session["status"] for session in row["sessions"]] == ["STATUS_SUCCESS"] * len(SEEDS)
             shown = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
             for tag, key in {

@@ -259,7 +259,7 @@ def test_a_study_root_is_replaced_by_the_next(tmp_path: Path) -> None:
 
 def write_cell(study: Path, name: str, seed: int = 1) -> RunFolder:
     path = study / "cells" / name / f"seed-{seed}"
-    variant = {"variant": f"{study.name}/{name}"}
+    variant = {"variant": f"{name} ({study.name})"}
     folder = RunFolder.create(path, f"A.{name} = 1\nTrainer.seed = {seed}\n", "", variant)
     with BoardObserver(folder):
         pass
@@ -268,10 +268,10 @@ def write_cell(study: Path, name: str, seed: int = 1) -> RunFolder:
 
 def test_a_cell_stays_a_session_of_its_variant_when_it_is_resumed(tmp_path: Path) -> None:
     folder = RunFolder.open(write_cell(tmp_path / "core_swap", "lstm").path)
-    assert start(folder.tensorboard).group_name == "core_swap/lstm"
+    assert start(folder.tensorboard).group_name == "lstm (core_swap)"
     with BoardObserver(folder):
         pass
-    assert start(folder.tensorboard).group_name == "core_swap/lstm"
+    assert start(folder.tensorboard).group_name == "lstm (core_swap)"
 
 
 def test_the_view_has_readable_names_and_follows_a_study_that_grows(tmp_path: Path) -> None:
