@@ -39,8 +39,8 @@ sys.addaudithook(refuse)
 '''
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+BLOCKS: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+"""(language, text) of every block between fences. `sh` is followed; what has no language is shown."""
 
 
 @pytest.fixture(scope="module")
@@ -93,15 +93,14 @@ def test_the_network_is_closed_in_the_copy(copy: Path) -> None:
 @pytest.mark.packaging
 @pytest.mark.timeout(3600)
 def test_every_command_of_the_readme_runs_in_order(copy: Path) -> None:
-    steps = re.findall(r"^```(sh|python)\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
-    activation, *_ = steps[0][1].splitlines()
-    assert activation == ". .venv/bin/activate"
+    activation = ". .venv/bin/activate"
     commands = []
-    for language, text in steps:
+    for language, text in BLOCKS:
         if language == "sh":
-            commands += [line for line in text.splitlines() if line and line != activation]
-        elif "@register" not in text:  # what is executed rather than shown
+            commands += text.splitlines()
+        elif language == "python" and "@register" not in text:  # what is executed rather than shown
             commands.append(f"python - <<'SNIPPET'\n{text}SNIPPET")
+    assert commands.pop(0) == activation  # holds for the commands after it, each of which gets a shell of its own
     for command in commands:
         started = time.monotonic()
         output = _follow(copy, activation, command)
@@ -150,7 +149,7 @@ def _look_at(board: subprocess.Popen[str]) -> str:
 
 def test_the_part_in_the_readme_is_the_example_word_for_word() -> None:
     source = (ROOT / "examples" / "my_part" / "my_part.py").read_text(encoding="utf-8")
-    (shown,) = (block for block in blocks("python") if "@register" in block)
+    (shown,) = (text for _, text in BLOCKS if "@register" in text)
     assert source.endswith(shown)
 
 
@@ -172,6 +171,6 @@ def test_the_papers_table_names_roots_that_are_there() -> None:
 
 
 def test_the_file_tree_names_folders_that_are_there() -> None:
-    (tree,) = (block for block in blocks("") if block.startswith("rnnlab/"))
+    (tree,) = (text for _, text in BLOCKS if text.startswith("rnnlab/"))
     names = [line.split()[0] for line in tree.splitlines()]
     assert all((ROOT / name).exists() for name in names)
