@@ -16,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import rnnlab
+from rnnlab.probe import probe
 from tests.browser.chromium import SCREENSHOTS, browser
 from tests.rnnlab import quick_runs
 
@@ -50,7 +51,9 @@ def ablate(folder: Path, study: str) -> Path:
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("studies")
-    return [ablate(folder, study) for study in STUDIES]
+    made = [ablate(folder, study) for study in STUDIES]
+    probe(next(runs(made[0] / "cells" / "qrnn")), split="train", size=4000)
+    return made
 
 
 @contextmanager
@@ -206,6 +209,15 @@ def test_a_person_sees_scalars_and_configuration(chromium: Browser, url: str) ->
         page.wait_for_timeout(2000)
     with opened(chromium, url, "text") as page:
         page.get_by_text("Block.core = @core.QRNN").first.wait_for()
+
+
+def test_a_person_sees_the_pictures_of_a_probe(chromium: Browser, url: str) -> None:
+    (tags,) = [tags for tags in ask(url, "plugin/images/tags").values() if tags]
+    assert {"probe/attention_by_distance", "probe/attention_map_3", "probe/forgetting"} <= set(tags)
+    with opened(chromium, url, "images") as page:
+        picture = page.locator("img").first
+        picture.wait_for()
+        assert picture.evaluate("async (image) => { await image.decode(); return image.naturalWidth; }") > 500
 
 
 def status(url: str) -> str:
