@@ -69,28 +69,33 @@ def _layer(index: int, layers: int) -> str:
 
 
 def _attention_by_distance(looking: Mapping[int, Looking], layers: int) -> Figure:
-    figure = _figure(7.0, 4.2)
-    axis = figure.subplots()
+    figure = _figure(7.0, 5.6)
+    shares, ratios = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     widest = max(looking.values(), key=lambda seen: len(seen.uniform))
-    axis.plot(widest.uniform, color=MUTED, lw=1.2, dashes=(4, 3), label="looking everywhere alike")
+    shares.plot(widest.uniform, color=MUTED, lw=1.2, dashes=(4, 3), label="looking everywhere alike")
+    ratios.axhline(1.0, color=MUTED, lw=1.2, dashes=(4, 3))
     for number, (layer, seen) in enumerate(looking.items()):
         color, shape = PALETTE[number % len(PALETTE)], SHAPES[number % len(SHAPES)]
-        if len(seen.mass) > 1:
-            for head in seen.mass:
-                axis.plot(head, color=color, lw=0.8, alpha=0.5)
+        for head in seen.mass if len(seen.mass) > 1 else ():
+            shares.plot(head, color=color, lw=0.8, alpha=0.5)
+        mean = seen.mass.mean(axis=0)
         label = f"{_layer(layer, layers)}: {seen.mean_distance:,.0f} positions back on average"
-        axis.plot(seen.mass.mean(axis=0), color=color, marker=shape, lw=2, label=label)
+        shares.plot(mean, color=color, marker=shape, lw=2, label=label)
+        ratios.plot(mean / seen.uniform, color=color, marker=shape, lw=2)
     starts = [0, *(2**k for k in range(len(widest.uniform) - 1))]
     stops = [*(start - 1 for start in starts[1:]), widest.window - 1]
-    names = [f"{a}" if a >= b else f"{a}–{b}" for a, b in zip(starts, stops, strict=True)]
-    axis.set_xticks(range(len(names)), names, rotation=40, ha="right")
-    axis.set_xlabel("Distance [positions back]")
-    axis.set_ylabel("Share of attention")
-    axis.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axis.set_ylim(bottom=0)
+    names = [f"{a:,}" if a >= b else f"{a:,}–{b:,}" for a, b in zip(starts, stops, strict=True)]
+    ratios.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    ratios.set_xlabel("Distance [positions back]")
+    ratios.set_ylabel("Times that of looking\neverywhere alike")
+    shares.set_ylabel("Share of attention")
+    shares.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    for axis in (shares, ratios):
+        axis.margins(y=0.12)
+        axis.set_ylim(bottom=0)
     window = f"window of {widest.window:,} positions" + ("" if widest.full else ", not yet full")
-    axis.set_title(f"How far back the attention looks ({window})", loc="left")
-    axis.legend()
+    shares.set_title(f"How far back the attention looks ({window})", loc="left")
+    shares.legend()
     return figure
 
 
