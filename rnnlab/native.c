@@ -13,7 +13,7 @@ static int omp_get_thread_num(void) { return 0; }
 static int omp_get_num_threads(void) { return 1; }
 #endif
 
-#define STRIP 512          /* channels a thread carries at a time: their doubles stay in the first-level cache */
+#define STRIP 512          /* channels a thread works on at a time: their doubles stay in the first-level cache */
 #define SMALL (1 << 15)    /* below this many values, waking threads costs more than it saves */
 
 static int64_t strip_width(int64_t channels, int threads)
@@ -104,7 +104,7 @@ static inline float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }
 
 static inline float tanh_fast(float x) { return 2.0f / (1.0f + exp_fast(-2.0f * x)) - 1.0f; }
 
-/* --- rows of floats, and what is kept of them in bfloat16 ------------------------------------------------------------ */
+/* --- rows of floats, and what is kept of them in bfloat16 ---------------------------------------------------------- */
 
 #define WIDE 16                      /* floats in an AVX-512 register */
 
@@ -223,100 +223,143 @@ void dropout_apply(const void *x, void *y, int64_t outer, int64_t lanes, int64_t
     }
 }
 
-/* --- Boom: y[d] = sum over chunks c of dropout(u sigmoid(1.702 u))[c D + d], for u (steps, lanes, F), y (.., D) ------ */
+/* --- Boom: y[d] = sum over chunks c of dropout(v sigmoid(1.702 v))[c D + d] for v = u + bias -----------------------
+ *
+ * u and grad_u (steps, lanes, F) are floats or, with `half`, bfloat16; bias (F), y and grad_y (.., D) are floats. */
 
-void boom_forward(const float *u, float *y, int64_t steps, int64_t lanes, int64_t inner, int64_t dim,
-                  int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+void boom_forward(const void *u, const float *bias, float *y, int64_t steps, int64_t lanes, int64_t inner, int64_t dim,
+                  int64_t half, int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
 {
     if (steps * lanes * inner < SMALL)
         threads = 1;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t row = 0; row < steps * lanes; row++) {
         const uint32_t base = lane_key(first_lane + row % lanes, key) + (uint32_t)(row / lanes * inner);
-        float *sum = y + row * dim;
-        memset(sum, 0, dim * sizeof(float));
-        for (int64_t chunk = 0; chunk < inner; chunk += dim) {
-            const float *from = u + row * inner + chunk;
-            for (uint32_t d = 0; d < (uint32_t)dim; d++) {
-                const float g = from[d] * sigmoid(1.702f * from[d]) * scale;
-                sum[d] += mix(base + (uint32_t)chunk + d) >= (uint32_t)threshold ? g : 0.0f;
+        memset(y + row * dim, 0, (size_t)dim * sizeof(float));
+        for (int64_t chunk = 0; chunk < inner; chunk += dim)
+            for (int64_t first = 0; first < dim; first += STRIP) {
+                const int64_t width = dim - first < STRIP ? dim - first : STRIP, at = chunk + first;
+                const float *add = bias + at;
+                float v[STRIP], *sum = y + row * dim + first;
+                load(u, row * inner + at, v, width, (int)half);
+                for (uint32_t d = 0; d < (uint32_t)width; d++) {
+                    const float x = v[d] + add[d], g = x * sigmoid(1.702f * x) * scale;
+                    sum[d] += mix(base + (uint32_t)at + d) >= (uint32_t)threshold ? g : 0.0f;
+                }
             }
-        }
     }
 }
 
-void boom_backward(const float *u, const float *grad_y, float *grad_u, int64_t steps, int64_t lanes, int64_t inner,
-                   int64_t dim, int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+void boom_backward(const void *u, const float *bias, const float *grad_y, void *grad_u, int64_t steps, int64_t lanes,
+                   int64_t inner, int64_t dim, int64_t half, int64_t key, int64_t first_lane, int64_t threshold,
+                   float scale, int threads)
 {
     if (steps * lanes * inner < SMALL)
         threads = 1;
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t row = 0; row < steps * lanes; row++) {
         const uint32_t base = lane_key(first_lane + row % lanes, key) + (uint32_t)(row / lanes * inner);
-        const float *grad = grad_y + row * dim;
-        for (int64_t chunk = 0; chunk < inner; chunk += dim) {
-            const float *from = u + row * inner + chunk;
-            float *to = grad_u + row * inner + chunk;
-            for (uint32_t d = 0; d < (uint32_t)dim; d++) {
-                const float s = sigmoid(1.702f * from[d]);
-                const float slope = s + 1.702f * from[d] * s * (1.0f - s);
-                to[d] = mix(base + (uint32_t)chunk + d) >= (uint32_t)threshold ? grad[d] * slope * scale : 0.0f;
+        for (int64_t chunk = 0; chunk < inner; chunk += dim)
+            for (int64_t first = 0; first < dim; first += STRIP) {
+                const int64_t width = dim - first < STRIP ? dim - first : STRIP, at = chunk + first;
+                const float *add = bias + at, *grad = grad_y + row * dim + first;
+                float v[STRIP];
+                load(u, row * inner + at, v, width, (int)half);
+                for (uint32_t d = 0; d < (uint32_t)width; d++) {
+                    const float x = v[d] + add[d], s = sigmoid(1.702f * x);
+                    const float g = grad[d] * (s + 1.702f * x * s * (1.0f - s)) * scale;
+                    v[d] = mix(base + (uint32_t)at + d) >= (uint32_t)threshold ? g : 0.0f;
+                }
+                store(v, grad_u, row * inner + at, width, (int)half);
             }
-        }
     }
 }
 
-/* --- LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's ------- */
+/* --- LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's ----- */
 
 #define TILE 4                       /* lanes that a thread computes WIDE hidden units for at a time */
 typedef float vec __attribute__((vector_size(WIDE * sizeof(float)), aligned(4), may_alias));
+typedef uint32_t words __attribute__((vector_size(WIDE * sizeof(uint32_t)), aligned(4), may_alias));
 
-/* U (4 D, D), gate-major, to packed (D / WIDE, D, 4, WIDE): what one group of units needs, in the order it is read. */
-static void pack_forward(const float *u, float *packed, int64_t dim, int64_t group)
-{
-    for (int64_t k = 0; k < dim; k++)
-        for (int64_t gate = 0; gate < 4; gate++)
-            for (int64_t j = 0; j < WIDE; j++) {
-                const int64_t unit = group * WIDE + j;
-                *packed++ = unit < dim ? u[(gate * dim + unit) * dim + k] : 0.0f;
-            }
-}
+/* With `half` the packed weights are bfloat16, those of k and k + 1 in one word, the first in its low half: half the
+ * memory to read at every position, which is what bounds a wide LSTM. Sums and states are floats. */
+static inline vec low_of(words w) { return (vec)(w << 16); }
+static inline vec high_of(words w) { return (vec)(w & 0xffff0000u); }
+static inline uint32_t pair(float low, float high) { return (uint32_t)to_bf16(low) | (uint32_t)to_bf16(high) << 16; }
 
-/* sums[gate][lane] += h (lanes, dim) times a packed group */
-static inline void gates_of_group(const float *packed, const float *h, vec sums[4][TILE], int64_t dim, int lanes)
+/* U (4 D, D), gate-major, to packed (D / WIDE, D, 4, WIDE), or (D / WIDE, D / 2, 4, WIDE) pairs: what one group of
+ * units needs, in the order it is read. */
+static void pack_forward(const float *u, float *packed, int64_t dim, int64_t group, int half)
 {
-    vec a0[TILE] = {0}, a1[TILE] = {0}, a2[TILE] = {0}, a3[TILE] = {0};
-    if (lanes == TILE) {    /* a count the compiler knows keeps the sums in registers */
-        for (int64_t k = 0; k < dim; k++, packed += 4 * WIDE)
-            for (int b = 0; b < TILE; b++) {
-                const float x = h[b * dim + k];
-                a0[b] += x * *(const vec *)packed;
-                a1[b] += x * *(const vec *)(packed + WIDE);
-                a2[b] += x * *(const vec *)(packed + 2 * WIDE);
-                a3[b] += x * *(const vec *)(packed + 3 * WIDE);
-            }
-    } else {
-        for (int64_t k = 0; k < dim; k++, packed += 4 * WIDE)
-            for (int b = 0; b < lanes; b++) {
-                const float x = h[b * dim + k];
-                a0[b] += x * *(const vec *)packed;
-                a1[b] += x * *(const vec *)(packed + WIDE);
-                a2[b] += x * *(const vec *)(packed + 2 * WIDE);
-                a3[b] += x * *(const vec *)(packed + 3 * WIDE);
-            }
+    for (int64_t first = 0; first < dim; first += WIDE) {    /* whole cache lines of a row at a time */
+        const int64_t width = dim - first < WIDE ? dim - first : WIDE;
+        float *block = packed + first / (1 + half) * 4 * WIDE;
+        for (int64_t row = 0; row < 4 * WIDE; row++) {
+            const int64_t gate = row / WIDE, unit = group * WIDE + row % WIDE;
+            float values[WIDE] = {0};
+            uint32_t pairs[WIDE / 2];
+            if (unit < dim)
+                memcpy(values, u + (gate * dim + unit) * dim + first, (size_t)width * sizeof(float));
+            if (half) {
+                store(values, pairs, 0, WIDE, 1);
+                for (int64_t k = 0; k < width; k += 2)
+                    ((uint32_t *)block)[k / 2 * 4 * WIDE + row] = pairs[k / 2];
+            } else
+                for (int64_t k = 0; k < width; k++)
+                    block[k * 4 * WIDE + row] = values[k];
+        }
     }
-    memcpy(sums[0], a0, sizeof a0);
-    memcpy(sums[1], a1, sizeof a1);
-    memcpy(sums[2], a2, sizeof a2);
-    memcpy(sums[3], a3, sizeof a3);
 }
 
-/* In: gates (steps, lanes, 4 D) holding x W^T + b in the order i f g o; u (4 D, D); h0, c0 (lanes, D).
- * Out: gates after their nonlinearity, y and c (steps, lanes, D). packed: room for D (rounded up to WIDE) times 4 D. */
-void lstm_forward(float *gates, const float *u, const float *h0, const float *c0, float *y, float *c, float *packed,
-                  int64_t steps, int64_t lanes, int64_t dim, int threads)
+#define INLINE static inline __attribute__((always_inline))    /* what is constant at the call is constant inside */
+
+/* sums[gate][lane] = h (lanes, dim) times a packed group */
+INLINE void gates_of_group(const float *packed, const float *h, vec sums[4][TILE], int64_t dim,
+                           const int lanes, const int half)
 {
-    const int64_t groups = (dim + WIDE - 1) / WIDE, stride = dim * 4 * WIDE;
+    vec i[TILE] = {0}, f[TILE] = {0}, g[TILE] = {0}, o[TILE] = {0};    /* stay in registers where `lanes` is constant */
+    for (int64_t k = 0; k < dim; k += 1 + half, packed += 4 * WIDE) {
+        const words *w = (const words *)packed;
+        const vec *v = (const vec *)packed;
+        for (int b = 0; b < lanes; b++) {
+            const float x = h[b * dim + k];
+            i[b] += x * (half ? low_of(w[0]) : v[0]);
+            f[b] += x * (half ? low_of(w[1]) : v[1]);
+            g[b] += x * (half ? low_of(w[2]) : v[2]);
+            o[b] += x * (half ? low_of(w[3]) : v[3]);
+        }
+        for (int b = 0; half && k + 1 < dim && b < lanes; b++) {
+            const float x = h[b * dim + k + 1];
+            i[b] += x * high_of(w[0]);
+            f[b] += x * high_of(w[1]);
+            g[b] += x * high_of(w[2]);
+            o[b] += x * high_of(w[3]);
+        }
+    }
+    memcpy(sums[0], i, sizeof i);
+    memcpy(sums[1], f, sizeof f);
+    memcpy(sums[2], g, sizeof g);
+    memcpy(sums[3], o, sizeof o);
+}
+
+static void gates_of_tile(const float *packed, const float *h, vec sums[4][TILE], int64_t dim, int lanes, int half)
+{
+    if (half && lanes == TILE)
+        gates_of_group(packed, h, sums, dim, TILE, 1);
+    else if (half)
+        gates_of_group(packed, h, sums, dim, lanes, 1);
+    else if (lanes == TILE)
+        gates_of_group(packed, h, sums, dim, TILE, 0);
+    else
+        gates_of_group(packed, h, sums, dim, lanes, 0);
+}
+
+/* In: gates (steps, lanes, 4 D) holding x W^T in the order i f g o; bias (4 D); u (4 D, D); h0, c0 (lanes, D).
+ * Out: gates after their nonlinearity, y and c (steps, lanes, D). packed: room for D (rounded up to WIDE) times 4 D. */
+void lstm_forward(float *gates, const float *bias, const float *u, const float *h0, const float *c0, float *y, float *c,
+                  float *packed, int64_t steps, int64_t lanes, int64_t dim, int64_t half, int threads)
+{
+    const int64_t groups = (dim + WIDE - 1) / WIDE, stride = (half ? (dim + 1) / 2 : dim) * 4 * WIDE;
     if (groups < threads)
         threads = (int)groups;
 #pragma omp parallel num_threads(threads)
@@ -324,25 +367,28 @@ void lstm_forward(float *gates, const float *u, const float *h0, const float *c0
         const int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
         const int64_t first = groups * me / all, last = groups * (me + 1) / all;
         for (int64_t group = first; group < last; group++)
-            pack_forward(u, packed + group * stride, dim, group);
+            pack_forward(u, packed + group * stride, dim, group, (int)half);
         for (int64_t t = 0; t < steps; t++) {
             const float *h = t ? y + (t - 1) * lanes * dim : h0, *c_before = t ? c + (t - 1) * lanes * dim : c0;
             for (int64_t group = first; group < last; group++)
                 for (int64_t lane = 0; lane < lanes; lane += TILE) {
                     const int tile = lanes - lane < TILE ? (int)(lanes - lane) : TILE;
                     vec sums[4][TILE];
-                    gates_of_group(packed + group * stride, h + lane * dim, sums, dim, tile);
+                    gates_of_tile(packed + group * stride, h + lane * dim, sums, dim, tile, (int)half);
                     const int64_t unit = group * WIDE, width = dim - unit < WIDE ? dim - unit : WIDE;
                     for (int b = 0; b < tile; b++) {
                         float *g = gates + (t * lanes + lane + b) * 4 * dim + unit;
+                        const float *add = bias + unit;
                         const float *s0 = (float *)&sums[0][b], *s1 = (float *)&sums[1][b];
                         const float *s2 = (float *)&sums[2][b], *s3 = (float *)&sums[3][b];
                         const int64_t at = (lane + b) * dim + unit;
                         float *c_now = c + t * lanes * dim + at, *y_now = y + t * lanes * dim + at;
 #pragma GCC ivdep    /* the arrays are distinct, which the compiler cannot know */
                         for (int64_t j = 0; j < width; j++) {
-                            const float i = sigmoid(g[j] + s0[j]), f = sigmoid(g[dim + j] + s1[j]);
-                            const float z = tanh_fast(g[2 * dim + j] + s2[j]), o = sigmoid(g[3 * dim + j] + s3[j]);
+                            const float i = sigmoid(g[j] + add[j] + s0[j]);
+                            const float f = sigmoid(g[dim + j] + add[dim + j] + s1[j]);
+                            const float z = tanh_fast(g[2 * dim + j] + add[2 * dim + j] + s2[j]);
+                            const float o = sigmoid(g[3 * dim + j] + add[3 * dim + j] + s3[j]);
                             const float cell = f * c_before[at + j] + i * z;
                             g[j] = i, g[dim + j] = f, g[2 * dim + j] = z, g[3 * dim + j] = o;
                             c_now[j] = cell;
@@ -357,23 +403,62 @@ void lstm_forward(float *gates, const float *u, const float *h0, const float *c0
 
 #define WIDE_BACK (2 * WIDE)
 
-/* U (4 D, D) to packed (D / WIDE_BACK, 4 D, WIDE_BACK) */
-static void pack_backward(const float *u, float *packed, int64_t dim, int64_t group)
+/* U (4 D, D) to packed (D / WIDE_BACK, 4 D, WIDE_BACK), or (D / WIDE_BACK, 2 D, WIDE_BACK) pairs */
+static void pack_backward(const float *u, float *packed, int64_t dim, int64_t group, int half)
 {
-    for (int64_t k = 0; k < 4 * dim; k++)
-        for (int64_t j = 0; j < WIDE_BACK; j++) {
+    for (int64_t k = 0; k < 4 * dim; k += 1 + half)
+        for (int64_t j = 0; j < WIDE_BACK; j++, packed++) {
             const int64_t unit = group * WIDE_BACK + j;
-            *packed++ = unit < dim ? u[k * dim + unit] : 0.0f;
+            if (half)
+                *(uint32_t *)packed = unit < dim ? pair(u[k * dim + unit], u[(k + 1) * dim + unit]) : 0;
+            else
+                *packed = unit < dim ? u[k * dim + unit] : 0.0f;
         }
 }
 
-/* Of the above, for grad_y (steps, lanes, D) and the gradients of the last h and c, which grad_h and grad_c hold on entry.
+/* sums[lane] = dg (lanes, 4 dim) times a packed group, its low units, then its high ones */
+INLINE void units_of_group(const float *packed, const float *dg, vec sums[2][2 * TILE], int64_t dim,
+                           const int lanes, const int half)
+{
+    vec low[2 * TILE] = {0}, high[2 * TILE] = {0};
+    for (int64_t k = 0; k < 4 * dim; k += 1 + half, packed += WIDE_BACK) {
+        const words *w = (const words *)packed;
+        const vec *v = (const vec *)packed;
+        for (int b = 0; b < lanes; b++) {
+            const float x = dg[b * 4 * dim + k];
+            low[b] += x * (half ? low_of(w[0]) : v[0]);
+            high[b] += x * (half ? low_of(w[1]) : v[1]);
+        }
+        for (int b = 0; half && b < lanes; b++) {
+            const float x = dg[b * 4 * dim + k + 1];
+            low[b] += x * high_of(w[0]);
+            high[b] += x * high_of(w[1]);
+        }
+    }
+    memcpy(sums[0], low, sizeof low);
+    memcpy(sums[1], high, sizeof high);
+}
+
+static void units_of_tile(const float *packed, const float *dg, vec sums[2][2 * TILE], int64_t dim, int lanes, int half)
+{
+    if (half && lanes == 2 * TILE)
+        units_of_group(packed, dg, sums, dim, 2 * TILE, 1);
+    else if (half)
+        units_of_group(packed, dg, sums, dim, lanes, 1);
+    else if (lanes == 2 * TILE)
+        units_of_group(packed, dg, sums, dim, 2 * TILE, 0);
+    else
+        units_of_group(packed, dg, sums, dim, lanes, 0);
+}
+
+/* Of the above, for grad_y (steps, lanes, D); on entry grad_h and grad_c hold the gradients of the last h and c.
  * Out: grad_gates (steps, lanes, 4 D), before their nonlinearity; grad_h and grad_c (lanes, D), of h0 and c0.
  * packed: room for D (rounded up to WIDE_BACK) times 4 D. */
 void lstm_backward(const float *gates, const float *u, const float *c0, const float *c, const float *grad_y,
-                   float *grad_gates, float *grad_h, float *grad_c, float *packed, int64_t steps, int64_t lanes, int64_t dim, int threads)
+                   float *grad_gates, float *grad_h, float *grad_c, float *packed, int64_t steps, int64_t lanes,
+                   int64_t dim, int64_t half, int threads)
 {
-    const int64_t groups = (dim + WIDE_BACK - 1) / WIDE_BACK, stride = 4 * dim * WIDE_BACK;
+    const int64_t groups = (dim + WIDE_BACK - 1) / WIDE_BACK, stride = (half ? 2 : 4) * dim * WIDE_BACK;
     if (groups < threads)
         threads = (int)groups;
 #pragma omp parallel num_threads(threads)
@@ -382,7 +467,7 @@ void lstm_backward(const float *gates, const float *u, const float *c0, const fl
         const int64_t first = groups * me / all, last = groups * (me + 1) / all;
         const int64_t unit_first = first * WIDE_BACK, unit_last = last * WIDE_BACK < dim ? last * WIDE_BACK : dim;
         for (int64_t group = first; group < last; group++)
-            pack_backward(u, packed + group * stride, dim, group);
+            pack_backward(u, packed + group * stride, dim, group, (int)half);
         for (int64_t t = steps - 1; t >= 0; t--) {
             const float *c_before = t ? c + (t - 1) * lanes * dim : c0;
             for (int64_t lane = 0; lane < lanes; lane++) {
@@ -406,26 +491,14 @@ void lstm_backward(const float *gates, const float *u, const float *c0, const fl
             for (int64_t group = first; group < last; group++)
                 for (int64_t lane = 0; lane < lanes; lane += 2 * TILE) {
                     const int tile = lanes - lane < 2 * TILE ? (int)(lanes - lane) : 2 * TILE;
-                    const float *dg = grad_gates + (t * lanes + lane) * 4 * dim, *p = packed + group * stride;
-                    vec low[2 * TILE] = {0}, high[2 * TILE] = {0};
-                    if (tile == 2 * TILE) {
-                        for (int64_t k = 0; k < 4 * dim; k++, p += WIDE_BACK)
-                            for (int b = 0; b < 2 * TILE; b++) {
-                                low[b] += dg[b * 4 * dim + k] * *(const vec *)p;
-                                high[b] += dg[b * 4 * dim + k] * *(const vec *)(p + WIDE);
-                            }
-                    } else {
-                        for (int64_t k = 0; k < 4 * dim; k++, p += WIDE_BACK)
-                            for (int b = 0; b < tile; b++) {
-                                low[b] += dg[b * 4 * dim + k] * *(const vec *)p;
-                                high[b] += dg[b * 4 * dim + k] * *(const vec *)(p + WIDE);
-                            }
-                    }
+                    const float *dg = grad_gates + (t * lanes + lane) * 4 * dim;
+                    vec sums[2][2 * TILE];
+                    units_of_tile(packed + group * stride, dg, sums, dim, tile, (int)half);
                     const int64_t unit = group * WIDE_BACK, width = dim - unit < WIDE_BACK ? dim - unit : WIDE_BACK;
                     for (int b = 0; b < tile; b++) {
                         float row[WIDE_BACK];
-                        memcpy(row, &low[b], sizeof low[b]);
-                        memcpy(row + WIDE, &high[b], sizeof high[b]);
+                        memcpy(row, &sums[0][b], sizeof sums[0][b]);
+                        memcpy(row + WIDE, &sums[1][b], sizeof sums[1][b]);
                         memcpy(grad_h + (lane + b) * dim + unit, row, (size_t)width * sizeof(float));
                     }
                 }

@@ -42,6 +42,7 @@ FLAGS = [
     "-shared",
 ]
 OPENMP = "-fopenmp"
+SERVED = (torch.float32, torch.bfloat16)
 
 _POINTER: type = ctypes.c_void_p
 _COUNT: type = ctypes.c_int64
@@ -52,11 +53,11 @@ SIGNATURES: dict[str, list[type]] = {
     "recurrence_forward": [_POINTER] * 4 + [_COUNT] * 2,  # a, b, h0, h; steps, channels
     "recurrence_backward": [_POINTER] * 7 + [_COUNT] * 2,  # a, h, h0, grad_h, grad_a, grad_b, grad_h0; steps, channels
     "dropout_apply": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # x, y; outer, lanes, inner, half
-    "boom_forward": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # u, y; steps, lanes, F, D
-    "boom_backward": [_POINTER] * 3 + [_COUNT] * 4 + _DROPOUT,  # u, grad_y, grad_u; steps, lanes, F, D
-    "lstm_forward": [_POINTER] * 7 + [_COUNT] * 3,  # gates, u, h0, c0, y, c, packed; steps, lanes, D
-    # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, lanes, D
-    "lstm_backward": [_POINTER] * 9 + [_COUNT] * 3,
+    "boom_forward": [_POINTER] * 3 + [_COUNT] * 5 + _DROPOUT,  # u, bias, y; steps, lanes, F, D, half
+    "boom_backward": [_POINTER] * 4 + [_COUNT] * 5 + _DROPOUT,  # u, bias, grad_y, grad_u; steps, lanes, F, D, half
+    "lstm_forward": [_POINTER] * 8 + [_COUNT] * 4,  # gates, bias, u, h0, c0, y, c, packed; steps, lanes, D, half
+    # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, lanes, D, half
+    "lstm_backward": [_POINTER] * 9 + [_COUNT] * 4,
     # scores, dropped, room; queries, n, query, key_from, steps, before, window, half, head, lane
     "attend_forward": [_POINTER] * 3 + [_COUNT] * 10 + _DROPOUT,
     # weights, gradient, dropped_own, room; own_from, queries, n, query, key_from, steps, before, half, head, lane
@@ -108,6 +109,22 @@ def kernels() -> Kernels | None:
             raise ConfigError(f"RNNLAB_NATIVE=1, but there are no CPU kernels: {reason}") from reason
         _say(f"no CPU kernels ({reason}); going on in plain torch, with the same results")
         return None
+
+
+def serves(*tensors: Tensor) -> bool:
+    """Whether the kernels can work on these: in full precision or multiplied in bfloat16, on the CPU, uncompiled."""
+    return (
+        all(tensor.device.type == "cpu" and product_dtype(tensor) in SERVED for tensor in tensors)
+        and not torch.compiler.is_compiling()
+        and kernels() is not None
+    )
+
+
+def product_dtype(x: Tensor) -> torch.dtype:
+    """In what torch would multiply x: autocast's dtype where it is on."""
+    if torch.is_autocast_enabled("cpu") and x.dtype.itemsize <= 4:
+        return torch.get_autocast_dtype("cpu")
+    return x.dtype
 
 
 def run(name: str, *arguments: Tensor | int | float) -> None:

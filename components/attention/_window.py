@@ -43,13 +43,7 @@ class _Piece(NamedTuple):
 
 def serves(source: Tensor, memory: Tensor) -> bool:
     """Whether the compiled passes can take the place of torch's operations for this input."""
-    return (
-        source.device.type == "cpu"
-        and source.dtype in (torch.float32, torch.bfloat16)
-        and not memory.requires_grad
-        and not torch.compiler.is_compiling()
-        and native.kernels() is not None
-    )
+    return native.serves(source) and not memory.requires_grad
 
 
 def attend(q: Tensor, source: Tensor, seen: Tensor, heads: int, window: int, p: float) -> Tensor:
@@ -63,8 +57,7 @@ def attend(q: Tensor, source: Tensor, seen: Tensor, heads: int, window: int, p: 
     Returns: (T, B, D) in source's dtype; under autocast the products are computed in its dtype.
     """
     keys = (draw_key(), draw_key(), draw_key()) if p else (0, 0, 0)
-    autocast = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    plan = _Plan(heads, window, p, *keys, lane_offset(), torch.bfloat16 if autocast else source.dtype)
+    plan = _Plan(heads, window, p, *keys, lane_offset(), native.product_dtype(source))
     return _Attend.apply(q.to(source.dtype), source, seen.detach(), plan)  # type: ignore[no-any-return, no-untyped-call]
 
 

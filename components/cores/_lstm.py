@@ -1,4 +1,4 @@
-"""The LSTM's recurrence on the CPU: its sequential half in one compiled call, the products over all positions in torch.
+"""An LSTM layer on the CPU: its sequential half in one compiled call, the products over all positions in torch.
 
 torch's own LSTM starts a matrix product and a dozen small operations at every position, forward and backward; for the
 widths and lanes of a recurrent language model those starts cost more than the arithmetic.
@@ -7,7 +7,6 @@ widths and lanes of a recurrent language model those starts cost more than the a
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab import native
@@ -15,18 +14,13 @@ from rnnlab import native
 PACKED_TO = 32  # the kernels pad the width to a multiple of this
 
 
-def serves(x: Tensor) -> bool:
-    """Whether the compiled recurrence can take the place of torch's for this input."""
-    return (
-        x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and not torch.compiler.is_compiling()
-        and native.kernels() is not None
-    )
+def serves(x: Tensor, weights: list[Tensor]) -> bool:
+    """Whether the compiled layer can take the place of torch's for this input."""
+    return native.serves(x) and all(weight.dtype == torch.float32 for weight in weights)
 
 
 def lstm(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What `torch.lstm` gives for one layer.
+    """What `torch.lstm` gives for one layer, in fp32; under autocast its products are computed in bfloat16.
 
     Args:
         x: (T, B, D).
@@ -35,35 +29,39 @@ def lstm(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tensor
     Returns: y (T, B, D), and the last h and c (B, D).
     """
     w, u, w_bias, u_bias = weights
-    gates = F.linear(x, w, w_bias + u_bias).float()  # bf16 under autocast; the recurrence itself stays in fp32
-    y, last_c = _Recurrence.apply(gates, u, h, c)  # type: ignore[no-untyped-call]
+    y, last_c = _Layer.apply(x, w, u, w_bias + u_bias, h, c, native.product_dtype(x))  # type: ignore[no-untyped-call]
     return y, y[-1], last_c
 
 
-class _Recurrence(torch.autograd.Function):
+class _Layer(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, gates: Tensor, u: Tensor, h0: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
-        steps, lanes, _ = gates.shape
-        dim = u.shape[1]
-        gates = gates.clone(memory_format=torch.contiguous_format)  # the kernel leaves the gates' values in it
+    def forward(
+        ctx: Any, x: Tensor, w: Tensor, u: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        steps, lanes, dim = x.shape
+        ctx.x_dtype, x, w = x.dtype, x.reshape(-1, dim).to(dtype), w.to(dtype)
+        gates = torch.mm(x, w.T).float()  # (T B, 4 D): the kernel leaves the gates' values in it
         u, h0, c0 = u.contiguous(), h0.contiguous(), c0.contiguous()
         y, c = gates.new_empty(2, steps, lanes, dim).unbind()
-        native.run("lstm_forward", gates, u, h0, c0, y, c, _room(u), steps, lanes, dim)
-        ctx.save_for_backward(gates, u, h0, c0, y, c)
+        native.run("lstm_forward", gates, bias, u, h0, c0, y, c, _room(u), steps, lanes, dim, dtype.itemsize == 2)
+        ctx.save_for_backward(x, w, gates, u, h0, c0, y, c)
         return y, c[-1].clone()
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_y, grad_last_c = grads
-        gates, u, h0, c0, y, c = ctx.saved_tensors
+        x, w, gates, u, h0, c0, y, c = ctx.saved_tensors
         steps, lanes, dim = y.shape
         grad_gates, grad_h, grad_c = torch.empty_like(gates), torch.zeros_like(h0), grad_last_c.clone()
         arguments = (gates, u, c0, c, grad_y.contiguous(), grad_gates, grad_h, grad_c, _room(u))
-        native.run("lstm_backward", *arguments, steps, lanes, dim)
-        grad_u = grad_gates[0].T @ h0
+        native.run("lstm_backward", *arguments, steps, lanes, dim, x.dtype.itemsize == 2)
+        grad_bias = grad_gates.sum(dim=0)
+        grad_gates = grad_gates.to(x.dtype)
+        grad_u = torch.mm(grad_gates[:lanes].T, h0.to(x.dtype)).float()
         if steps > 1:
-            grad_u.addmm_(grad_gates[1:].flatten(0, 1).T, y[:-1].flatten(0, 1))
-        return grad_gates, grad_u, grad_h, grad_c
+            grad_u += torch.mm(grad_gates[lanes:].T, y[:-1].flatten(0, 1).to(x.dtype))
+        grad_x = torch.mm(grad_gates, w).view(y.shape).to(ctx.x_dtype)
+        return grad_x, torch.mm(grad_gates.T, x).float(), grad_u, grad_bias, grad_h, grad_c, None
 
 
 def _room(u: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class LSTM(nn.Module):
         weights = self._weights()
         if self.training and self.dropconnect:
             weights[1] = dropout(weights[1], self.dropconnect, True, lane_dim=None)  # one mask, the same for every lane
-        if _lstm.serves(x):
+        if _lstm.serves(x, weights):
             y, h, c = _lstm.lstm(x, weights, state.h, state.c)
             return y, LSTMState(h, c)
         initial = [state.h.unsqueeze(0), state.c.unsqueeze(0)]

@@ -1,4 +1,4 @@
-"""Boom on the CPU: activation, dropout and the sum over chunks in one pass over the F values, and one back."""
+"""Boom on the CPU: bias, activation, dropout and the sum over chunks in one pass over the F values, and one back."""
 
 from typing import Any
 
@@ -9,36 +9,38 @@ from rnnlab import native
 from rnnlab.dropout import draw_key, kernel_arguments, lane_offset
 
 
-def serves(u: Tensor) -> bool:
-    """Whether the compiled pass can take the place of torch's operations for this input."""
-    return (
-        u.device.type == "cpu"
-        and u.dtype in (torch.float32, torch.bfloat16)
-        and not torch.compiler.is_compiling()
-        and native.kernels() is not None
-    )
+def serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether the compiled layer can take the place of torch's operations for this input."""
+    return native.serves(x) and weight.dtype in (x.dtype, torch.float32)
 
 
-def activate_and_sum(u: Tensor, dim: int, p: float) -> Tensor:
-    """u (T, B, F) -> dropout(gelu(u)) summed over its chunks, (T, B, D), all in fp32 inside; p = 0 outside training."""
-    y: Tensor = _ActivateAndSum.apply(u.float(), dim, p, draw_key() if p else 0, lane_offset())  # type: ignore[no-untyped-call]
-    return y.to(u.dtype)
+def boom(x: Tensor, weight: Tensor, bias: Tensor, p: float) -> Tensor:
+    """x (T, B, D) -> dropout(gelu(W x + b)) summed over its chunks, (T, B, D).
+
+    Under autocast the product is computed in bfloat16; what follows is fp32 inside. p = 0 outside training.
+    """
+    drop = kernel_arguments(p, draw_key() if p else 0, lane_offset(), lane_dim=1)
+    return _Boom.apply(x, weight, bias, native.product_dtype(x), drop)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _ActivateAndSum(torch.autograd.Function):
+class _Boom(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, u: Tensor, dim: int, p: float, key: int, offset: int) -> Tensor:
-        u = u.contiguous()
-        ctx.sizes = (*u.shape, dim)
-        ctx.drop = kernel_arguments(p, key, offset, lane_dim=1)
-        ctx.save_for_backward(u)
-        y = u.new_empty(*u.shape[:2], dim)
-        native.run("boom_forward", u, y, *ctx.sizes, *ctx.drop)
-        return y
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dtype: torch.dtype, drop: tuple[int, int, int, float]
+    ) -> Tensor:
+        ctx.x_dtype, ctx.bias_dtype, ctx.drop = x.dtype, bias.dtype, drop
+        ctx.sizes = (*x.shape[:2], len(weight), x.shape[2], dtype.itemsize == 2)  # T, B, F, D, half
+        x, weight, bias = x.reshape(-1, x.shape[2]).to(dtype), weight.to(dtype), bias.float()
+        u, y = torch.mm(x, weight.T), torch.empty(ctx.sizes[0], ctx.sizes[1], ctx.sizes[3])
+        native.run("boom_forward", u, bias, y, *ctx.sizes, *drop)
+        ctx.save_for_backward(x, weight, bias, u)
+        return y.to(ctx.x_dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        (u,) = ctx.saved_tensors
-        grad_u = torch.empty_like(u)
-        native.run("boom_backward", u, grads[0].contiguous(), grad_u, *ctx.sizes, *ctx.drop)
-        return grad_u, None, None, None, None
+        x, weight, bias, u = ctx.saved_tensors
+        grad_u, grad_y = torch.empty_like(u), grads[0].float().contiguous()
+        native.run("boom_backward", u, bias, grad_y, grad_u, *ctx.sizes, *ctx.drop)
+        grad_x = torch.mm(grad_u, weight).view(grad_y.shape).to(ctx.x_dtype)
+        grad_bias = grad_u.sum(dim=0, dtype=torch.float32).to(ctx.bias_dtype)
+        return grad_x, torch.mm(grad_u.T, x).to(ctx.bias_dtype), grad_bias, None, None

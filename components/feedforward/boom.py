@@ -36,10 +36,9 @@ class Boom(nn.Module):
         self.up = nn.Linear(dim, inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        u = self.up(x)  # (T, B, F)
-        if _boom.serves(u):
-            return _boom.activate_and_sum(u, self.dim, self.dropout if self.training else 0.0)
-        u = dropout(gelu(u), self.dropout, self.training)
+        if _boom.serves(x, self.up.weight):
+            return _boom.boom(x, self.up.weight, self.up.bias, self.dropout if self.training else 0.0)
+        u = dropout(gelu(self.up(x)), self.dropout, self.training)  # (T, B, F)
         y: Tensor = u.unflatten(-1, (-1, self.dim)).sum(dim=-2)  # type: ignore[no-untyped-call]
         return y
 

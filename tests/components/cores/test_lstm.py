@@ -137,3 +137,20 @@ def test_dropconnect_rests_in_evaluation() -> None:
 def test_what_cannot_be_built_is_refused(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         LSTM(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("T", "B", "D"), [(1, 1, 1), (9, 3, 33), (20, 5, 16), (7, 8, 40)])
+def test_under_autocast_it_stays_near_and_answers_in_full_precision(T: int, B: int, D: int) -> None:
+    torch.manual_seed(0)
+    core, state = LSTM(D), random_state(B, D, torch.float32)
+    x, weights = torch.randn(T, B, D, requires_grad=True), torch.randn(T, B, D)
+    found = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y, after = core(x, state)
+        assert y.dtype == after.h.dtype == after.c.dtype == torch.float32
+        found.append([y.detach(), after.c.detach(), *torch.autograd.grad((y * weights).sum(), [x, *core.parameters()])])
+    for exact, near in zip(*found, strict=True):
+        assert near.dtype == exact.dtype
+        error = (near - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+        assert 0.0 < float(error) < 0.03
