@@ -69,8 +69,11 @@ def expect_the_one_before(run: RunFolder, damaged: Path) -> None:
     assert damage[0].startswith(f"{damaged}: ")
 
 
-def test_f2_death_around_each_change_on_disk_leaves_the_old_or_the_new(tmp_path: Path) -> None:
+def test_f2_death_around_each_change_on_disk_leaves_the_old_or_the_new(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     names = drive("deaths", tmp_path, 170 if SOAK else 0)
+    record_property("tries", len(names))
     for what in ("next", "again"):
         assert sum(name.startswith(what) for name in names) >= 12
     allowed = {"next": {(2, "old"), (3, "new")}, "again": {(2, "old"), (2, "new")}}

@@ -4,12 +4,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from rnnlab import checkpoint, learner, training
+from rnnlab import checkpoint, evaluation, learner, training
 from rnnlab.errors import Diverged
 from rnnlab.replay import replay
 from rnnlab.state import map_state
@@ -35,7 +36,7 @@ def in_the_embedded_input(loop: Loop, value: float, patch: pytest.MonkeyPatch) -
 
 
 def in_a_core(loop: Loop, value: float, patch: pytest.MonkeyPatch) -> None:
-    core = loop.learner.model.blocks[1].core
+    core: Any = loop.learner.model.blocks[1].core
     core.register_forward_hook(lambda module, inputs, output: (poisoned(output[0], value), output[1]))
 
 
@@ -44,12 +45,13 @@ def in_the_carried_state(loop: Loop, value: float, patch: pytest.MonkeyPatch) ->
 
 
 def in_the_loss(loop: Loop, value: float, patch: pytest.MonkeyPatch) -> None:
-    real = learner.cross_entropy
+    real = evaluation.cross_entropy
     patch.setattr(learner, "cross_entropy", lambda logits, targets: real(logits, targets) * 0.0 + value)
 
 
 def in_a_gradient(loop: Loop, value: float, patch: pytest.MonkeyPatch) -> None:
-    loop.learner.model.output_bias.register_hook(lambda gradient: poisoned(gradient, value))
+    bias: Any = loop.learner.model.output_bias
+    bias.register_hook(lambda gradient: poisoned(gradient, value))
 
 
 def in_the_optimizer(loop: Loop, value: float, patch: pytest.MonkeyPatch) -> None:
