@@ -42,7 +42,6 @@ FLAGS = [
     "-shared",
 ]
 OPENMP = "-fopenmp"
-SERVED = (torch.float32, torch.bfloat16)
 
 _POINTER: type = ctypes.c_void_p
 _COUNT: type = ctypes.c_int64
@@ -111,13 +110,10 @@ def kernels() -> Kernels | None:
         return None
 
 
-def serves(*tensors: Tensor) -> bool:
-    """Whether the kernels can work on these: in full precision or multiplied in bfloat16, on the CPU, uncompiled."""
-    return (
-        all(tensor.device.type == "cpu" and product_dtype(tensor) in SERVED for tensor in tensors)
-        and not torch.compiler.is_compiling()
-        and kernels() is not None
-    )
+def serves(x: Tensor, products: tuple[torch.dtype, ...] = (torch.float32, torch.bfloat16)) -> bool:
+    """Whether the kernels can work on x: on the CPU, uncompiled, and multiplied in one of those dtypes."""
+    usable = x.device.type == "cpu" and product_dtype(x) in products
+    return usable and not torch.compiler.is_compiling() and kernels() is not None
 
 
 def product_dtype(x: Tensor) -> torch.dtype:

@@ -12,15 +12,16 @@ from torch import Tensor
 from rnnlab import native
 
 PACKED_TO = 32  # the kernels pad the width to a multiple of this
+PRODUCTS = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def serves(x: Tensor, weights: list[Tensor]) -> bool:
     """Whether the compiled layer can take the place of torch's for this input."""
-    return native.serves(x) and all(weight.dtype == torch.float32 for weight in weights)
+    return native.serves(x, PRODUCTS) and all(weight.dtype == torch.float32 for weight in weights)
 
 
 def lstm(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What `torch.lstm` gives for one layer, in fp32; under autocast its products are computed in bfloat16.
+    """What `torch.lstm` gives for one layer, in fp32; under autocast its products are computed in that dtype.
 
     Args:
         x: (T, B, D).
@@ -43,7 +44,7 @@ class _Layer(torch.autograd.Function):
         gates = torch.mm(x, w.T).float()  # (T B, 4 D): the kernel leaves the gates' values in it
         u, h0, c0 = u.contiguous(), h0.contiguous(), c0.contiguous()
         y, c = gates.new_empty(2, steps, lanes, dim).unbind()
-        native.run("lstm_forward", gates, bias, u, h0, c0, y, c, _room(u), steps, lanes, dim, dtype.itemsize == 2)
+        native.run("lstm_forward", gates, bias, u, h0, c0, y, c, _room(u), steps, lanes, dim, dtype == torch.bfloat16)
         ctx.save_for_backward(x, w, gates, u, h0, c0, y, c)
         return y, c[-1].clone()
 
@@ -54,7 +55,7 @@ class _Layer(torch.autograd.Function):
         steps, lanes, dim = y.shape
         grad_gates, grad_h, grad_c = torch.empty_like(gates), torch.zeros_like(h0), grad_last_c.clone()
         arguments = (gates, u, c0, c, grad_y.contiguous(), grad_gates, grad_h, grad_c, _room(u))
-        native.run("lstm_backward", *arguments, steps, lanes, dim, x.dtype.itemsize == 2)
+        native.run("lstm_backward", *arguments, steps, lanes, dim, x.dtype == torch.bfloat16)
         grad_bias = grad_gates.sum(dim=0)
         grad_gates = grad_gates.to(x.dtype)
         grad_u = torch.mm(grad_gates[:lanes].T, h0.to(x.dtype)).float()
