@@ -105,4 +105,4 @@ class EventFile:
 
     def _silence(self, error: OSError) -> None:
         print(f"rnnlab: {self.path}: {error.strerror}; TensorBoard will not show the rest", file=sys.stderr)
-        self._records = None
+        self.close()

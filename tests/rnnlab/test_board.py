@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 from tensorboard.plugins.hparams import api_pb2, metadata
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 import rnnlab
 from rnnlab.board import (
@@ -204,6 +205,17 @@ def test_a_folder_that_takes_nothing_costs_one_warning(begun: RunFolder, capsys:
     warned = capsys.readouterr().err.splitlines()
     assert len(warned) == 1
     assert str(begun.tensorboard) in warned[0]
+
+
+def test_a_disk_that_is_full_costs_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with EventFile(tmp_path, "run") as file:
+        file.scalars({"loss": 1.0}, step=1)
+        file.close()
+        file._records = RecordWriter(open("/dev/full", "wb", buffering=0))
+        for step in (2, 3):
+            file.scalars({"loss": 1.0}, step)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert [step for step, _ in points(tmp_path, "loss")] == [1]
 
 
 def test_hyperparameters_are_macros_and_bindings_without_the_seed() -> None:
