@@ -211,7 +211,7 @@ def test_a_disk_that_is_full_costs_one_warning(tmp_path: Path, capsys: pytest.Ca
     with EventFile(tmp_path, "run") as file:
         file.scalars({"loss": 1.0}, step=1)
         file.close()
-        file._records = RecordWriter(open("/dev/full", "wb", buffering=0))
+        file._records = RecordWriter(open("/dev/full", "wb", buffering=0))  # noqa: SIM115 -- closed when it fails
         for step in (2, 3):
             file.scalars({"loss": 1.0}, step)
     assert len(capsys.readouterr().err.splitlines()) == 1
