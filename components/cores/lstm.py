@@ -1,5 +1,6 @@
 """LSTM core."""
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import torch
@@ -55,7 +56,11 @@ class LSTM(nn.Module):
             y, h, c = _lstm.lstm(x, weights, state.h, state.c)
             return y, LSTMState(h, c)
         initial = [state.h.unsqueeze(0), state.c.unsqueeze(0)]
-        y, h, c = torch.lstm(x, initial, weights, True, 1, 0.0, self.training, False, False)
+        # On the CPU torch has no LSTM under autocast to float16, and one to bfloat16 that is slower than in fp32.
+        lowered = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        with torch.autocast("cpu", enabled=False) if lowered else nullcontext():
+            x = x.float() if lowered else x
+            y, h, c = torch.lstm(x, initial, weights, True, 1, 0.0, self.training, False, False)
         return y, LSTMState(h.squeeze(0), c.squeeze(0))
 
     def retention(self, x: Tensor, state: LSTMState) -> Tensor:
