@@ -314,10 +314,11 @@ def _look(ledger: Ledger, pool: Pool, budget: int) -> tuple[int, int, int]:
     """(trials that run, trials that have finished, workers to start), after those of dead workers were queued again."""
     with exclusive(ledger.address.url), database_errors(ledger.address.url):
         ledger.reap()
-        running = ledger.trials(TrialState.RUNNING)
-        signed = {trial.user_attrs.get("worker", {}).get("pid") for trial in running}
+        # Whatever became of its trial: one that was held up and lost it will not claim another.
+        signed = {trial.user_attrs.get("worker", {}).get("pid") for trial in ledger.trials()}
         unclaimed = sum(pid not in signed for pid in pool.pids())
-        return len(running), len(ledger.finished()), ledger.open_slots(budget) - unclaimed
+        running, done = ledger.trials(TrialState.RUNNING), ledger.finished()
+        return len(running), len(done), ledger.open_slots(budget) - unclaimed
 
 
 def _count_failures(before: float, ended: Ended) -> float:

@@ -49,7 +49,7 @@ def run_trial(job: dict[str, Any], check: Check) -> None:
         watcher = Watcher(ledger, trial, plan)
         folder, *earlier = run_folders(plan.folder / TRIALS, ledger, trial)
         try:
-            result = train_run(built, folder, watcher.watch, earlier)
+            result = train_run(built, folder, watcher.watch, earlier, variant=f"trial {trial.number}")
         except Stopped:
             watcher.pass_judgment()
             raise
@@ -76,6 +76,7 @@ def run_candidate(job: dict[str, Any], check: Check) -> None:
     def objective(ledger: Ledger, trial: optuna.Trial, release: Check) -> float:
         trial.suggest_int("candidate", 0, 2**31)
         attributes = trial.user_attrs
+        name = f"trial {attributes['candidate']}, fresh seeds"
         release()
         folders = run_folders(plan.folder / CONFIRM, ledger, trial)
         reported = dict(ledger.trials()[trial.number].intermediate_values)
@@ -84,7 +85,8 @@ def run_candidate(job: dict[str, Any], check: Check) -> None:
             config = plan.base.vary([], [*attributes["bindings"], f"Trainer.seed = {seed}"])
             folder, *earlier = [folder / f"seed-{seed}" for folder in folders]
             try:
-                bpc = float(train_run(experiment.build(config), folder, earlier=earlier).get("valid_bpc") or math.inf)
+                result = train_run(experiment.build(config), folder, earlier=earlier, variant=name)
+                bpc = float(result.get("valid_bpc") or math.inf)
             except Diverged:
                 bpc = math.inf
             if seed not in reported:

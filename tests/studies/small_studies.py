@@ -148,19 +148,18 @@ def running_workers(plan: search.Plan) -> list[tuple[FrozenTrial, int]]:
 
 
 def catch_worker(plan: search.Plan, reported: int = 1) -> tuple[FrozenTrial, int]:
-    """A trial that has reported so many values and goes on, and its worker, which is left stopped.
-
-    However slow this process is, the worker does not get away: it moves only while nobody looks.
-    """
+    """A trial that has reported so many values and goes on, and its worker, which is left stopped."""
 
     def attempt() -> tuple[FrozenTrial, int] | None:
         for found, worker in running_workers(plan):
+            if len(found.intermediate_values) < reported:
+                continue
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGSTOP)
                 trial = trials_of(plan)[found.number]
-                if trial.state is TrialState.RUNNING and len(trial.intermediate_values) >= reported:
+                if trial.state is TrialState.RUNNING:
                     return trial, worker
-                os.kill(worker, signal.SIGCONT)
+                os.kill(worker, signal.SIGCONT)  # it was through already
         return None
 
     caught: tuple[FrozenTrial, int] = wait_until(attempt)
