@@ -72,7 +72,7 @@ class GatedAttention(nn.Module):
 
     def forward(self, queries: Tensor, source: Tensor, state: Memory) -> tuple[Tensor, Memory]:
         memory = state.positions.to(source.dtype)
-        if _window.serves(source, memory):
+        if not _half_autocast() and _window.serves(source, memory):
             seen, p = torch.cat([memory, source]), self.dropout if self.training else 0.0
             y = _window.attend(self._scaled(queries), source, seen, self.heads, self.memory, p)
             # The next memory is a view of what was seen: a copy of a long one costs as much as a layer.
@@ -122,3 +122,7 @@ class GatedAttention(nn.Module):
         folded = copy.deepcopy(self)
         folded.value_gate = ConstantGate(self.value_gate())
         return folded
+
+
+def _half_autocast() -> bool:
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16
