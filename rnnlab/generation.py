@@ -8,9 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.errors import ConfigError
+from rnnlab.interfaces import Streaming
 from rnnlab.matmul import for_many_shapes
-from rnnlab.model import fold
+from rnnlab.model import LanguageModel, fold
 from rnnlab.rng import generator
+from rnnlab.state import State
 
 PROMPT_CHUNK = (
     1024  # [positions] of a prompt read at a time, so that a long prompt needs no more memory than a short one
@@ -60,22 +62,46 @@ def _stream(
     state = model.initial_state(samples)  # type: ignore[operator]
     tokens = torch.frombuffer(bytearray(prompt), dtype=torch.uint8).long()
     tokens = tokens.unsqueeze(1).expand(-1, samples).to(device)  # (T, B)
+    with torch.inference_mode(), for_many_shapes():
+        for chunk in torch.split(tokens, PROMPT_CHUNK):
+            logits, state = model(chunk, state)
+        state = in_place(model, state)
     written = 0
     while count is None or written < count:
         with torch.inference_mode(), for_many_shapes():
-            for chunk in torch.split(tokens, PROMPT_CHUNK):
-                logits, state = model(chunk, state)
             chosen = choose(logits[-1].float().cpu(), temperature, top_p, draws)
         yield bytes(chosen.tolist())
         written += 1
-        tokens = chosen.unsqueeze(0).to(device)
+        if written != count:
+            with torch.inference_mode(), for_many_shapes():
+                logits, state = model(chosen.unsqueeze(0).to(device), state)
+
+
+def in_place(part: nn.Module, state: State) -> State:
+    """The state for a stream that nobody else looks at, kept in place by the parts that offer it.
+
+    A model's state is a tuple that goes with its blocks; a block's is a NamedTuple whose fields are named as its parts.
+    """
+    if isinstance(part, Streaming):
+        return part.stream(state)
+    if isinstance(part, LanguageModel):
+        return tuple(in_place(block, block_state) for block, block_state in zip(part.blocks, state, strict=True))
+    if not hasattr(state, "_fields"):
+        return state
+    children = (
+        (getattr(part, name, None), child_state) for name, child_state in zip(state._fields, state, strict=True)
+    )
+    return type(state)(*(in_place(child, s) if isinstance(child, nn.Module) else s for child, s in children))
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Generator) -> Tensor:
     """logits (B, V) -> the next byte of each lane (B,)."""
     if temperature == 0.0:
         return logits.argmax(dim=-1)
-    probabilities, order = (logits / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
+    probabilities = (logits / temperature).softmax(dim=-1)
+    if top_p == 1.0:
+        return torch.multinomial(probabilities, 1, generator=draws).squeeze(-1)
+    probabilities, order = probabilities.sort(dim=-1, descending=True)
     before = probabilities.cumsum(dim=-1) - probabilities
     probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # the first is always kept: nothing is before it
     place = torch.multinomial(probabilities, 1, generator=draws)

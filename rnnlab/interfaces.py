@@ -76,6 +76,16 @@ class Transparent(Protocol):
 
 
 @runtime_checkable
+class Streaming(Protocol):
+    """A part that can keep the state of one stream in place. Optional: generation asks for it, and nobody else holds
+    that state."""
+
+    def stream(self, state: State) -> object:
+        """What `forward` takes and gives back from then on, a position at a time and without gradients, in place of
+        `state`; `forward` changes it."""
+
+
+@runtime_checkable
 class Block(Stateful, Protocol):
     """A layer: wires a core, an attention and a feed-forward. Built as
     `wiring(dim, core, attention=None, feedforward=None, dropout=0.0)` where the three are factories called `slot(dim)`;

@@ -139,20 +139,30 @@ static inline void store(const float *from, void *to, int64_t at, int64_t count,
         memcpy((float *)to + at, from, (size_t)count * sizeof(float));
 }
 
-/* Sums run in WIDE strips, because the compiler may not reorder them. */
+/* Sums run in strips, because the compiler may not reorder them. */
+
+static inline float total(float *sums)
+{
+    for (int width = WIDE / 2; width > 0; width /= 2)
+        for (int j = 0; j < width; j++)
+            sums[j] += sums[j + width];
+    return sums[0];
+}
 
 static inline float dot(const float *x, const float *y, int64_t count)
 {
-    const int64_t whole = count / WIDE * WIDE;
-    float sums[WIDE] = {0}, sum = 0.0f;
-    for (int64_t i = 0; i < whole; i += WIDE)
-        for (int j = 0; j < WIDE; j++)
-            sums[j] += x[i + j] * y[i + j];
+    const int64_t whole = count / (2 * WIDE) * (2 * WIDE);
+    float even[WIDE] = {0}, odd[WIDE] = {0}, rest = 0.0f;
+    for (int64_t i = 0; i < whole; i += 2 * WIDE)
+        for (int j = 0; j < WIDE; j++) {
+            even[j] += x[i + j] * y[i + j];
+            odd[j] += x[i + WIDE + j] * y[i + WIDE + j];
+        }
     for (int64_t i = whole; i < count; i++)
-        sum += x[i] * y[i];
+        rest += x[i] * y[i];
     for (int j = 0; j < WIDE; j++)
-        sum += sums[j];
-    return sum;
+        even[j] += odd[j];
+    return total(even) + rest;
 }
 
 static inline void softmax(float *x, int64_t count)
@@ -178,9 +188,7 @@ static inline void softmax(float *x, int64_t count)
         x[i] = exp_fast(x[i] - top);
         sum += x[i];
     }
-    for (int j = 0; j < WIDE; j++)
-        sum += sums[j];
-    const float share = 1.0f / sum;
+    const float share = 1.0f / (total(sums) + sum);
     for (int64_t i = 0; i < count; i++)
         x[i] *= share;
 }
@@ -273,6 +281,26 @@ void boom_backward(const void *u, const float *bias, const float *grad_y, void *
                 store(v, grad_u, row * inner + at, width, (int)half);
             }
     }
+}
+
+/* The whole layer for a few positions: y (rows, D) = Boom of u = W x, for x (rows, D), W (F, D). */
+void boom_step(const float *x, const float *w, const float *bias, float *y, int64_t rows, int64_t inner, int64_t dim,
+               int threads)
+{
+    if (inner * dim < SMALL)
+        threads = 1;
+    const int64_t strip = strip_width(dim, threads);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t first = 0; first < dim; first += strip)
+        for (int64_t d = first; d < first + strip && d < dim; d++)
+            for (int64_t row = 0; row < rows; row++) {
+                float sum = 0.0f;
+                for (int64_t f = d; f < inner; f += dim) {
+                    const float v = dot(w + f * dim, x + row * dim, dim) + bias[f];
+                    sum += v * sigmoid(1.702f * v);
+                }
+                y[row * dim + d] = sum;
+            }
 }
 
 /* --- LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's ----- */
@@ -506,6 +534,29 @@ void lstm_backward(const float *gates, const float *u, const float *c0, const fl
     }
 }
 
+/* One position, for inference: x, h, c, y, c_out (lanes, D); w, u (4 D, D); both biases (4 D). */
+void lstm_step(const float *x, const float *w, const float *u, const float *w_bias, const float *u_bias, const float *h,
+               const float *c, float *y, float *c_out, int64_t lanes, int64_t dim, int threads)
+{
+    if (dim * dim < SMALL)
+        threads = 1;
+    const int64_t strip = strip_width(dim, threads);
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t first = 0; first < dim; first += strip)
+        for (int64_t d = first; d < first + strip && d < dim; d++)
+            for (int64_t at = d; at < lanes * dim; at += dim) {
+                float gates[4];
+                for (int gate = 0; gate < 4; gate++) {
+                    const int64_t row = gate * dim + d;
+                    gates[gate] = dot(w + row * dim, x + at - d, dim) + dot(u + row * dim, h + at - d, dim)
+                        + w_bias[row] + u_bias[row];
+                }
+                const float i = sigmoid(gates[0]), f = sigmoid(gates[1]), z = tanh_fast(gates[2]);
+                c_out[at] = f * c[at] + i * z;
+                y[at] = sigmoid(gates[3]) * tanh_fast(c_out[at]);
+            }
+}
+
 /* --- attention over a window: what lies between the products, see components/attention/_window.py -------------------
  *
  * Query t of a chunk stands at key `before` + t, behind the positions remembered, and sees itself and the window - 1
@@ -573,5 +624,69 @@ void attend_backward(const void *weights, void *gradient, void *dropped_own, flo
                 store(row + own_from, dropped_own, r * (n - own_from), n - own_from, (int)half);
             }
         }
+    }
+}
+
+/* One query a lane, for inference: y (lanes, H d) = softmax(q K^T) K over the first n of keys (.., lanes, H d), q scaled.
+ * Every key is read once. room: (threads, d + BATCH + 2). */
+
+#define BATCH 16    /* keys whose scores are known before their values are added up */
+
+static void attend_some(const float *q, const float *keys, float *sums, float *scores, int64_t from, int64_t to,
+                        int64_t stride, int64_t width)
+{
+    float top = -3.0e38f, share = 0.0f;
+    memset(sums, 0, (size_t)width * sizeof(float));
+    for (int64_t first = from; first < to; first += BATCH) {
+        const int64_t count = to - first < BATCH ? to - first : BATCH;
+        float most = top;
+        for (int64_t i = 0; i < count; i++) {
+            scores[i] = dot(q, keys + (first + i) * stride, width);
+            most = scores[i] > most ? scores[i] : most;
+        }
+        const float shrink = exp_fast(top - most);
+        share *= shrink;
+        for (int64_t j = 0; j < width; j++)
+            sums[j] *= shrink;
+        for (int64_t i = 0; i < count; i++) {
+            const float weight = exp_fast(scores[i] - most), *key = keys + (first + i) * stride;
+            share += weight;
+            for (int64_t j = 0; j < width; j++)
+                sums[j] += weight * key[j];
+        }
+        top = most;
+    }
+    sums[width] = top;
+    sums[width + 1] = share;
+}
+
+void attend_step(const float *q, const float *keys, float *y, float *room, int64_t n, int64_t lanes, int64_t heads,
+                 int64_t width, int threads)
+{
+    const int64_t dim = heads * width, stride = lanes * dim, own = width + 2 + BATCH;
+    if (n * width < SMALL)
+        threads = 1;
+    for (int64_t at = 0; at < stride; at += width) {
+        int64_t parts = 1;
+#pragma omp parallel num_threads(threads)
+        {
+            const int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
+            float *sums = room + me * own;
+            attend_some(q + at, keys + at, sums, sums + width + 2, n * me / all, n * (me + 1) / all, stride, width);
+            if (me == 0)
+                parts = all;
+        }
+        float top = room[width], share = 0.0f;
+        for (int64_t part = 1; part < parts; part++)
+            top = room[part * own + width] > top ? room[part * own + width] : top;
+        memset(y + at, 0, (size_t)width * sizeof(float));
+        for (int64_t part = 0; part < parts; part++) {
+            const float *sums = room + part * own, weight = exp_fast(sums[width] - top);
+            share += weight * sums[width + 1];
+            for (int64_t j = 0; j < width; j++)
+                y[at + j] += weight * sums[j];
+        }
+        for (int64_t j = 0; j < width; j++)
+            y[at + j] /= share;
     }
 }

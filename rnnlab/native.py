@@ -57,6 +57,9 @@ SIGNATURES: dict[str, list[type]] = {
     "lstm_forward": [_POINTER] * 8 + [_COUNT] * 4,  # gates, bias, u, h0, c0, y, c, packed; steps, lanes, D, half
     # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, lanes, D, half
     "lstm_backward": [_POINTER] * 9 + [_COUNT] * 4,
+    "boom_step": [_POINTER] * 4 + [_COUNT] * 3,  # x, w, bias, y; rows, F, D
+    "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; lanes, D
+    "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, lanes, heads, width
     # scores, dropped, room; queries, n, query, key_from, steps, before, window, half, head, lane
     "attend_forward": [_POINTER] * 3 + [_COUNT] * 10 + _DROPOUT,
     # weights, gradient, dropped_own, room; own_from, queries, n, query, key_from, steps, before, half, head, lane
@@ -77,12 +80,14 @@ class Kernels:
 
     def run(self, name: str, *arguments: Tensor | int | float) -> None:
         """Call a kernel with torch's number of threads; tensors are contiguous, on the CPU, and written in place."""
+        values: list[int | float] = []
         for argument in arguments:
-            assert not isinstance(argument, Tensor) or (argument.device.type == "cpu" and argument.is_contiguous()), (
-                name
-            )
+            if isinstance(argument, Tensor):
+                assert argument.is_cpu and argument.is_contiguous(), name
+                values.append(argument.data_ptr())
+            else:
+                values.append(argument)
         threads = torch.get_num_threads() if self._threaded else 1
-        values = [argument.data_ptr() if isinstance(argument, Tensor) else argument for argument in arguments]
         self._functions[name](*values, threads)
 
 

@@ -4,17 +4,27 @@ import copy
 from typing import NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from rnnlab.components.attention import _window
 from rnnlab.components.attention._memory import check_window, hidden_from, next_memory
+from rnnlab.components.attention._ring import Ring
 from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
 
 
 class Memory(NamedTuple):
     positions: Tensor  # (M', B, D) past sources, oldest first, M' <= memory - 1; gates are applied when it is read
+
+
+class Stream(NamedTuple):
+    """A memory in place, and the query's normalization with everything in it that stays the same from byte to byte."""
+
+    ring: Ring
+    norm_weight: Tensor  # (D)
+    norm_bias: Tensor  # (D)
 
 
 class StaticGate(nn.Module):
@@ -70,9 +80,11 @@ class GatedAttention(nn.Module):
     def initial_state(self, batch: int) -> Memory:
         return Memory(self.q_gate.new_zeros(0, batch, self.dim))
 
-    def forward(self, queries: Tensor, source: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+    def forward(self, queries: Tensor, source: Tensor, state: Memory | Stream) -> tuple[Tensor, Memory | Stream]:
+        if isinstance(state, Stream):
+            return self._step(queries, source, state), state
         memory = state.positions.to(source.dtype)
-        if not _half_autocast() and _window.serves(source, memory):
+        if _window.serves(source, memory):
             seen, p = torch.cat([memory, source]), self.dropout if self.training else 0.0
             y = _window.attend(self._scaled(queries), source, seen, self.heads, self.memory, p)
             # The next memory is a view of what was seen: a copy of a long one costs as much as a layer.
@@ -80,6 +92,20 @@ class GatedAttention(nn.Module):
         hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
         y = self.read(self.weights(queries, source, memory, hidden), source, memory)
         return y, Memory(next_memory(memory, source, self.memory))
+
+    def stream(self, state: Memory) -> Stream:
+        """A state that `forward` changes in place, a position at a time; see `interfaces.Streaming`."""
+        scale = torch.sigmoid(self.q_gate) * torch.sigmoid(self.k_gate) * (self.dim // self.heads) ** -0.5
+        ring = Ring(state.positions.to(self.q_gate.dtype), self.memory)
+        return Stream(ring, self.query_norm.weight * scale, self.query_norm.bias * scale)
+
+    def _step(self, queries: Tensor, source: Tensor, state: Stream) -> Tensor:
+        assert len(source) == 1, f"{len(source)} positions at a time; a stream takes one"
+        q = self.query(queries[0])
+        q = F.layer_norm(q, (self.dim,), state.norm_weight, state.norm_bias, self.query_norm.eps)
+        state.ring.add(source[0])
+        gate: Tensor = self.value_gate()
+        return (state.ring.attend(q, self.heads) * gate).unsqueeze(0)
 
     def _scaled(self, queries: Tensor) -> Tensor:
         """(T, B, D): projected, with both gates of the scores and their scale."""
@@ -122,7 +148,3 @@ class GatedAttention(nn.Module):
         folded = copy.deepcopy(self)
         folded.value_gate = ConstantGate(self.value_gate())
         return folded
-
-
-def _half_autocast() -> bool:
-    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.float16

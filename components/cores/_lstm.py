@@ -30,8 +30,18 @@ def lstm(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tensor
     Returns: y (T, B, D), and the last h and c (B, D).
     """
     w, u, w_bias, u_bias = weights
+    if len(x) == 1 and native.product_dtype(x) == torch.float32 and not torch.is_grad_enabled():
+        return _step(x, weights, h, c)
     y, last_c = _Layer.apply(x, w, u, w_bias + u_bias, h, c, native.product_dtype(x))  # type: ignore[no-untyped-call]
     return y, y[-1], last_c
+
+
+def _step(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One position: every weight is read once, where it lies."""
+    y, next_c = torch.empty_like(h), torch.empty_like(c)
+    arguments = (x.contiguous(), *(weight.contiguous() for weight in weights), h.contiguous(), c.contiguous())
+    native.run("lstm_step", *arguments, y, next_c, *h.shape)
+    return y.unsqueeze(0), y, next_c
 
 
 class _Layer(torch.autograd.Function):

@@ -8,6 +8,8 @@ from torch import Tensor
 from rnnlab import native
 from rnnlab.dropout import draw_key, kernel_arguments, lane_offset
 
+FEW = 8  # positions for which reading the weights costs more than multiplying with them
+
 
 def serves(x: Tensor, weight: Tensor) -> bool:
     """Whether the compiled layer can take the place of torch's operations for this input."""
@@ -19,8 +21,14 @@ def boom(x: Tensor, weight: Tensor, bias: Tensor, p: float) -> Tensor:
 
     Under autocast the product is computed in bfloat16; what follows is fp32 inside. p = 0 outside training.
     """
+    dtype = native.product_dtype(x)
+    if len(x) * x.shape[1] <= FEW and dtype == weight.dtype == torch.float32 and not (p or torch.is_grad_enabled()):
+        y = torch.empty_like(x, memory_format=torch.contiguous_format)
+        sizes = (len(x) * x.shape[1], *weight.shape)
+        native.run("boom_step", x.contiguous(), weight.contiguous(), bias, y, *sizes)
+        return y
     drop = kernel_arguments(p, draw_key() if p else 0, lane_offset(), lane_dim=1)
-    return _Boom.apply(x, weight, bias, native.product_dtype(x), drop)  # type: ignore[no-any-return, no-untyped-call]
+    return _Boom.apply(x, weight, bias, dtype, drop)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Boom(torch.autograd.Function):

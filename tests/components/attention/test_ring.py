@@ -1,0 +1,89 @@
+"""A stream's memory in place holds what a memory that is copied holds, and attention over it says the same."""
+
+import pytest
+import torch
+
+from rnnlab import native
+from rnnlab.components.attention._gated import GatedAttention, Memory
+from rnnlab.components.attention._ring import Ring
+from rnnlab.components.attention.multi_head import MultiHead
+from rnnlab.rng import generator
+
+
+@pytest.fixture(params=["compiled", "plain"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "plain":
+        monkeypatch.setattr(native, "serves", lambda x, products=(): False)
+
+
+def attention(heads: int, dim: int, window: int) -> GatedAttention:
+    torch.manual_seed(0)
+    built = MultiHead(dim, heads=heads, memory=window).eval()
+    with torch.no_grad():
+        for parameter in built.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    return built
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(
+    ("heads", "window", "remembered"),
+    [(1, 1, 0), (1, 9, 8), (2, 9, 0), (4, 200, 3), (1, 150, 149)],
+    ids=["a window of one", "full", "filling", "growing", "longer than a batch"],
+)
+def test_a_stream_in_place_is_the_stream(heads: int, window: int, remembered: int) -> None:
+    built = attention(heads, 16, window)
+    draws = generator(0, 0, "inputs")
+    memory = Memory(torch.randn(remembered, 3, 16, generator=draws))
+    untouched = memory.positions.clone()
+    with torch.inference_mode():
+        stream = built.stream(memory)
+        for step in range(150):
+            queries, source = torch.randn(2, 1, 3, 16, generator=draws).unbind()
+            want, memory = built(queries, source, memory)  # type: ignore[assignment]
+            got, stream = built(queries, source, stream)  # type: ignore[assignment]
+            error = float((got - want).abs().max())
+            assert error <= 1e-5 * max(1.0, float(want.abs().max())), f"step {step}: {error}"
+    assert stream.ring.filled == min(window, remembered + 150)
+    first = Memory(torch.randn(remembered, 3, 16, generator=generator(0, 0, "inputs")))
+    assert torch.equal(first.positions, untouched)
+
+
+def test_it_keeps_the_newest_positions_and_no_more_room_than_they_need() -> None:
+    ring = Ring(torch.zeros(0, 1, 1), window=100)
+    for number in range(250):
+        ring.add(torch.full((1, 1), float(number)))
+    assert sorted(ring.positions.flatten().tolist()) == list(range(150, 250))
+    assert len(ring._room) == 100
+
+
+def test_a_window_far_longer_than_the_stream_costs_no_room() -> None:
+    ring = Ring(torch.zeros(0, 1, 1), window=10**9)
+    for number in range(200):
+        ring.add(torch.full((1, 1), float(number)))
+    assert ring.filled == 200
+    assert len(ring._room) < 600
+
+
+def test_more_than_a_position_at_a_time_is_refused() -> None:
+    built = attention(1, 8, 4)
+    x = torch.zeros(2, 1, 8)
+    with pytest.raises(AssertionError, match="2 positions at a time"):
+        built(x, x, built.stream(built.initial_state(1)))
+
+
+@pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")
+def test_two_threads_find_what_one_finds() -> None:
+    draws = generator(0, 0, "keys")
+    ring = Ring(torch.randn(4000, 2, 32, generator=draws), window=5000)
+    q = torch.randn(2, 32, generator=draws)
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            found.append(ring.attend(q, heads=2))
+    finally:
+        torch.set_num_threads(threads)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[2], found[0], rtol=1e-4, atol=1e-4)
