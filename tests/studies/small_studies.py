@@ -139,10 +139,9 @@ def is_alive(pid: int) -> bool:
 
 def running_workers(plan: search.Plan) -> list[tuple[FrozenTrial, int]]:
     """Trials that run, each with the process of its worker."""
-    try:
-        trials = trials_of(plan, TrialState.RUNNING)
-    except (KeyError, optuna.exceptions.StorageInternalError):  # the study is being made
+    if not (plan.folder / search.STUDY).exists():  # the study is being made, which opening it would disturb
         return []
+    trials = trials_of(plan, TrialState.RUNNING)
     signed = [(trial, trial.user_attrs.get("worker", {})) for trial in trials]
     return [(trial, worker["pid"]) for trial, worker in signed if worker.get("trial") == trial.number]
 
@@ -156,9 +155,10 @@ def catch_worker(plan: search.Plan, reported: int = 1) -> tuple[FrozenTrial, int
                 continue
             with suppress(ProcessLookupError):
                 os.kill(worker, signal.SIGSTOP)
-                trial = trials_of(plan)[found.number]
-                if trial.state is TrialState.RUNNING:
-                    return trial, worker
+                with suppress(optuna.exceptions.StorageInternalError):  # it was writing, and holds an sqlite database
+                    trial = trials_of(plan)[found.number]
+                    if trial.state is TrialState.RUNNING:
+                        return trial, worker
                 os.kill(worker, signal.SIGCONT)  # it was through already
         return None
 

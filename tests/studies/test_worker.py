@@ -141,8 +141,8 @@ def config(text: Path, tmp_path: Path) -> Path:
     return path
 
 
-def cell(config: Path, folder: Path, **changes: Any) -> dict[str, Any]:
-    return {"kind": "cell", "config": str(config), "seed": 1, "folder": str(folder), "variant": "v", **changes}
+def cell(config: Path, folder: Path) -> dict[str, Any]:
+    return {"kind": "cell", "config": str(config), "seed": 1, "folder": str(folder), "variant": "v"}
 
 
 def poll(pool: Pool) -> Ended:
@@ -153,7 +153,7 @@ def poll(pool: Pool) -> Ended:
 @pytest.mark.slow
 def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path) -> None:
     with Pool([{}], tmp_path / "logs") as pool:
-        pool.start(cell(config, tmp_path / "nowhere", config=str(tmp_path / "none.gin")))
+        pool.start(cell(tmp_path / "none.gin", tmp_path / "nowhere"))
         ended = poll(pool)
         assert ended.code == 2
         assert "none.gin" in str(ended)
