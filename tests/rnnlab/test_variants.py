@@ -29,6 +29,7 @@ def test_runs_of_one_configuration_are_one_variant() -> None:
         (["gru/seed-1", "gru/seed-2"], "gru"),
         (["gru_seed1", "gru_seed2"], "gru"),
         (["gru-1", "gru-2"], "gru"),
+        (["gru/seed-1-0a1b2c3d", "gru/seed-2-44445555"], "gru"),
         (["cells/gru/1", "cells/gru/2"], "cells/gru"),
         (["1", "2"], "1 and 1 more"),
         (["x7f", "9ab"], "x7f and 1 more"),
