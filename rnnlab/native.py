@@ -60,6 +60,8 @@ SIGNATURES: dict[str, list[type]] = {
     "boom_step": [_POINTER] * 4 + [_COUNT] * 3,  # x, w, bias, y; rows, F, D
     "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; lanes, D
     "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, lanes, heads, width
+    "lamb_moments": [_POINTER] * 5 + [_COUNT] + [_FLOAT] * 4,  # p, g, m, v, lengths; count; beta1, beta2, eps, decay
+    "lamb_step": [_POINTER] * 3 + [_COUNT] + [_FLOAT] * 3,  # p, m, v; count; eps, decay, rate
     # scores, dropped, room; queries, n, query, key_from, steps, before, window, half, head, lane
     "attend_forward": [_POINTER] * 3 + [_COUNT] * 10 + _DROPOUT,
     # weights, gradient, dropped_own, room; own_from, queries, n, query, key_from, steps, before, half, head, lane
@@ -83,7 +85,8 @@ class Kernels:
         values: list[int | float] = []
         for argument in arguments:
             if isinstance(argument, Tensor):
-                assert argument.is_cpu and argument.is_contiguous(), name
+                assert argument.is_cpu, name
+                assert argument.is_contiguous(), name
                 values.append(argument.data_ptr())
             else:
                 values.append(argument)

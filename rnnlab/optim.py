@@ -12,6 +12,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
+from rnnlab import native
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.registry import register
 
@@ -73,19 +74,35 @@ class Lamb(torch.optim.Optimizer):
             params = [p for p in group["params"] if p.grad is not None]
             if any(p.device.type != "cpu" for p in params):
                 self._update(params, group)  # few launches of kernels
-            else:
-                for p in params:  # what stays in the cache from one operation to the next is worth half the time
+                continue
+            compiled = native.kernels()
+            for p in params:  # what stays in the cache from one operation to the next is worth half the time
+                if compiled and p.dtype == torch.float32 and p.is_contiguous():
+                    self._update_compiled(p, group)
+                else:
                     self._update([p], group)
         return loss
 
+    def _moments(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.state[p]:
+            dtype = torch.promote_types(p.dtype, torch.float32)
+            self.state[p] = {name: torch.zeros_like(p, dtype=dtype) for name in ("exp_avg", "exp_avg_sq")}
+        return self.state[p]["exp_avg"], self.state[p]["exp_avg_sq"]
+
+    def _update_compiled(self, p: Tensor, group: dict[str, Any]) -> None:
+        """`_update` of one parameter in two passes over memory."""
+        assert p.grad is not None
+        mean, square = self._moments(p)
+        lengths = torch.zeros(torch.get_num_threads(), 2, dtype=torch.float64)
+        shared = group["eps"], group["weight_decay"]
+        native.run("lamb_moments", p, p.grad.contiguous(), mean, square, lengths, p.numel(), *group["betas"], *shared)
+        length, step_length = lengths.sum(dim=0).sqrt().tolist()
+        ratio = min(length, 10.0) / step_length if length and step_length else 1.0
+        native.run("lamb_step", p, mean, square, p.numel(), *shared, group["lr"] * max(ratio, group["min_trust"]))
+
     def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        for p in params:
-            if not self.state[p]:
-                dtype = torch.promote_types(p.dtype, torch.float32)
-                self.state[p] = {name: torch.zeros_like(p, dtype=dtype) for name in ("exp_avg", "exp_avg_sq")}
-        means = [self.state[p]["exp_avg"] for p in params]
-        squares = [self.state[p]["exp_avg_sq"] for p in params]
+        means, squares = zip(*map(self._moments, params), strict=True)
         grads = [p.grad.to(mean.dtype) for p, mean in zip(params, means, strict=True) if p.grad is not None]
 
         torch._foreach_mul_(means, beta1)

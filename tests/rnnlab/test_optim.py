@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnlab import optim
+from rnnlab import native, optim
 from rnnlab.errors import ConfigError, StorageError
 
 BUILDERS: dict[str, Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]] = {
@@ -107,7 +107,8 @@ def test_lamb_updates_all_tensors_together_as_it_updates_each_alone() -> None:
         by_one.step()  # on the CPU: one tensor after the other
         with torch.no_grad():
             by_all._update(list(together.parameters()), by_all.param_groups[0])  # as on other devices
-    assert all(torch.equal(a, b) for a, b in zip(alone.parameters(), together.parameters(), strict=True))
+    for a, b in zip(alone.parameters(), together.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def test_lamb_skips_what_has_no_gradient() -> None:
@@ -304,3 +305,41 @@ def take_steps_on_gpu(model: nn.Module, optimizer: torch.optim.Optimizer, seeds:
             optimizer.step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")
+@pytest.mark.parametrize("count", [1, 4096, 40_001])
+def test_lamb_compiled_is_lamb(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = torch.Generator().manual_seed(0)
+    start, *grads = (torch.randn(count, generator=draws) for _ in range(6))
+    ends = []
+    for compiled in (True, False):
+        parameter = nn.Parameter(start.clone())
+        optimizer = optim.Lamb([parameter], lr=0.01, weight_decay=0.1)
+        if not compiled:
+            monkeypatch.setattr(native, "kernels", lambda: None)
+        for grad in grads:
+            parameter.grad = grad.clone()
+            optimizer.step()
+            assert torch.equal(parameter.grad, grad)
+        ends.append([parameter.detach(), *optimizer.state[parameter].values()])
+    for got, want in zip(*ends, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")
+def test_lamb_on_several_threads_steps_to_the_same_bits_every_time() -> None:
+    draws = torch.Generator().manual_seed(0)
+    start, grad = torch.randn(2, 200_000, generator=draws).unbind()
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        torch.set_num_threads(4)
+        for _ in range(5):
+            parameter = nn.Parameter(start.clone())
+            parameter.grad = grad.clone()
+            optim.Lamb([parameter], lr=0.01).step()
+            found.append(parameter.detach())
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, found[0]) for one in found)
