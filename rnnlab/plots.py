@@ -219,8 +219,8 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
 
 
 def tick(value: float) -> str:
-    """As `engineering`, without trailing zeros: 2.50M -> 2.5M."""
-    return re.sub(r"\.?0+(?=\D|$)", "", text) if "." in (text := engineering(value)) else text
+    """As `engineering`, without trailing zeros behind the point: 2.50M -> 2.5M, 60.0k -> 60k."""
+    return re.sub(r"^(-?\d+)(?:\.0+|(\.\d*[1-9])0*)(?=[A-Za-z]?$)", r"\1\2", engineering(value))
 
 
 @contextlib.contextmanager

@@ -65,7 +65,8 @@ def fold(runs: Sequence[Run]) -> list[Variant]:
 
 
 def _shared_name(names: Sequence[str], folded: bool) -> str:
-    """core/seed-1, core/seed-2 -> core, and so with the hash behind a seed that a study puts there; a run on its own loses its seed only beside variants that are folded."""
+    """core/seed-1, core/seed-2 -> core, also with the hash that a study puts behind the seed; a run on its own loses
+    its seed only beside variants that are folded."""
     if not folded:
         return names[0]
     without_seed = {re.sub(r"[-_/. ]*(seed)?[-_=]?[0-9]+(-[0-9a-f]{8})?$", "", name) for name in names}

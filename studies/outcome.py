@@ -192,9 +192,10 @@ def _confirm(
 ) -> tuple[dict[str, Any], Table, list[Path]]:
     """(what the best candidate reached, the table of candidates, what was written)."""
     variants = [_variant(plan, trials, candidate) for candidate in candidates]
-    reference = next((v for v in variants if v.name.startswith("baseline")), variants[0])
+    reference = next((v for v in variants if not v.bindings), variants[0])
     ordered = [reference, *(v for v in variants if v is not reference)]
-    title = f"Candidates over fresh seeds, against {reference.name}: valid BPC"
+    base = "the base" if not reference.bindings else "the best of the search"
+    title = f"Candidates over fresh seeds, against {reference.name}, {base}: valid BPC"
     written = write_report(ordered, reference.name, plan.folder, stem=CONFIRM, title=title)
     statistics = analyze({v.name: v.bpc("valid_bpc") for v in ordered}, reference.name)
     whole = [c for c in candidates if c.state is TrialState.COMPLETE] or list(candidates)
@@ -220,11 +221,7 @@ def _variant(plan: Plan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) 
         here = next((r for folder in folders if (r := finished(folder / f"seed-{seed}"))), {})  # or on another machine
         results[seed] = {**here, "valid_bpc": bpc}
     baseline = trials[number].user_attrs.get("baseline")
-    return Variant(
-        f"baseline (trial {number})" if baseline else f"trial {number}",
-        results,
-        () if baseline else tuple(candidate.user_attrs["bindings"]),
-    )
+    return Variant(f"trial {number}", results, () if baseline else tuple(candidate.user_attrs["bindings"]))
 
 
 def _interval(interval: Interval | None) -> dict[str, float | int | None] | None:

@@ -50,6 +50,7 @@ class Search:
         startup: trials drawn at random before tpe begins.
         pruner: what ends a trial early: a BPC above the median at as many bytes, Hyperband, or nothing.
         pruner_startup: trials that have to finish before the median prunes.
+        warmup: part of its budget that every trial gets before a pruner looks at it [fraction].
         evaluations: of valid during a trial, at equal distances; the pruner decides at each.
         seed: of the sampler.
         baseline: begin with the base's own values.
@@ -68,6 +69,7 @@ class Search:
     startup: int = 10
     pruner: Literal["median", "hyperband", "none"] = "median"
     pruner_startup: int = 5
+    warmup: float = 0.2
     evaluations: int = 10
     seed: int = 1
     baseline: bool = True
@@ -80,6 +82,8 @@ class Search:
         for name, bound in {**least, "heartbeat": 1}.items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"Search.{name} = {getattr(self, name)}: at least {bound}")
+        if not 0.0 <= self.warmup < 1.0:
+            raise ConfigError(f"Search.warmup = {self.warmup}: a fraction in [0, 1) is needed")
 
 
 @dataclass(frozen=True)
@@ -115,12 +119,13 @@ class Plan:
         return [self.seed + 1 + i for i in range(self.search.confirm_seeds)]
 
     def pruner(self) -> BasePruner:
-        every = self.evaluate_every
+        budget = int(self.base.value("Trainer.bytes"))
+        least = max(self.evaluate_every, int(self.search.warmup * budget))
         if self.search.pruner == "none":
             return NopPruner()
         if self.search.pruner == "median":
-            return MedianPruner(n_startup_trials=self.search.pruner_startup, n_warmup_steps=every)
-        return HyperbandPruner(min_resource=every, max_resource=max(every, self.base.value("Trainer.bytes")))
+            return MedianPruner(n_startup_trials=self.search.pruner_startup, n_warmup_steps=least)
+        return HyperbandPruner(min_resource=least, max_resource=max(least, budget))
 
     def sampler(self, draw: int) -> BaseSampler:
         """For the draw of this number: its seed depends on the study's and on the number alone, so that neither a
@@ -137,7 +142,9 @@ class Plan:
         return {
             "space": self.space.description,
             "base": self.base.text,
-            "settings": {name: getattr(s, name) for name in ("sampler", "startup", "pruner", "pruner_startup", "seed")},
+            "settings": {
+                name: getattr(s, name) for name in ("sampler", "startup", "pruner", "pruner_startup", "warmup", "seed")
+            },
         }
 
 

@@ -194,7 +194,7 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     assert len(rows) == 8
     assert rows[0]["outcome"].endswith("complete")
     confirmed = json.loads((folder / "confirm.json").read_text())["rows"]
-    assert confirmed[0]["variant"] == "baseline (trial 0)"
+    assert confirmed[0]["variant"] == "trial 0"
     assert {row["seeds"] for row in confirmed if row["variant"] == f"trial {facts['confirmed']['trial']}"} <= {3}
 
     for trial in trials_of(made, TrialState.PRUNED):
