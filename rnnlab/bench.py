@@ -75,7 +75,7 @@ def benchmark(
         raise ConfigError(f"repeats {repeats}: at least 1")
     baseline_module = load_baseline(against) if against else None
     learner = steady_learner(fragments, overrides)
-    clock = _clock(learner.device, cpu_time)
+    clock = clock_of(learner.device, cpu_time)
     learner.step()
     parts = split(learner, clock, repeats)
     memory_mb = peak_memory_mb(learner.device)
@@ -184,7 +184,7 @@ def ratio(slower: Sequence[float], faster: Sequence[float]) -> Spread:
     return Spread.of([a / b for a, b in zip(slower, faster, strict=True)])
 
 
-def _clock(device: torch.device, cpu_time: bool) -> Clock:
+def clock_of(device: torch.device, cpu_time: bool) -> Clock:
     """Seconds; on a GPU once it has done what it was asked to."""
     if device.type == "cuda":
 
