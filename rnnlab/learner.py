@@ -174,7 +174,8 @@ class Learner:
                 with self._autocast():
                     logits, stream = self._forward(inputs.to(self.device), stream)
                     loss = cross_entropy(logits, targets.to(self.device)) / t.accumulate
-                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                with self.ranks.together():
+                    self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             stream = detach(stream)
             loss_sum += loss.detach()
         self.scaler.unscale_(self.optimizer)

@@ -1,9 +1,10 @@
 """The processes that share a run: each holds some of the lanes, and rank 0 alone touches the disk.
 
-    torchrun --nproc-per-node N -m rnnlab train ...
+    torchrun --nproc-per-node N -m -- rnnlab train ...
 
-torchrun says who is who through the environment. Gradients travel by gloo between CPUs and by NCCL between GPUs;
-everything else (a loss, a signal, an answer, the lanes of a checkpoint) by gloo.
+The arguments stand after `-m --`, or torchrun takes some for its own. It says who is who through the environment, and
+kills the others 30 seconds after one has died if they hang in NCCL (`--shutdown-timeout` for less). Gradients travel by
+gloo between CPUs and by NCCL between GPUs; everything else (a loss, a signal, an answer, a checkpoint's lanes) by gloo.
 """
 
 import os
@@ -50,7 +51,7 @@ class Ranks:
     def mean(self, x: Tensor) -> Tensor:
         """The mean of x over the ranks."""
         if self.count > 1:
-            with self._together():
+            with self.together():
                 dist.all_reduce(x)
             x = x / self.count
         return x
@@ -68,7 +69,7 @@ class Ranks:
         if self.count == 1:
             return number
         largest = torch.tensor(number)
-        with self._together():
+        with self.together():
             dist.all_reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
 
@@ -82,7 +83,7 @@ class Ranks:
                 answer[0] = act()
             except RnnlabError as error:
                 answer[1] = error
-        with self._together():
+        with self.together():
             dist.broadcast_object_list(answer, src=0, device=torch.device("cpu"))
         if answer[1] is not None:
             raise answer[1]
@@ -93,19 +94,30 @@ class Ranks:
         if self.count == 1:
             return stream
         states: list[State] | None = [None] * self.count if self.first else None
-        with self._together():
+        with self.together():
             dist.gather_object(map_state(Tensor.cpu, stream), states, dst=0)
         return stream if states is None else join_lanes(states)
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
+        """Around what waits for the other ranks.
+
+        Raises: RankLost in place of the error that the network gives once one of them has died.
+        """
         try:
             yield
         except RuntimeError as error:
+            if self.count == 1 or not _is_of_the_network(error):
+                raise
             raise RankLost(
                 f"rank {self.rank} lost another rank of the run; the checkpoints are whole, and `rnnlab resume` "
                 f"goes on from the newest ({str(error).splitlines()[0]})"
             ) from error
+
+
+def _is_of_the_network(error: RuntimeError) -> bool:
+    """NCCL's errors have a class of their own; gloo's are told by their text."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower() or "connection" in str(error).lower()
 
 
 ALONE = Ranks()

@@ -1,5 +1,6 @@
 """A run from its first step to its result: what is evaluated, written down and saved on the way, and how it ends."""
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -120,7 +121,8 @@ class Loop:
         if p.evaluated_at == p.step and (p.evaluated_whole or not whole):
             return
         score = self._score(self.learner.corpus.valid, None if whole else t.eval_bytes)
-        best = score.bpc if p.best_valid_bpc is None else min(p.best_valid_bpc, score.bpc)
+        finite = [bpc for bpc in (p.best_valid_bpc, score.bpc) if bpc is not None and math.isfinite(bpc)]
+        best = min(finite, default=None)
         self.learner.progress = replace(
             p, evaluated_at=p.step, evaluated_whole=whole or t.eval_bytes is None, evaluated_bytes=p.bytes,
             valid_bpc=score.bpc, best_valid_bpc=best,

@@ -27,6 +27,7 @@ import rnnlab.generation
 def main() -> None:
     torch.set_num_threads(1)  # a fork has none of its parent's threads
     rnnlab.config.resolve(["sha_rnn", "size/tiny"])  # imports the parts
+    rnnlab.native.kernels()
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -125,23 +125,40 @@ def test_ranks_evaluate_write_and_speak_once(shared: tuple[Path, str, str], alon
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_a_signal_stops_all_ranks_at_one_step_and_any_number_goes_on(text: Path, alone: Path, tmp_path: Path) -> None:
+def test_a_signal_to_torchrun_stops_all_ranks_at_one_step_and_one_process_goes_on(
+    text: Path, alone: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     process = torchrun(2, *train_arguments(run, text))
     wait_for_step(run, 12)
     process.send_signal(signal.SIGTERM)
-    done = finish(process)
+    expect_stopped(finish(process), run)
+    api.resume(run)
+    expect_close(run, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_signal_to_one_rank_stops_all_at_one_step_and_four_ranks_go_on(
+    text: Path, alone: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = torchrun(2, *train_arguments(run, text))
+    wait_for_step(run, 12)
+    os.kill(second_rank(process), signal.SIGTERM)
+    expect_stopped(finish(process), run)
+    on_four = finish(torchrun(4, "resume", str(run)))
+    assert on_four.code == 0, on_four.err
+    expect_close(run, alone)
+
+
+def expect_stopped(done: Done, run: Path) -> None:
     assert done.code != 0
     assert done.err.count("rnnlab: stopped by SIGTERM at step ") == 1
     result = json.loads((run / "result.json").read_text())
     snapshot, damage = checkpoint.newest(run / "checkpoints")
     assert (result["status"], result["steps"], damage) == ("stopped", snapshot.step, [])
     assert 12 <= snapshot.step < STEPS
-    further = min(snapshot.step + 10, STEPS)
-    on_four = finish(torchrun(4, "resume", str(run), "--set", f"Trainer.steps = {further}"))
-    assert on_four.code == 0, on_four.err
-    api.resume(run, [f"Trainer.steps = {STEPS}"])
-    expect_close(run, alone)
 
 
 @pytest.mark.slow
@@ -152,20 +169,21 @@ def test_a_rank_that_dies_takes_the_run_down_and_its_checkpoint_goes_on(
     run = tmp_path / "run"
     process = torchrun(2, *train_arguments(run, text))
     wait_for_step(run, 12)
-    second = next(pid for pid in children(process.pid) if environment_of(pid).get("RANK") == "1")
-    os.kill(second, signal.SIGKILL)
+    os.kill(second_rank(process), signal.SIGKILL)
     died = time.monotonic()
     done = finish(process)
     assert time.monotonic() - died < 30.0
     assert done.code != 0
+    assert "rnnlab: error: rank 0 lost another rank of the run" in done.err
     saved, damage = checkpoint.newest(run / "checkpoints")
     assert (saved.step >= 10, damage) == (True, [])
     api.resume(run)
     expect_close(run, alone)
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+def second_rank(process: subprocess.Popen[str]) -> int:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return next(int(child) for child in children if environment_of(int(child)).get("RANK") == "1")
 
 
 def environment_of(pid: int) -> dict[str, str]:

@@ -43,7 +43,7 @@ def stop_after(loop: Loop, step: int) -> None:
 
 
 VARIANTS = {
-    "as it is": [],
+    "": [],
     "qrnn": ["Block.core = @core.QRNN"],
     "rg_lru and projected": ["Block.core = @core.RGLRU", "attention = @attention.Projected", "Projected.heads = 2"],
     "a memory that slides, in odd widths": ["LanguageModel.dim = 10", "memory = 7", "Trainer.lanes = 3"],
@@ -60,7 +60,7 @@ VARIANTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name else ()) for name in VARIANTS])
 def test_a_resumed_run_equals_one_that_was_left_alone(name: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "whole", text, *VARIANTS[name])
     stop_after(new_loop(tmp_path / "cut", text, *VARIANTS[name]), step=16)
