@@ -58,6 +58,9 @@ SIGNATURES: dict[str, list[type]] = {
     # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, lanes, D, half
     "lstm_backward": [_POINTER] * 9 + [_COUNT] * 4,
     "boom_step": [_POINTER] * 4 + [_COUNT] * 3,  # x, w, bias, y; rows, F, D
+    "qrnn_forward": [_POINTER] * 5 + [_COUNT] * 3 + [_FLOAT],  # gates, bias, c0, y, c; steps, lanes, D; keep
+    # gates, c0, c, grad_y, grad_gates, grad_c; steps, lanes, D; keep
+    "qrnn_backward": [_POINTER] * 6 + [_COUNT] * 3 + [_FLOAT],
     "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; lanes, D
     "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, lanes, heads, width
     "lamb_moments": [_POINTER] * 5 + [_COUNT] + [_FLOAT] * 4,  # p, g, m, v, lengths; count; beta1, beta2, eps, decay

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rnnlab.components.cores import _qrnn
 from rnnlab.components.cores._affine import Affine
 from rnnlab.components.cores._scan import full_precision, linear_recurrence
 from rnnlab.dropout import dropout
@@ -53,6 +54,12 @@ class QRNN(nn.Module):
     def forward(self, x: Tensor, state: QRNNState) -> tuple[Tensor, QRNNState]:
         seen = self._seen(x, state)
         last = None if state.x is None else x[-1].to(state.x.dtype, copy=True)
+        noisy = self.training and self.zoneout > 0.0
+        if not noisy and _qrnn.serves(seen, self.candidate.weight):
+            gates = (self.candidate, self.forget, self.output)
+            weight, bias = torch.cat([gate.weight for gate in gates]), torch.cat([gate.bias for gate in gates])
+            y, c = _qrnn.qrnn(seen, weight, bias, state.c.float(), 1.0 - self.zoneout)
+            return y.to(x.dtype), QRNNState(c.to(state.c.dtype), last)
         candidate = torch.tanh(full_precision(self.candidate(seen)))
         write = torch.sigmoid(-full_precision(self.forget(seen)))  # 1 - f, exact where f is near 1
         if self.zoneout:
