@@ -199,7 +199,7 @@ def clock_of(device: torch.device, cpu_time: bool) -> Clock:
 def measure_ceilings(learner: Learner, clock: Clock) -> Ceilings:
     """Of a product as large as the model's largest in the run's precision, and of a copy that no cache holds."""
     t = learner.trainer
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[t.precision]
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(t.precision, torch.float32)
     size = 2048 if learner.device.type == "cpu" else 8192
     a, b = (torch.randn(size, size, device=learner.device).to(dtype) for _ in range(2))
     data = torch.zeros(COPIED // 4, device=learner.device)

@@ -76,6 +76,8 @@ class Learner:
         self.trainer, self.corpus, self.ranks = trainer, experiment.corpus, ranks
         self.model, self.optimizer, self.schedule = experiment.model.train(), experiment.optimizer, experiment.schedule
         self.device = trainer.torch_device()
+        if trainer.precision == "tf32":
+            torch.backends.cuda.matmul.fp32_precision = "tf32"
         self.lanes = Lanes(self.corpus.train, trainer.lanes, shard=(ranks.rank, ranks.count)).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
         self.progress = Progress()
@@ -218,7 +220,7 @@ class Learner:
 
     def _autocast(self) -> torch.autocast:
         dtype = torch.float16 if self.trainer.precision == "fp16" else torch.bfloat16
-        return torch.autocast(self.device.type, dtype, enabled=self.trainer.precision != "fp32")
+        return torch.autocast(self.device.type, dtype, enabled=self.trainer.precision in ("bf16", "fp16"))
 
     def _shared_gradient(self, last: bool) -> AbstractContextManager[None]:
         """Where gradients accumulate, the ranks exchange them once."""

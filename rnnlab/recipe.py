@@ -33,7 +33,7 @@ class Trainer:
     bytes: int | None = None
     steps: int | None = None
     epochs: float | None = None
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"  # of the products; tf32 is an NVIDIA GPU's
     device: str = "auto"  # auto, cpu, cuda, cuda:1
     seed: int = 1
     unseen_logit: float | None = None  # output bias that bytes absent from the training text start with; None for 0
@@ -76,6 +76,10 @@ class Trainer:
             raise ConfigError(f"Trainer.device = {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'") from error
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"Trainer.device = {name!r}: this torch sees no CUDA device; use --device cpu")
+        if self.precision == "tf32" and device.type != "cuda":
+            raise ConfigError(
+                f"Trainer.precision = 'tf32': NVIDIA GPUs have it, and the device is {device}; use 'fp32'"
+            )
         rank = int(os.environ.get("LOCAL_RANK", "0"))  # of the ranks on this machine each takes a device
         number = rank if device.index is None else device.index
         if device.type == "cuda" and number >= torch.cuda.device_count():

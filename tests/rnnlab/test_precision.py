@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rnnlab import learner as learner_module
-from rnnlab.errors import Diverged
+from rnnlab.errors import ConfigError, Diverged
 from rnnlab.evaluation import cross_entropy
 from rnnlab.learner import Learner
 from rnnlab.state import flatten, map_state
@@ -129,3 +129,18 @@ def test_skipped_steps_are_in_the_result_and_no_spike_is_made_of_them(text: Path
     assert result["overflows"] >= 0
     assert result["precision"] == "fp16"
     assert {record["kind"] for record in journal(tmp_path / "run")} == {"train", "valid"}
+
+
+def test_tf32_is_refused_where_there_is_no_nvidia_gpu(text: Path) -> None:
+    with pytest.raises(ConfigError, match="tf32"):
+        build(text, "Trainer.precision = 'tf32'", "Trainer.device = 'cpu'")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_tf32_is_asked_of_the_gpu(text: Path) -> None:
+    before = torch.backends.cuda.matmul.fp32_precision
+    try:
+        Learner(build(text, "Trainer.precision = 'tf32'", "Trainer.device = 'cuda'")).step()
+        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
+    finally:
+        torch.backends.cuda.matmul.fp32_precision = before
