@@ -4,6 +4,7 @@ torch is imported by the commands that need it, so that `rnnlab --help` answers 
 """
 
 import argparse
+import difflib
 import importlib.metadata
 import json
 import os
@@ -42,6 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
+    """Options are written out: `--byte 5` is a slip, and must not start an hour of something else."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            near = difflib.get_close_matches(option, self._option_string_actions, n=1)
+            self.error(f"no such argument: {option}" + (f" (did you mean {near[0]}?)" if near else ""))
+        return namespace, unknown
+
     def error(self, message: str) -> Any:
         print(f"rnnlab: error: {message}; `{self.prog} --help` shows what it takes", file=sys.stderr)
         raise SystemExit(ConfigError.exit_code)
@@ -340,7 +354,7 @@ def _diff(options: argparse.Namespace) -> None:
     from rnnlab.config import diff, format_differences
 
     differences = diff(resolve_any(options.a), resolve_any(options.b))
-    answer = [{"key": d.key, "a": d.left, "b": d.right} for d in differences]
+    answer = {"differences": [{"key": d.key, "a": d.left, "b": d.right} for d in differences]}
     _print(options, answer, format_differences(differences))
 
 
@@ -358,7 +372,7 @@ def _parts(options: argparse.Namespace) -> None:
     from rnnlab.catalog import catalog, catalog_text
 
     entries = catalog(options.kind)
-    _print(options, entries, catalog_text(entries))
+    _print(options, {"parts": entries}, catalog_text(entries))
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -399,7 +399,9 @@ def corpus_bindings(name_or_path: str) -> list[str]:
         return [f"Trainer.corpus = @{part.selector}"]
     path = Path(os.path.abspath(os.path.expanduser(name_or_path)))
     if not os.path.lexists(path):
-        hint = registry.did_you_mean(name_or_path, named) or f"; the corpora are {', '.join(named)}, or name a file"
+        looks_like_a_name = not {".", os.sep} & {*name_or_path}
+        nearest = registry.did_you_mean(name_or_path, named) if looks_like_a_name else ""
+        hint = nearest or f"; the corpora are {', '.join(named)}, or name a file"
         raise DataError(f"no corpus and no file {name_or_path!r}{hint}")
     return ["Trainer.corpus = @corpus.File", f"File.path = {str(path)!r}"]
 

@@ -5,6 +5,7 @@ import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -136,12 +137,17 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        sha = self.variant.config.override([f"Trainer.seed = {self.seed}"]).sha
-        return self.study / CELLS / self.variant.slug / f"seed-{self.seed}-{sha[:8]}"
+        return self.study / CELLS / self.variant.slug / f"seed-{self.seed}-{_sha(self.variant.config, self.seed)[:8]}"
 
     @property
     def config_file(self) -> Path:
         return self.study / CELLS / self.variant.slug / f"variant-{self.variant.config.sha[:8]}.gin"
+
+
+@cache
+def _sha(config: Config, seed: int) -> str:
+    """Of a configuration with another seed; remembered, because a study of 10,000 cells asks for each several times."""
+    return config.override([f"Trainer.seed = {seed}"]).sha
 
 
 # Before anything runs ------------------------------------------------------------------------------------------------

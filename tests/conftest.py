@@ -1,5 +1,6 @@
 """Every test has gin and the registry to itself."""
 
+import signal
 from collections.abc import Iterator
 
 import gin
@@ -8,6 +9,9 @@ from gin.selector_map import SelectorMap
 
 from rnnlab import registry
 from rnnlab.interfaces import KINDS
+
+# A shell starts what it puts in the background deaf to Ctrl-C, and every process of a test would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

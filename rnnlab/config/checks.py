@@ -107,7 +107,7 @@ def _check_kind(binding: Binding, value: Value, origin: str) -> None:
         return
     kind = value.selector.rpartition(".")[0]
     if kind and kind != binding.argument:
-        fitting = [selector for selector in bindable() if selector.startswith(f"{binding.argument}.")]
+        fitting = sorted(selector for selector in bindable() if selector.startswith(f"{binding.argument}."))
         choice = f"; there are {', '.join('@' + selector for selector in fitting)}" if fitting else ""
         raise ConfigError(f"{binding}: {binding.argument} takes parts of that kind, not of kind {kind}{choice}{origin}")
 

@@ -16,6 +16,7 @@ from rnnlab.errors import ConfigError
 
 LARGEST_FILE = 256 * 1024  # [bytes]; the longest resolved configuration is a hundredth of it
 DEEPEST = 32  # brackets within brackets
+_MORE_THAN_A_VALUE = "expected one value, which gin does not calculate,"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def parse(text: str, name: str) -> list[Assignment | Include]:
     except SyntaxError as error:
         line = (error.text or "").strip()
         shown = f" in `{_shorten(line)}`" if line else ""
-        raise ConfigError(f"{name}:{error.lineno}: {_one_line(error.msg)}{shown}") from error
+        problem = _MORE_THAN_A_VALUE if error.msg.startswith("Expected newline") else _one_line(error.msg)
+        raise ConfigError(f"{name}:{error.lineno}: {problem}{shown}") from error
     except tokenize.TokenError as error:
         message, (line_number, _) = error.args
         open_end = "EOF" in message or "unterminated" in message

@@ -10,7 +10,7 @@ from typing import Any
 
 from rnnlab.config.activation import Operative, activated, construct
 from rnnlab.config.bindings import Binding, Rank, Reach, macro_chain, prefixes, reach
-from rnnlab.config.checks import check_expanded, full_selector
+from rnnlab.config.checks import check_expanded, full_selector, parameters
 from rnnlab.config.sources import Source, read_fragment, read_override
 from rnnlab.config.values import Value, expand, references, scoped
 from rnnlab.errors import ConfigError
@@ -206,11 +206,21 @@ def _refuse_conflicts(sources: Sequence[Source]) -> None:
             set_by[key] = source.folder, binding
 
 
+def _argument_called(name: str, known: Reach) -> str:
+    """A hint for who wrote `lr = 1e-3` and meant the argument of a part."""
+    owners = sorted(
+        f"{selector.rpartition('.')[2]}.{name}"
+        for selector, factory in bindable().items()
+        if selector in known.selectors and name in parameters(factory)
+    )
+    return f"; did you mean {' or '.join(map(repr, owners))}?" if owners else ""
+
+
 def _refuse_unreached(binding: Binding, known: Reach) -> None:
     """Raise ConfigError for a binding of a macro, scope or part that is not among the known ones."""
     if not binding.selector:
         if binding.key not in known.macros:
-            nearest = did_you_mean(binding.key, known.macros)
+            nearest = _argument_called(binding.key, known) or did_you_mean(binding.key, known.macros)
             raise ConfigError(f"{binding}: no binding in use refers to %{binding.key}{nearest}")
     elif binding.scope not in known.scopes:
         nearest = did_you_mean(binding.scope, known.scopes - {""})

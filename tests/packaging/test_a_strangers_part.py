@@ -24,7 +24,7 @@ def readme_commands() -> list[list[str]]:
 
 def test_a_strangers_core_is_listed_checked_and_trained_as_its_readme_says(run: Command, tmp_path: Path) -> None:
     listed, checked, trained = readme_commands()
-    entries = json.loads(run(*listed, "--json").stdout)
+    entries = json.loads(run(*listed, "--json").stdout)["parts"]
     (ema,) = [entry for entry in entries if entry["selector"] == "core.Ema"]
     assert ema["package"] == "my_part"
     assert ema["macs"] == 1024 * 1024 + 1024

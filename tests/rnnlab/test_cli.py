@@ -183,7 +183,7 @@ def test_sugar_stands_for_bindings(tmp_path: Path) -> None:
 
 
 def test_parts_lists_every_part_with_its_cost() -> None:
-    entries = json_answer("parts")
+    entries = json_answer("parts")["parts"]
     assert [entry["selector"] for entry in entries] == [part.selector for part in registry.parts()]
     text = answer("parts")
     for entry in entries:
@@ -191,7 +191,7 @@ def test_parts_lists_every_part_with_its_cost() -> None:
 
 
 def test_diff_of_two_runs_lists_exactly_what_differs(runs: Path) -> None:
-    found = {d["key"]: (d["a"], d["b"]) for d in json_answer("diff", str(runs / "R"), str(runs / "R2"))}
+    found = {d["key"]: (d["a"], d["b"]) for d in json_answer("diff", str(runs / "R"), str(runs / "R2"))["differences"]}
     assert found == {
         "sha/Block.attention": ("@attention.SingleHead", "@attention.MultiHead"),
         "attention.SingleHead.memory": ("24", None),
@@ -207,13 +207,13 @@ def test_diff_of_two_runs_lists_exactly_what_differs(runs: Path) -> None:
 
 
 def test_diff_of_what_is_the_same_is_empty(runs: Path) -> None:
-    assert json_answer("diff", str(runs / "R"), str(runs / "R")) == []
-    assert json_answer("diff", "sha_rnn", "sha_rnn,size/paper") == []
-    assert json_answer("diff", "sha_rnn,core/lstm", "core/lstm,sha_rnn") == []
+    assert json_answer("diff", str(runs / "R"), str(runs / "R")) == {"differences": []}
+    assert json_answer("diff", "sha_rnn", "sha_rnn,size/paper") == {"differences": []}
+    assert json_answer("diff", "sha_rnn,core/lstm", "core/lstm,sha_rnn") == {"differences": []}
 
 
 def test_an_ablation_in_one_line_is_one_difference() -> None:
-    (difference,) = json_answer("diff", "sha_rnn", "sha_rnn,core/qrnn")
+    (difference,) = json_answer("diff", "sha_rnn", "sha_rnn,core/qrnn")["differences"]
     assert difference == {"key": "Block.core", "a": "@core.LSTM", "b": "@core.QRNN"}
 
 
@@ -302,6 +302,7 @@ BAD = [
     Bad("argument", set_to("LSTM.dropconect = 0.1"), ConfigError, ["--set", "dropconect", "'dropconnect'"]),
     Bad("macro", set_to("Block.dropout = %dropuot"), ConfigError, ["--set", "dropuot", "'dropout'"]),
     Bad("macro that nobody uses", set_to("memroy = 512"), ConfigError, ["--set", "memroy", "'memory'"]),
+    Bad("argument without its owner", set_to("lr = 1e-3"), ConfigError, ["--set", "%lr", "'Muon.lr'"]),
     Bad("scope", set_to("sah/Block.dropout = 0.1"), ConfigError, ["--set", "'sah'", "'sha'"]),
     Bad("type", set_to("Trainer.lanes = 'eight'"), ConfigError, ["--set", "Trainer.lanes", "int", "'eight'"]),
     Bad("value", set_to("Boom.inner = 17"), ConfigError, ["Boom.inner = 17", "16", "multiple"]),
@@ -323,6 +324,7 @@ BAD = [
     Bad("no run to evaluate", ["eval", "elsewhere"], ConfigError, ["elsewhere", "config.gin"]),
     Bad("no run to resume", ["resume", "."], ConfigError, ["config.gin"]),
     Bad("no such split", ["eval", "R", "--split", "dev"], ConfigError, ["'dev'", "valid"]),
+    Bad("option cut short", train_with("--byte", "5"), ConfigError, ["--byte", "mean --bytes"]),
     Bad("empty prompt", ["generate", "R", "--prompt", ""], ConfigError, ["prompt", "empty"]),
     Bad("prompt file", ["generate", "R", "--prompt-file", "nowhere"], ConfigError, ["nowhere"]),
     Bad("temperature", ["generate", "R", "--temperature", "-1"], ConfigError, ["temperature", "-1"]),
