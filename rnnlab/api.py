@@ -13,6 +13,7 @@ from rnnlab.data import open_corpus
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score
 from rnnlab.evaluation import evaluate as _evaluate
+from rnnlab.learner import Learner
 from rnnlab.model import LanguageModel
 from rnnlab.ranks import Ranks, ranks
 from rnnlab.runfolder import RunFolder
@@ -68,8 +69,9 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         overrides: bindings of the budget, logging, evaluation or device, for this and every later resumption; they are
             added to resumed.gin. A schedule keeps the horizon of the budget that the run began with.
     Returns: the result, as `train` does.
-    Raises: ConfigError if an override would change the past; DataError if the corpus is not what it was; StorageError
-        if no checkpoint is whole, or it belongs to another experiment; RunHeldError if another process is at it.
+    Raises: ConfigError if an override would change the past, or prolong a run whose learning rate comes to 0; DataError
+        if the corpus is not what it was; StorageError if no checkpoint is whole, or it belongs to another experiment;
+        RunHeldError if another process is at it.
     """
     folder = RunFolder.open(run)
     with ranks() as among, _held(folder, among):
@@ -88,9 +90,20 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         experiment.check_corpus(built, folder.corpus_sha)
         check_fit(built, among)
         loop = Loop(built, folder, horizon=horizon, ranks=among)
+        _check_rate_lasts(loop.learner)
         loop.restore(among.from_first(lambda: folder.newest() if folder.has_checkpoints() else None))
         among.from_first(lambda: folder.note_resumption(overrides))
         return _run(loop)
+
+
+def _check_rate_lasts(learner: Learner) -> None:
+    """Raise ConfigError if a longer budget would be spent at a learning rate of 0."""
+    planned = learner.budget_bytes(learner.horizon)
+    if learner.budget_bytes() > planned and learner.schedule.decay(1.0) == 0.0:
+        raise ConfigError(
+            f"the schedule of this run brings its learning rate to 0 at {planned:,} bytes, the budget that it began "
+            f"with, and what comes after would change nothing; start a new run with the longer budget"
+        )
 
 
 def _run(loop: Loop) -> dict[str, Any]:

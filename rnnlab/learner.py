@@ -90,11 +90,11 @@ class Learner:
     def epoch_bytes(self) -> int:
         return (self.lanes.length - 1) * self.trainer.lanes
 
-    def budget_bytes(self) -> int:
+    def budget_bytes(self, within: dict[str, float] | None = None) -> int:
         """The budget in bytes; about, if it is given in steps whose chunks vary in length."""
         t = self.trainer
         units = {"bytes": 1, "step": t.chunk * t.lanes * t.accumulate, "epoch": self.epoch_bytes()}
-        return int(min(units[name] * budget for name, budget in budgets(self.trainer).items()))
+        return int(min(units[name] * budget for name, budget in (within or budgets(t)).items()))
 
     def fraction(self, within: dict[str, float] | None = None) -> float:
         """How much of the budget is used, 0 to 1 and beyond."""

@@ -16,7 +16,7 @@ class Projected(nn.Module):
     """Multi-head attention with query, key, value and output projections and rotary positions over the same memory.
 
     Source: Vaswani et al. 2017, arXiv:1706.03762, section 3.2; rotary positions from Su et al. 2021, arXiv:2104.09864,
-        section 3.2; a memory of past inputs from Dai et al. 2019, arXiv:1901.02860, section 3.2.
+    section 3.2; a memory of past inputs from Dai et al. 2019, arXiv:1901.02860, section 3.2.
         q = W_q queries,  k = W_k keys,  v = W_v keys;  keys = the memory, then source
         a = softmax(R(q) R(k)^T / sqrt(D/H)),  y = W_o dropout(a) v;  R turns pairs of channels by the position's angle
     Shapes: queries, source (T, B, D) -> y (T, B, D); state (M', B, D), M' <= memory - 1.

@@ -117,14 +117,25 @@ def test_a_run_of_which_no_checkpoint_is_whole_is_not_started_anew(text: Path, t
         api.resume(tmp_path / "run")
 
 
-def test_a_longer_budget_leaves_the_past_and_its_schedule_alone(text: Path, whole: Path, tmp_path: Path) -> None:
-    train(tmp_path / "run", text)
-    longer = api.resume(tmp_path / "run", ["Trainer.steps = 34"])
-    assert longer["steps"] == 34
-    assert losses(whole).items() <= losses(tmp_path / "run").items()
+def test_a_longer_budget_leaves_the_past_and_its_schedule_alone(text: Path, tmp_path: Path) -> None:
+    decay = ("Cosine.final = 0.25", "Cosine.warmup = 1")
+    planned = train(tmp_path / "alone", text, *decay)["steps"]
+    train(tmp_path / "run", text, *decay)
+    longer = api.resume(tmp_path / "run", [f"Trainer.steps = {planned + 4}"])
+    assert longer["steps"] == planned + 4
+    assert losses(tmp_path / "alone").items() <= losses(tmp_path / "run").items()
     rates = {record["step"]: record["lr"] for record in journal(tmp_path / "run") if record["kind"] == "train"}
-    assert rates[34] == 0.0, "the cosine spans the budget that the run began with"
-    assert (tmp_path / "run" / "resumed.gin").read_text() == "Trainer.steps = 34\n"
+    assert rates[planned + 4] == pytest.approx(0.25 * max(rates.values()), rel=0.1), "the cosine kept its budget"
+    assert (tmp_path / "run" / "resumed.gin").read_text() == f"Trainer.steps = {planned + 4}\n"
+
+
+def test_a_longer_budget_at_a_learning_rate_of_0_is_refused(text: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", text, "Trainer.steps = 3")
+    before = state_hash(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"learning rate to 0 at 288 bytes.*start a new run"):
+        api.resume(tmp_path / "run", ["Trainer.steps = 6"])
+    assert state_hash(tmp_path / "run") == before
+    assert not (tmp_path / "run" / "resumed.gin").exists()
 
 
 @pytest.mark.parametrize("change", ["Trainer.lanes = 8", "Trainer.seed = 2", "dropout = 0.2", "Muon.lr = 0.1"])
