@@ -5,7 +5,7 @@ QUICKSTART := runs/quickstart
 # one thread a process: the two workers of the suite would otherwise compete for the cores with four
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: install train test check soak faults bench wheel clean
+.PHONY: install train test check soak faults bench bench-gpu wheel clean
 
 install: .venv/installed
 
@@ -45,8 +45,12 @@ faults: install
 soak: install
 	$(BIN)/python -m tests.faults --soak
 
+# the targets and what this machine reaches; a quarter of an hour in which nothing else should run
 bench: install
-	$(BIN)/rnnlab bench sha_rnn size/small --against plain
+	$(BIN)/python -m bench --out bench.json
+
+bench-gpu: install
+	$(BIN)/python -m bench --device cuda --out bench-gpu.json
 
 wheel: install
 	rm -rf dist

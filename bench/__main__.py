@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from bench import tasks
+from bench import growth, tasks
 from bench.tasks import Answer, Settings
 
 GROWTH = (1, 1024, 2048, 5000)
@@ -53,6 +53,7 @@ class Table:
     only: str = ""
     rows: list[Row] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
+    growth: dict[int, Answer] = field(default_factory=dict)  # by memory [positions]
 
     def ask(self, name: str, task: Callable[..., Answer], *arguments: object) -> Answer | None:
         """The answer of a task, measured in a fresh process; None if its name was not asked for."""
@@ -80,21 +81,19 @@ def measure_cpu(table: Table) -> Iterator[None]:
         table, "training, small, fp32, memory 5,000", "small", "fp32", 2.2, "memory = 5000", "paper_chunk = 256"
     )
     for size, precision in (("small", "fp32"), ("small", "bf16")):
-        if table.ask(name := f"profile, {size}, {precision}", tasks.profile, size, precision):
+        if table.ask(f"profile, {size}, {precision}", tasks.profile, size, precision):
             yield
     for size, target in (("small", 1.25), ("paper", 1.1)):
         if answer := table.ask(name := f"step at memory 5,000 over 1, {size}", tasks.memory_growth, size, "fp32"):
             table.add(name, answer["ratio"], target, at_most=True)
             yield
-    points = {}
     for positions in GROWTH:
         if answer := table.ask(f"memory {positions}, small", tasks.memory_point, "small", positions):
-            points[positions] = answer
+            table.growth[positions] = answer
             yield
-    if len(points) == len(GROWTH):
-        ratio = points[GROWTH[-1]]["peak_memory_mb"] / points[GROWTH[0]]["peak_memory_mb"]
-        peak = f"{points[GROWTH[-1]]['peak_memory_mb']:,.0f} MB"
-        table.rows.append(Row("peak memory at 5,000 over 1, small", ratio, 1.2, True, "x", peak))
+    if len(table.growth) == len(GROWTH):
+        least, most = (table.growth[positions]["peak_memory_mb"] for positions in (GROWTH[0], GROWTH[-1]))
+        table.rows.append(Row("peak memory at 5,000 over 1, small", most / least, 1.2, True, "x", f"{most:,.0f} MB"))
     yield from _scans(table)
     if answer := table.ask("step, LSTM over QRNN, small", tasks.cores, "small"):
         table.add("step, LSTM over QRNN, small", answer["ratio"], 1.4)
@@ -202,6 +201,10 @@ def main() -> int:
     for _ in tqdm(measure(table), desc="bench", unit="task", disable=None):
         pass
     print(text(table.rows))
+    if len(table.growth) > 1:
+        print(f"\n{growth.text(table.growth)}")
+        drawn = growth.draw(table.growth, options.out.with_name(f"{options.out.stem}-memory"))
+        print(f"picture: {drawn[0]}")
     found = {"machine": _machine(settings), "settings": asdict(settings), "seconds": time.monotonic() - begun}
     found |= {"rows": [{**asdict(row), "reached": row.reached} for row in table.rows], "answers": table.answers}
     options.out.write_text(json.dumps(found, indent=2) + "\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as table
+from bench import growth
 from bench.tasks import Answer, Settings
 
 
@@ -59,3 +60,13 @@ def test_the_command_prints_the_table_and_writes_it(
     assert [row["name"] for row in written["rows"]] == [only]
     assert written["machine"]["cores"] == os.cpu_count()
     assert written["answers"][only]["ratio"]["median"] > 0.0
+
+
+def test_growth_is_a_table_and_a_picture(tmp_path: Path) -> None:
+    points = {5000: {"seconds": 0.3, "peak_memory_mb": 900.0}, 1: {"seconds": 0.2, "peak_memory_mb": 600.0}}
+    lines = growth.text(points).splitlines()
+    assert lines[1].split() == ["1", "200", "1.00x", "600", "1.00x"]
+    assert lines[2].split() == ["5,000", "300", "1.50x", "900", "1.50x"]
+    files = growth.draw(points, tmp_path / "memory")
+    assert {file.name for file in files} == {"memory.png", "memory.svg"}
+    assert all(file.stat().st_size > 2000 for file in files)
