@@ -46,6 +46,7 @@ class Progress:
     evaluated_whole: bool = False  # whether that scored all of valid
     evaluated_bytes: int = 0  # [bytes] at the last evaluation
     valid_bpc: float | None = None  # the last evaluation's
+    comparable_bpc: float | None = None  # the same over what every evaluation scores, where the last scores more
     best_valid_bpc: float | None = None
     records: int = 0  # lines of metrics.jsonl that belong to this state
 
@@ -239,7 +240,7 @@ class Learner:
 
     def _valid_here(self) -> float | None:
         """The BPC that this state scored, if it was scored: what `best` is chosen by."""
-        return self.progress.valid_bpc if self.progress.evaluated_at == self.progress.step else None
+        return self.progress.comparable_bpc if self.progress.evaluated_at == self.progress.step else None
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take the place of the run that saved `snapshot`, on however many ranks that was.

@@ -116,16 +116,22 @@ class Loop:
         return p.bytes // every > p.evaluated_bytes // every
 
     def _evaluate(self, whole: bool) -> None:
-        """Score valid and write it down, once a step."""
-        t, p = self.trainer, self.learner.progress
+        """Score valid and write it down, once a step. What is best goes by the part that every evaluation scores."""
+        t, p, valid = self.trainer, self.learner.progress, self.learner.corpus.valid
         if p.evaluated_at == p.step and (p.evaluated_whole or not whole):
             return
-        score = self._score(self.learner.corpus.valid, None if whole else t.eval_bytes)
-        finite = [bpc for bpc in (p.best_valid_bpc, score.bpc) if bpc is not None and math.isfinite(bpc)]
+        partly = t.eval_bytes is not None and t.eval_bytes < len(valid)
+        comparable = p.comparable_bpc
+        if p.evaluated_at != p.step:
+            score = self._score(valid, t.eval_bytes if partly else None)
+            comparable = score.bpc
+        if whole and partly:
+            score = self._score(valid)
+        finite = [bpc for bpc in (p.best_valid_bpc, comparable) if bpc is not None and math.isfinite(bpc)]
         best = min(finite, default=None)
         self.learner.progress = replace(
-            p, evaluated_at=p.step, evaluated_whole=whole or t.eval_bytes is None, evaluated_bytes=p.bytes,
-            valid_bpc=score.bpc, best_valid_bpc=best,
+            p, evaluated_at=p.step, evaluated_whole=whole or not partly, evaluated_bytes=p.bytes,
+            valid_bpc=score.bpc, comparable_bpc=comparable, best_valid_bpc=best,
         )  # fmt: skip
         self._write(
             {"kind": "valid", "step": p.step, "bytes": p.bytes, "valid_bpc": score.bpc, "best_valid_bpc": best,

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from rnnlab import api, rng
+from rnnlab.data import open_corpus
 from rnnlab.errors import ConfigError, DataError, Stopped, StorageError
+from rnnlab.evaluation import evaluate
 from rnnlab.learner import Learner
 from rnnlab.training import SPIKE_AFTER, Loop
 from tests.rnnlab.tiny_runs import build, journal, losses, new_loop, state_hash, timeless, train, write_text
@@ -237,3 +239,15 @@ def test_a_spike_is_reported_at_its_step_and_names_the_replay(
     spikes = [record["step"] for record in journal(tmp_path / "run") if record["kind"] == "spike"]
     assert spikes[:1] == [at]
     assert f"rnnlab replay {tmp_path / 'run'} --step {at}` shows the step" in capsys.readouterr().err
+
+
+def test_the_best_is_chosen_by_the_part_that_every_evaluation_scores(text: Path, tmp_path: Path) -> None:
+    result = train(tmp_path / "run", text, "Trainer.eval_bytes = 100", "Trainer.eval_every = 400")
+    *partial, whole = [record for record in journal(tmp_path / "run") if record["kind"] == "valid"]
+    assert whole["bytes_scored"] > 500 > max(record["bytes_scored"] for record in partial)
+    assert result["valid_bpc"] == whole["valid_bpc"]
+    model = api.load(tmp_path / "run").model
+    valid = open_corpus(str(text)).valid
+    at_the_end = evaluate(model, valid, lanes=8, chunk=64, limit=100).bpc
+    partly = [*(record["valid_bpc"] for record in partial), at_the_end]
+    assert result["best_valid_bpc"] == pytest.approx(min(partly), rel=1e-6)
