@@ -4,11 +4,13 @@ TensorBoard gets a folder of links, one a run. It believes the first thing that 
 columns; where they change, a link is taken away for one round and a layout gets another name, and it reads them anew.
 """
 
+import io
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 
 from tensorboard import program
@@ -21,9 +23,8 @@ from rnnlab.runs import find_runs
 from rnnlab.variants import name_runs
 
 RELOAD = 5  # [s] between two looks at the event files
-REFRESH = (
-    8  # [s] between two looks at the run folders; longer than TensorBoard's, or it might miss that a link was gone
-)
+# [s] between two looks at the run folders; longer than TensorBoard's, or it might miss that a link was gone
+REFRESH = 8
 LAYOUT = "~ layout"  # what the page lists it as, after the runs
 
 
@@ -114,6 +115,7 @@ def _launch(folder: str, port: int | None) -> str:
         options["port"] = str(port)
     board.configure(argv=["rnnlab board", *(f"--{name}={value}" for name, value in options.items())])
     try:
-        return str(board.launch())
+        with redirect_stderr(io.StringIO()):  # on which it would advise an option that is not ours
+            return str(board.launch())
     except program.TensorBoardServerException as error:
         raise ConfigError(f"--port {port or 6006}: {error}; name another, or --port 0 for any that is free") from None
