@@ -117,7 +117,7 @@ def kernels() -> Kernels | None:
     except _Unavailable as reason:
         if wish == "1":
             raise ConfigError(f"RNNLAB_NATIVE=1, but there are no CPU kernels: {reason}") from reason
-        _say(f"no CPU kernels ({reason}); going on in plain torch, with the same results")
+        _say(f"no CPU kernels ({reason}); going on in plain torch, with the same results; RNNLAB_NATIVE=0 hushes this")
         return None
 
 

@@ -85,7 +85,8 @@ def report(
     else:
         laws_met = len({outcome.law for outcome in outcomes})
         broken = f"{len(failed)} FAILED" if failed else "all ok"
-        print(f"{len(queue)} parts x {laws_met} laws: {len(outcomes)} checks, {broken}, {seconds:.0f} s", file=out)
+        some = f"{len(queue)} part{'s' if len(queue) > 1 else ''}"
+        print(f"{some} x {laws_met} laws: {len(outcomes)} checks, {broken}, {seconds:.0f} s", file=out)
     return 1 if failed else 0
 
 
