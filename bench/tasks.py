@@ -158,8 +158,8 @@ def generation(settings: Settings, size: str, count: int, plain_count: int) -> A
 
 def working(settings: Settings, threads: int, start_at: float, seconds: float) -> Answer:
     """Bytes a second that one process trains from a moment on."""
-    torch.set_num_threads(threads)
     learner = settings.learner("small")
+    torch.set_num_threads(threads)
     learner.step()
     time.sleep(max(0.0, start_at - time.time()))
     begun, before = time.perf_counter(), learner.progress.bytes

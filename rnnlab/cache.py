@@ -24,7 +24,12 @@ CLOCK_TICK = 20_000_000
 
 def folder() -> Path:
     """`RNNLAB_DATA` if it is set, else rnnlab's folder in the user's cache. It need not exist yet."""
-    chosen = os.environ.get("RNNLAB_DATA")
+    return user_cache("RNNLAB_DATA")
+
+
+def user_cache(variable: str) -> Path:
+    """The folder that an environment variable names, else rnnlab's in the user's cache."""
+    chosen = os.environ.get(variable)
     if chosen:
         return Path(os.path.abspath(os.path.expanduser(chosen)))
     if sys.platform == "darwin":

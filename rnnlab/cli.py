@@ -89,52 +89,66 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--run", metavar="DIR", help="folder of the run (default: a new one under runs/)")
 
     resume = add("resume", _resume, "Go on with a run from its newest whole checkpoint.")
-    resume.add_argument("run", metavar="RUN")
-    add_overrides(resume)
+    _add_run(resume)
+    resume.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
+                        help="budget, evaluation, logging or saving, 'Trainer.keep = 5'; repeatable")  # fmt: skip
+    resume.add_argument("--bytes", type=int, metavar="N", help="another budget: Trainer.bytes")
+    resume.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda, cuda:1")
 
     replay = add("replay", _replay, "Look at one step once more: loss, gradient norms, the bytes it read.")
-    replay.add_argument("run", metavar="RUN")
+    _add_run(replay)
     replay.add_argument("--step", type=int, required=True, metavar="K", help="1 is the first")
-    replay.add_argument("--device", metavar="D", default="auto")
+    _add_device(replay)
 
     evaluate = add("eval", _eval, "Score a run on a split, with state and memory carried.")
-    evaluate.add_argument("run", metavar="RUN")
-    evaluate.add_argument("--split", default="test", choices=("train", "valid", "test"))
-    evaluate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
+    _add_run(evaluate)
+    evaluate.add_argument(
+        "--split", default="test", choices=("train", "valid", "test"), help="which part of the text (default: test)"
+    )
+    _add_best(evaluate)
     evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
-    evaluate.add_argument("--device", metavar="D", default="auto")
+    _add_device(evaluate)
     evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC against memory length, table and plot: "
                           "1,256,512 [positions]")  # fmt: skip
 
     generate = add("generate", _generate, "Continue a prompt, byte by byte.", prints_json=False)
-    generate.add_argument("run", metavar="RUN")
-    generate.add_argument(
-        "--prompt", default="\n", help="what to continue; '-' for standard input (default: a newline)"
+    _add_run(generate)
+    prompt = generate.add_mutually_exclusive_group()
+    prompt.add_argument(
+        "--prompt", default="\n", metavar="TEXT", help="what to continue; '-' for standard input (default: a newline)"
     )
-    generate.add_argument("--prompt-file", metavar="FILE", help="take the prompt from a file")
+    prompt.add_argument("--prompt-file", metavar="FILE", help="take the prompt from a file")
     generate.add_argument("--bytes", type=int, default=200, metavar="N", help="how many to write (default: 200)")
-    generate.add_argument("--temperature", type=float, default=1.0, help="0 for the likeliest byte (default: 1)")
     generate.add_argument(
-        "--top-p", type=float, default=1.0, help="sample from the likeliest that hold this probability"
+        "--temperature", type=float, default=1.0, metavar="X", help="0 for the likeliest byte (default: 1)"
+    )
+    generate.add_argument(
+        "--top-p",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="sample from the likeliest that hold this probability (default: 1)",
     )
     generate.add_argument("--samples", type=int, default=1, metavar="K", help="continuations side by side (default: 1)")
-    generate.add_argument("--seed", type=int, default=0)
-    generate.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
-    generate.add_argument("--device", metavar="D", default="auto")
+    generate.add_argument("--seed", type=int, default=0, metavar="N", help="the same draws each time (default: 0)")
+    _add_best(generate)
+    _add_device(generate)
 
     probe = add("probe", _probe, "Draw what a run's model does: where it looks, how it forgets, what is hard for it.")
-    probe.add_argument("run", metavar="RUN")
+    _add_run(probe)
     probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
     probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
-    probe.add_argument("--split", default="valid", choices=("train", "valid", "test"))
+    probe.add_argument(
+        "--split", default="valid", choices=("train", "valid", "test"), help="which part of the text (default: valid)"
+    )
     probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
-    probe.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
-    probe.add_argument("--device", metavar="D", default="auto")
+    _add_best(probe)
+    _add_device(probe)
 
     export = add("export", _export, "Write a run's model for places without rnnlab: safetensors, torch.export, ONNX.")
-    export.add_argument("run", metavar="RUN")
+    _add_run(export)
     export.add_argument("--out", metavar="DIR", required=True, help="folder for the files")
-    export.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
+    _add_best(export)
 
     importing = add("import", _import, "Make a run of a state dict of the first SHA-RNN implementation.")
     importing.add_argument("state_dict", metavar="STATE_DICT", help="what torch.save(model.state_dict(), FILE) wrote")
@@ -145,21 +159,21 @@ def _parser() -> argparse.ArgumentParser:
     add_overrides(importing)
 
     compare = add("compare", _compare, "Lay runs, or the runs of a study, beside each other.")
-    compare.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY")
+    compare.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY", help="folders of runs and of studies")
     compare.add_argument("--out", metavar="DIR", help="write the tables, the curves and compare.html there")
 
     board = add("board", _board, "Look at runs and studies in TensorBoard, on this machine only.", prints_json=False)
-    board.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY")
+    board.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY", help="folders of runs and of studies")
     board.add_argument("--port", type=int, metavar="N", help="0 for any that is free (default: 6006, or the next)")
 
     add("show", _show, "What a configuration builds: parts, parameters, cost.", takes_config=True)
 
     diff = add("diff", _diff, "What two configurations or runs differ in, after resolution.")
     diff.add_argument("a", metavar="A", help="a run folder, or fragments separated by commas: sha_rnn,size/tiny")
-    diff.add_argument("b", metavar="B")
+    diff.add_argument("b", metavar="B", help="the same")
 
     parts = add("parts", _parts, "The parts there are, with what they cost at D 1024.")
-    parts.add_argument("kind", nargs="?", metavar="KIND")
+    parts.add_argument("kind", nargs="?", metavar="KIND", help="core, attention, feedforward, ... (default: all)")
 
     check = add("check", _check, "Hold a part to the laws.")
     check.add_argument("parts", nargs="*", metavar="PART", help="core.QRNN, SingleHead, ...")
@@ -167,17 +181,29 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--slow", action="store_true", help="also the laws that take seconds a part (torch.compile)")
 
     bench = add("bench", _bench, "How fast a configuration trains here, part by part.", takes_config=True)
-    bench.add_argument("--against", metavar="BASELINE", help="a baseline of the checkout, in turns with it: plain")
+    bench.add_argument("--against", choices=("plain",), help="in turns with the plainest torch, bench/ of a checkout")
     bench.add_argument("--repeats", type=int, default=7, metavar="N", help="steps that are timed (default: 7)")
     bench.add_argument("--cpu-time", action="store_true", help="count CPU time of one thread: on a machine in use")
 
     fetch = add("fetch", _fetch, "Download a corpus, or take it from a file, and verify it.", prints_json=False)
-    fetch.add_argument("corpus", metavar="CORPUS", help="enwik8 or text8")
+    fetch.add_argument("corpus", metavar="CORPUS", help="enwik8, text8 or python_stdlib")
     fetch.add_argument("--from", dest="source", metavar="FILE", help="a zip or a raw file that is already here")
 
     for entry in sorted(importlib.metadata.entry_points(group=COMMANDS), key=lambda entry: entry.name):
         entry.load()(add)
     return parser
+
+
+def _add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="folder of the run")
+
+
+def _add_best(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", metavar="D", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
 
 
 def _add_config(command: argparse.ArgumentParser) -> None:
@@ -191,22 +217,24 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
     command.add_argument("--corpus", metavar="NAME_OR_PATH", help="what to train on")
     command.add_argument("--bytes", type=int, metavar="N", help="budget: Trainer.bytes")
     command.add_argument("--seed", type=int, metavar="N", help="Trainer.seed")
-    command.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda")
+    command.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda, cuda:1")
 
 
 def overrides(options: argparse.Namespace) -> list[str]:
     """The bindings that the sugar stands for, before those of --set, which win."""
     from rnnlab.data import corpus_bindings
 
-    sugar = corpus_bindings(options.corpus) if options.corpus else []
+    corpus = getattr(options, "corpus", None)  # a resumption has neither corpus nor seed to choose
+    sugar = corpus_bindings(corpus) if corpus else []
     for name in ("bytes", "seed", "device"):
-        value = getattr(options, name)
+        value = getattr(options, name, None)
         if value is not None:
             sugar.append(f"Trainer.{name} = {value!r}")
     return [*sugar, *options.bindings]
 
 
-def _print(options: argparse.Namespace, answer: Any, text: str) -> None:
+def print_answer(options: argparse.Namespace, answer: Any, text: str) -> None:
+    """One JSON object if that was asked for, else the text; once, however many ranks there are."""
     from rnnlab.metrics import finite
 
     if FIRST_RANK:
@@ -217,14 +245,14 @@ def _train(options: argparse.Namespace) -> None:
     from rnnlab.api import train
 
     result = train(options.fragments, overrides(options), run=options.run)
-    _print(options, result, _result_text(result))
+    print_answer(options, result, _result_text(result))
 
 
 def _resume(options: argparse.Namespace) -> None:
     from rnnlab.api import resume
 
     result = resume(options.run, overrides(options))
-    _print(options, result, _result_text(result))
+    print_answer(options, result, _result_text(result))
 
 
 def _result_text(result: dict[str, Any]) -> str:
@@ -241,7 +269,7 @@ def _replay(options: argparse.Namespace) -> None:
     from rnnlab.replay import replay, replay_text
 
     found = replay(options.run, options.step, options.device)
-    _print(options, asdict(found), replay_text(found))
+    print_answer(options, asdict(found), replay_text(found))
 
 
 def _eval(options: argparse.Namespace) -> None:
@@ -256,7 +284,7 @@ def _eval(options: argparse.Namespace) -> None:
     p = score.protocol
     memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
     how = f"{p.bytes_scored:,} bytes scored in {p.lanes} lanes, chunk {p.chunk}, {memory}"
-    _print(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
+    print_answer(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
 
 
 def _eval_memory(options: argparse.Namespace) -> None:
@@ -269,7 +297,7 @@ def _eval_memory(options: argparse.Namespace) -> None:
     files = [str(path) for path in memory_curve.write(curve, options.run, stem)]
     table = curve.table(options.run)
     text = f"{tables.to_text(table)}\ntable and plot: {Path(options.run) / memory_curve.FOLDER}"
-    _print(options, {**json.loads(tables.to_json(table)), "split": options.split, "files": files}, text)
+    print_answer(options, {**json.loads(tables.to_json(table)), "split": options.split, "files": files}, text)
 
 
 def _lengths(text: str) -> list[int]:
@@ -309,7 +337,7 @@ def _probe(options: argparse.Namespace) -> None:
         options.run, Path(options.out) if options.out else None, corpus=options.corpus, split=options.split,
         size=options.bytes, best=options.best, device=options.device,
     )  # fmt: skip
-    _print(options, told, "\n".join(told["files"]))
+    print_answer(options, told, "\n".join(told["files"]))
 
 
 def _export(options: argparse.Namespace) -> None:
@@ -317,7 +345,9 @@ def _export(options: argparse.Namespace) -> None:
 
     told = export(options.run, Path(options.out), best=options.best)
     lines = [f"{name}  logits within {x:.1e} of the run's" for name, x in told["largest_difference_of_logits"].items()]
-    _print(options, told, "\n".join([f"written to {options.out}: {', '.join(told['sha256'])}, config.json", *lines]))
+    print_answer(
+        options, told, "\n".join([f"written to {options.out}: {', '.join(told['sha256'])}, config.json", *lines])
+    )
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -327,7 +357,7 @@ def _import(options: argparse.Namespace) -> None:
     made = import_state_dict(Path(options.state_dict), Path(options.out), vocabulary, overrides(options))
     layers = ", ".join(map(str, made["attention_in_layers"])) or "none"
     text = f"{made['layers']} layers of width {made['dim']}, attention in {layers}; {made['parameters']:,} parameters"
-    _print(options, made, f"{text}\nrun: {made['run']}")
+    print_answer(options, made, f"{text}\nrun: {made['run']}")
 
 
 def _board(options: argparse.Namespace) -> None:
@@ -346,7 +376,7 @@ def _show(options: argparse.Namespace) -> None:
         f"{facts['parameters']:,} parameters ({facts['parameters_deployable']:,} deployable), "
         f"{facts['macs_per_byte']:,} multiply-accumulates per byte\n"
     )
-    _print(options, {**facts, "config": experiment.config.text}, f"{head}\n{experiment.operative}")
+    print_answer(options, {**facts, "config": experiment.config.text}, f"{head}\n{experiment.operative}")
 
 
 def _diff(options: argparse.Namespace) -> None:
@@ -355,7 +385,7 @@ def _diff(options: argparse.Namespace) -> None:
 
     differences = diff(resolve_any(options.a), resolve_any(options.b))
     answer = {"differences": [{"key": d.key, "a": d.left, "b": d.right} for d in differences]}
-    _print(options, answer, format_differences(differences))
+    print_answer(options, answer, format_differences(differences).rstrip("\n") or "no difference")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -365,14 +395,14 @@ def _compare(options: argparse.Namespace) -> None:
     found = compare([Path(path) for path in options.paths], Path(options.out) if options.out else None)
     answer = {"tables": [json.loads(tables.to_json(table)) for table in found.tables], "differences": found.differences}
     written = "".join(f"\n{path}" for path in found.files)
-    _print(options, answer, found.text + written)
+    print_answer(options, answer, found.text + written)
 
 
 def _parts(options: argparse.Namespace) -> None:
     from rnnlab.catalog import catalog, catalog_text
 
     entries = catalog(options.kind)
-    _print(options, {"parts": entries}, catalog_text(entries))
+    print_answer(options, {"parts": entries}, catalog_text(entries))
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -391,7 +421,7 @@ def _bench(options: argparse.Namespace) -> None:
     if options.cpu_time:
         torch.set_num_threads(1)
     answer = benchmark(options.fragments, overrides(options), options.against, options.repeats, options.cpu_time)
-    _print(options, answer, benchmark_text(answer))
+    print_answer(options, answer, benchmark_text(answer))
 
 
 def _fetch(options: argparse.Namespace) -> None:

@@ -35,7 +35,7 @@ def dropout(x: Tensor, p: float, training: bool, lane_dim: int | None = 1) -> Te
     Args:
         x: any shape; lanes at `lane_dim`.
         p: probability of a zero [probability], 0 <= p < 1.
-        lane_dim: which dimension of x counts lanes: 1 in (T, B, D), 0 in attention weights (B, T, keys), None for a
+        lane_dim: which dimension of x counts lanes: 1 in (T, B, D), 0 in attention weights (B, H, T, keys), None for a
             weight, which every lane shares.
     """
     if not training or p == 0.0:

@@ -1,4 +1,4 @@
-"""From a configuration to the objects of a run, and back from a run folder to its model."""
+"""From a configuration to the objects of a run."""
 
 import platform
 import subprocess

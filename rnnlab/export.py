@@ -91,7 +91,7 @@ class OneStep(nn.Module):
 
 
 def export(run: str | Path, out: Path, *, best: bool = False) -> dict[str, Any]:
-    """Write a run's model in three forms, after each was seen to compute what the run's model does.
+    """Write a run's model in three forms, and see that each computes what the run's model does.
 
     Args:
         run: the folder of the run.

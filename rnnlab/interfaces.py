@@ -114,13 +114,5 @@ class Foldable(Protocol):
 Slot: TypeAlias = Callable[..., nn.Module]
 """A factory for a part, called `slot(dim)`; what gin makes of `@core.LSTM`."""
 
-KINDS: dict[str, type | None] = {
-    "core": Core,
-    "attention": Attention,
-    "feedforward": FeedForward,
-    "block": Block,
-    "optimizer": None,
-    "schedule": None,
-    "corpus": None,
-}
-"""What can be registered, with the protocol that `rnnlab check` holds it to."""
+KINDS = ("core", "attention", "feedforward", "block", "optimizer", "schedule", "corpus")
+"""What can be registered; the first four stand in a model and obey the laws of `rnnlab check`."""

@@ -6,6 +6,7 @@ and saved more often, goes through the same numbers. Nothing here touches the di
 
 import math
 import resource
+import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -268,7 +269,8 @@ def peak_memory_mb(device: torch.device) -> float:
     """The most this process has held so far [MB]: of the device's memory, or resident on the CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # Linux counts in KiB
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 2**20 if sys.platform == "darwin" else most / 2**10  # bytes there, KiB on Linux
 
 
 def _averaged(average: float | None, loss: float) -> float | None:

@@ -27,6 +27,7 @@ from pathlib import Path
 import torch  # before the kernels: they then share the OpenMP runtime that torch has loaded
 from torch import Tensor
 
+from rnnlab.cache import user_cache
 from rnnlab.errors import ConfigError
 
 SOURCE = Path(__file__).with_name("native.c")
@@ -148,7 +149,7 @@ def _load() -> Kernels:
         raise _Unavailable(f"no C compiler {' '.join(compiler)!r}")
     key = _key(compiler, program)
     try:
-        folder = _cache_folder()
+        folder = user_cache("RNNLAB_CACHE")
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder / f"{key}.lock"):  # of several processes that start at once, one compiles
             library = _find(folder, key) or _compile(compiler, folder, key)
@@ -157,13 +158,6 @@ def _load() -> Kernels:
         with tempfile.TemporaryDirectory(prefix="rnnlab-") as private:  # a library outlives its file once it is open
             _say(f"the cache folder cannot be used ({error}); compiling for this process alone")
             return _open(_compile(compiler, Path(private), key))
-
-
-def _cache_folder() -> Path:
-    named = os.environ.get("RNNLAB_CACHE")
-    if named:
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rnnlab"
 
 
 def _key(compiler: list[str], program: str) -> str:

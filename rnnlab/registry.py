@@ -160,10 +160,6 @@ def _import_tree(package_name: str) -> None:
             importlib.import_module(module.name)
 
 
-def kinds() -> list[str]:
-    return list(KINDS)
-
-
 def parts(kind: str | None = None) -> list[Part]:
     """Every part, or those of one kind, by kind and name.
 

@@ -34,18 +34,17 @@ class Loop:
         self,
         experiment: Experiment,
         folder: RunFolder,
-        observers: Sequence[Observer] = (),
         horizon: Trainer | None = None,
         ranks: Ranks = ALONE,
     ) -> None:
         """Args:
         experiment: what the configuration built, of a fit with its corpus (`check_fit`); the loop takes it over.
         folder: where checkpoints, metrics and the result go; held by this process, or by that of rank 0.
-        observers: called on rank 0 with every record that is written to metrics.jsonl; they may look, not touch.
         horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
         ranks: the processes that share the lanes.
         """
-        self.learner, self.folder, self.observers = Learner(experiment, horizon, ranks), folder, observers
+        self.learner, self.folder = Learner(experiment, horizon, ranks), folder
+        self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
         self.trainer, self.ranks = experiment.trainer, ranks
         self.interrupts = Interrupts()
         self._saved: tuple[int, int] | None = None  # (step, records) of the newest checkpoint
@@ -121,10 +120,8 @@ class Loop:
         if p.evaluated_at == p.step and (p.evaluated_whole or not whole):
             return
         partly = t.eval_bytes is not None and t.eval_bytes < len(valid)
-        comparable = p.comparable_bpc
-        if p.evaluated_at != p.step:
-            score = self._score(valid, t.eval_bytes if partly else None)
-            comparable = score.bpc
+        score = self._score(valid, t.eval_bytes if partly else None)
+        comparable = score.bpc
         if whole and partly:
             score = self._score(valid)
         finite = [bpc for bpc in (p.best_valid_bpc, comparable) if bpc is not None and math.isfinite(bpc)]

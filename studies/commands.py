@@ -1,10 +1,8 @@
 """`rnnlab search` and `rnnlab ablate`, for the entry-point group `rnnlab.commands`; imports nothing heavy by itself."""
 
 import argparse
-import json
-from typing import Any
 
-from rnnlab.cli import AddCommand, add_overrides, overrides
+from rnnlab.cli import AddCommand, add_overrides, overrides, print_answer
 
 
 def add_commands(add: AddCommand) -> None:
@@ -40,7 +38,7 @@ def _search(options: argparse.Namespace) -> None:
     )  # fmt: skip
     search.run_search(plan, options.workers)
     outcome = conclude(plan)
-    _print(options, outcome.facts, outcome.text)
+    print_answer(options, outcome.facts, outcome.text)
 
 
 def _ablate(options: argparse.Namespace) -> None:
@@ -51,8 +49,4 @@ def _ablate(options: argparse.Namespace) -> None:
         options.study, options.fragments, overrides(options), seeds=options.seeds, run=options.run
     )  # fmt: skip
     report = run_ablation(plan, options.workers)
-    _print(options, report.facts, report.text)
-
-
-def _print(options: argparse.Namespace, answer: dict[str, Any], text: str) -> None:
-    print(json.dumps(answer, indent=2, default=str) if options.json else text)
+    print_answer(options, report.facts, report.text)

@@ -30,8 +30,6 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_RETRIES = 10  # of one trial; then another takes its place
 GRACE = 6  # heartbeats that may be missing before a trial counts as abandoned
 
-Objective = Callable[[optuna.Trial], float]
-
 
 class Lost(BaseException):
     """The trial was given to another worker while this one was held up; not an Exception, so that Optuna lets it by."""

@@ -45,8 +45,8 @@ def environments(workers: int | None, device: torch.device) -> list[dict[str, st
         return [{"OMP_NUM_THREADS": "1"} for _ in range(workers or cores)]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-    if device.index is not None:
-        names = [names[device.index]]
+    if device.index is not None:  # of the devices that are visible here: a worker has to see the same ones
+        return [{"OMP_NUM_THREADS": "1"} for _ in range(workers or 1)]
     return [
         {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(workers or len(names))
     ]

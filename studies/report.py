@@ -14,7 +14,6 @@ from rnnlab.runs import protocol_note
 from rnnlab.studies.statistics import MIN_SEEDS, VariantStatistics, analyze
 
 METRICS = {"valid_bpc": "valid BPC", "best_valid_bpc": "best valid BPC", "test_bpc": "test BPC"}
-COSTS = {"macs_per_byte": "MACs per byte", "parameters": "parameters"}
 
 
 @dataclass(frozen=True)
@@ -63,22 +62,18 @@ def ablation_table(
     )
 
 
-def cost_plot(
-    variants: Sequence[Variant], baseline: str, metric: str = "valid_bpc", cost: str = "macs_per_byte"
-) -> Figure:
-    """BPC against what a variant costs, with intervals; variants without a finite mean or a cost are left out.
+def cost_plot(variants: Sequence[Variant], baseline: str, metric: str = "valid_bpc") -> Figure:
+    """BPC against MACs per byte, with intervals; variants without a finite mean or a cost are left out.
 
-    Raises: as `ablation_table`; ConfigError if the cost is unknown.
+    Raises: as `ablation_table`.
     """
-    if cost not in COSTS:
-        raise ConfigError(f"no cost {cost!r}; the costs are {', '.join(COSTS)}")
     statistics = _analyze(variants, baseline, metric)
     points = []
     for variant in variants:
-        bpc, price = statistics[variant.name].bpc, variant.mean(cost)
+        bpc, price = statistics[variant.name].bpc, variant.mean("macs_per_byte")
         if bpc is not None and price is not None:
             points.append(plots.CostPoint(variant.name, price, bpc, variant.name == baseline))
-    return plots.bpc_against_cost(points, COSTS[cost], METRICS[metric])
+    return plots.bpc_against_cost(points, "MACs per byte", METRICS[metric])
 
 
 def write_report(

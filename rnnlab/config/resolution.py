@@ -108,8 +108,7 @@ class Config:
     def audit(self) -> None:
         """After building: check that whatever was asked for took effect.
 
-        Raises: ConfigError naming each binding and macro, of a fragment other than roots and sizes or of an override,
-            that did not, and why.
+        Raises: ConfigError naming each binding and macro that did not, and why; those of roots, sizes and recipes may.
         """
         operative = self._built()
         effective = operative.effective(self.bindings)
@@ -166,7 +165,7 @@ def _resolve(sources: Sequence[Source]) -> Config:
     mentioned = _mentioned(written)
     for binding in written:
         if final[binding.key] is binding and binding.key not in reached.keys:
-            # A root or size may be idle; it must still fit something, if only what another binding replaced.
+            # A root, size or recipe may be idle; it must still fit something, if only what another binding replaced.
             known = mentioned if binding.may_be_idle else reached
             _refuse_unreached(binding, known)
     return Config({key: binding for key, binding in final.items() if key in reached.keys}, sources)

@@ -132,8 +132,6 @@ def test_the_plot_names_its_axes_and_every_variant_that_has_a_result() -> None:
     assert axis.get_xlabel() == "MACs per byte"
     assert "bits/byte" in axis.get_ylabel()
     assert [text.get_text() for text in axis.texts] == ["lstm (baseline)", "qrnn", "gru"]
-    with pytest.raises(ConfigError, match="no cost 'euros'"):
-        cost_plot(study(), "lstm", cost="euros")
 
 
 def test_names_that_matplotlib_would_interpret_are_drawn_as_they_are(tmp_path: Path) -> None:
