@@ -115,7 +115,7 @@ def test_the_configuration_costs_and_test_score_are_shown(trained: RunFolder) ->
 
 
 def test_a_resumed_run_has_no_point_twice_and_lacks_none(tmp_path: Path) -> None:
-    quick_runs.train(tmp_path / "run", steps=10)
+    quick_runs.train(tmp_path / "run", steps=10, extra=["Cosine.final = 0.1"])
     folder = RunFolder.open(tmp_path / "run")
     before = own_files(folder)
     rnnlab.resume(folder.path, ["Trainer.steps = 20"])
