@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 QUICKSTART := runs/quickstart
-# one thread a process: the two workers of the suite would otherwise compete for the cores with four
+# one thread a process: the workers of the suite would otherwise compete for the cores with twice as many
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: install train test check soak faults bench bench-gpu wheel clean
@@ -29,15 +29,16 @@ train: install
 	@echo
 	@echo "Look at it:  $(BIN)/rnnlab board $(QUICKSTART)"
 
+# all but what takes minutes, which is among `make faults`
 test: install
-	$(PYTEST) -n 2 --dist worksteal
+	$(PYTEST) -n 3 --dist worksteal -m 'not long'
 
 # the quick subset, and everything that reads code without running it
 check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not faults and not packaging' -q
+	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not long and not faults and not packaging' -q
 
 faults: install
 	$(BIN)/python -m tests.faults

@@ -46,7 +46,13 @@ FILES = {
 }
 """Rows whose tests are a file or folder of their own; the others say their row in their name: test_f7_..."""
 
-PLACES = ["tests/faults", "tests/laws", "tests/packaging", "tests/rnnlab/test_ranks.py"]
+PLACES = [
+    "tests/faults",
+    "tests/laws",
+    "tests/packaging",
+    "tests/rnnlab/test_ranks.py",
+    "tests/studies/test_postgres.py",
+]
 
 
 def row_of(node: str) -> str | None:

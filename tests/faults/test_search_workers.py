@@ -27,7 +27,7 @@ from tests.studies.small_studies import (
 
 assert ablation  # both nouns have to be known
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(600)]
 
 SOAK = bool(os.environ.get("RNNLAB_SOAK"))
 

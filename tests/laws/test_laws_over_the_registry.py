@@ -33,6 +33,7 @@ def test_a_registered_part_obeys(part: PartFactory, law: Law) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_registered_part_obeys_compiled(part: PartFactory, law: Law) -> None:
     law(part)
 

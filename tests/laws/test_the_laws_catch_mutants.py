@@ -37,6 +37,7 @@ def test_the_part_a_mutant_was_made_from_obeys(part: type) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_part_a_mutant_was_made_from_obeys_when_compiled() -> None:
     for part, kind in HONEST.items():
         for law in testing.laws(kind, slow=True):
