@@ -33,8 +33,9 @@ def draw(points: Points, path: Path) -> list[Path]:
         figure = Figure(figsize=(8.4, 3.4), layout="constrained")
         quantities = (("Time of a step [ms]", "seconds", 1e3), ("Peak memory [MB]", "peak_memory_mb", 1.0))
         for axis, (label, key, unit), color in zip(figure.subplots(1, 2), quantities, plots.PALETTE, strict=False):
-            axis.plot(lengths, [unit * points[m][key] for m in lengths], marker="o", color=color, lw=1.8)
+            values = [unit * points[m][key] for m in lengths]
+            axis.plot(lengths, values, marker="o", color=color, lw=1.8)
             axis.set(title=label, xlabel="Memory [positions]", xticks=lengths)
             axis.set_xticklabels([f"{m:,}" for m in lengths])
-            axis.set_ylim(bottom=0)
+            axis.set_ylim(0, 1.1 * max(values))
     return plots.save(figure, path.parent, path.name)
