@@ -24,7 +24,10 @@ def quote_faults(report: Path) -> None:
         f"| {row['id']} | {row['what']} | {row['tries']} | {row['passed']} | {row['worst']:.1f} |"
         for row in facts["rows"]
     ]
-    table = "\n".join(["| row | fault | tries | passed | worst [s] |", "| --- | --- | --: | --: | --: |", *rows])
+    tries, passed = (sum(row[key] for row in facts["rows"]) for key in ("tries", "passed"))
+    told = f"{passed:,} of {tries:,} tries passed, in {facts['seconds']:.0f} s"
+    head = ["| row | fault | tries | passed | worst [s] |", "| --- | --- | --: | --: | --: |"]
+    table = "\n".join([f"<details><summary>{told}</summary>", "", *head, *rows, "", "</details>"])
     text = README.read_text(encoding="utf-8")
     marked = re.compile(r"(<!-- quoted: faults -->\n).*?(<!-- end: faults -->)", re.DOTALL)
     README.write_text(marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text), encoding="utf-8")
