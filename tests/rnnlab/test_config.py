@@ -725,6 +725,7 @@ class TestDiff:
 class TestWhatShips:
     """The real fragments over the real parts."""
 
+    @pytest.mark.slow
     def test_every_pair_of_fragments_from_different_folders_commutes(self) -> None:
         _, others = split_names()
         agreeing = 0
