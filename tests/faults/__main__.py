@@ -34,7 +34,7 @@ def main() -> int:
     started, matrix = time.monotonic(), Matrix(out=sys.stdout)
     arguments = [place for place in PLACES if Path(place).exists()]
     arguments += ["-n", options.workers, "--dist", "worksteal", "-p", "no:cacheprovider"]
-    arguments += ["--timeout", "14400" if options.soak else "300", "-k", " or ".join(map(keyword_of, rows))]
+    arguments += ["--timeout", "14400" if options.soak else "600", "-k", " or ".join(map(keyword_of, rows))]
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         pytest.main(arguments, plugins=[matrix])
     seconds = time.monotonic() - started
