@@ -72,6 +72,30 @@ def test_every_combination_of_parts_learns_and_is_evaluated(fragments: tuple[str
     assert not {name for name in unmoved if not (ALONE in fragments and ".attention." in name)}
 
 
+SHORT = min((name for name in FOLDERS["memory"] if name != ALONE), key=lambda name: (len(name), name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fragments", [c for c in COMBINATIONS if NO_ATTENTION in c or SHORT in c], ids=" ".join)
+def test_every_combination_of_parts_streams_and_goes_on_from_a_snapshot(
+    fragments: tuple[str, ...], text: list[str]
+) -> None:
+    def new() -> Learner:
+        return Learner(build(config.resolve(["sha_rnn", "size/tiny", *fragments], [*SMALL, "dropout = 0.1", *text])))
+
+    left_alone, resumed = new(), new()
+    for _ in range(2):
+        left_alone.step()
+    resumed.restore(left_alone.snapshot())
+    assert resumed.step()["loss"] == left_alone.step()["loss"]
+    model, tokens = left_alone.model.eval(), left_alone.lanes.chunk(0, 12)[0]
+    with torch.no_grad():
+        whole, _ = model(tokens, model.initial_state(2))
+        first, state = model(tokens[:5], model.initial_state(2))
+        second, _ = model(tokens[5:], state)
+    torch.testing.assert_close(torch.cat([first, second]), whole, rtol=1e-4, atol=1e-5)
+
+
 def test_the_combinations_are_all_there_are() -> None:
     sizes = {slot: len(FOLDERS[slot]) for slot in SLOTS}
     with_attention = (sizes["attention"] - 1) * sizes["memory"] + 1
