@@ -170,10 +170,14 @@ def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path
         assert ended.was_killed
         assert "was killed by SIGKILL" in str(ended)
 
+        def journaled() -> int:
+            return len((run / "metrics.jsonl").read_bytes())
+
+        before = journaled()
         pool.start(cell(config, run))  # the same server forks the next
         wait_until(lambda: pool.poll() == [] and pool.pids()[0])
-        wait_until(lambda: "process" in (run / "lock").read_text())
         (worker,) = pool.pids()
+        wait_until(lambda: f"process {worker} " in (run / "lock").read_text() and journaled() > before)
     assert worker is not None
     assert not is_alive(worker)
     assert json.loads((run / "result.json").read_text())["status"] == "stopped"
