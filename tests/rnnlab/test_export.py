@@ -65,7 +65,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     def get(name: str) -> tuple[Path, Path]:
         if name not in made:
             folder = tmp_path_factory.mktemp("export")
-            quick_runs.train(folder / "run", steps=2, extra=["LanguageModel.init_std = 0.4", *ARRANGEMENTS[name]])
+            quick_runs.train(folder / "run", steps=2, extra=["LanguageModel.init_std = 0.2", *ARRANGEMENTS[name]])
             export(folder / "run", folder / "out")
             made[name] = folder / "run", folder / "out"
         return made[name]
