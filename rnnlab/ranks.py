@@ -136,6 +136,8 @@ def ranks() -> Iterator[Ranks]:
         torch.cuda.set_device(local)
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
-        yield Ranks(dist.get_rank(), dist.get_world_size())
+        among = Ranks(dist.get_rank(), dist.get_world_size())
+        yield among
+        among.any(False)  # nobody takes the connections down while another still uses them
     finally:
         dist.destroy_process_group()
