@@ -12,13 +12,23 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import rnnlab
 from rnnlab.errors import ConfigError, DataError, RankLost, RnnlabError, Stopped
 from rnnlab.interrupts import stopping_at_once
 
 FIRST_RANK = os.environ.get("RANK", "0") == "0"  # of those that torchrun starts, the one that speaks for all
+
+
+def run() -> NoReturn:
+    """The `rnnlab` command: `main`, and the end of the process."""
+    code = main()
+    if "RANK" in os.environ:
+        from rnnlab.ranks import leave
+
+        leave(code)
+    sys.exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

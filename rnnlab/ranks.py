@@ -7,13 +7,15 @@ kills the others 30 seconds after one has died if they hang in NCCL (`--shutdown
 gloo between CPUs and by NCCL between GPUs; everything else (a loss, a signal, an answer, a checkpoint's lanes) by gloo.
 """
 
+import atexit
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from signal import Signals
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -140,4 +142,22 @@ def ranks() -> Iterator[Ranks]:
         yield among
         among.any(False)  # nobody takes the connections down while another still uses them
     finally:
+        _left.append(dist.group.WORLD)
         dist.destroy_process_group()
+
+
+_left: list[Any] = []
+"""Groups are never taken apart: where DDP holds the last reference, the end of a group waits with the GIL held for
+gloo's threads, and they may wait for the GIL."""
+
+
+def leave(code: int) -> NoReturn:
+    """End a process that was a rank with this exit code: all that Python does at its end, but not Python's own end.
+
+    A thread of gloo lets go of its last work some time after the caller has the result, and takes the GIL for that; if
+    Python is being taken apart by then, torch aborts the process (pytorch/pytorch#190489).
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)

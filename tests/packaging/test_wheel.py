@@ -46,7 +46,7 @@ def test_the_wheel_names_its_command_and_its_groups(wheels: dict[str, Path]) -> 
         (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt")]
         entry_points = wheel.read(name).decode()
         assert any(name.endswith("/LICENSE") for name in wheel.namelist())
-    assert "rnnlab = rnnlab.cli:main" in entry_points
+    assert "rnnlab = rnnlab.cli:run" in entry_points
     assert "[rnnlab.components]\nrnnlab = rnnlab.components" in entry_points
 
 

@@ -210,3 +210,23 @@ def test_one_process_alone_talks_to_nobody() -> None:
     assert ALONE.signal(None) is None
     assert ALONE.signal(signal.SIGTERM) is signal.SIGTERM
     assert ALONE.from_first(lambda: "answer") == "answer"
+
+
+LEAVING = """
+import atexit, sys
+from rnnlab.ranks import leave
+
+class Late:
+    def __del__(self):
+        print("taken apart", flush=True)
+
+late = Late()
+atexit.register(print, "at exit")
+print("said", end=" ")
+leave(7)
+"""
+
+
+def test_a_rank_leaves_with_its_code_and_its_words_but_does_not_take_python_apart() -> None:
+    left = subprocess.run([sys.executable, "-c", LEAVING], stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
+    assert (left.returncode, left.stdout) == (7, "said at exit\n")
