@@ -120,6 +120,10 @@ def measure_gpu(table: Table) -> Iterator[None]:
     yield from _training(table, "training, paper, fp32", "paper", "fp32", 1.5)
     if table.ask("profile, paper, bf16", tasks.profile, "paper", "bf16"):
         yield
+    for way in tasks.WAYS:
+        if answer := table.ask(f"step, eager over {way}, paper", tasks.launching, "paper", "bf16", way):
+            table.add(f"step, eager over {way}, paper", answer["ratio"], 1.1)
+            yield
     if answer := table.ask("step at memory 5,000 over 1, paper", tasks.memory_growth, "paper", "bf16"):
         table.add("step at memory 5,000 over 1, paper", answer["ratio"], 1.1, at_most=True)
         yield

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bench import plain
+from bench.wavefront import Wavefront
 from rnnlab import bench, config
 from rnnlab.components.cores._scan import linear_recurrence
 from rnnlab.data import Lanes, open_corpus
@@ -30,6 +31,9 @@ Answer = dict[str, Any]
 
 LANES = {"small": 8, "paper": 2}
 """B on the CPU; on a GPU the paper's size keeps its own 16 lanes of 1,024."""
+
+WAYS = {"torch.compile": ["Trainer.compile = True"], "CUDA graph": ["Trainer.cuda_graph = True"], "wavefront": []}
+"""How a step can be launched otherwise, and what asks for it."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,18 @@ def training(settings: Settings, size: str, precision: str, *bindings: str) -> A
         "plain_bytes_per_second": vars(bench.Spread.of([read / s for s in seconds["plain"]])),
         "ratio": vars(bench.ratio(seconds["plain"], seconds["ours"])),
     }
+
+
+def launching(settings: Settings, size: str, precision: str, way: str) -> Answer:
+    """How many times as long a step takes as launched operation by operation, one after the other, as by `way`."""
+    eager = settings.learner(size, precision=precision)
+    other = settings.learner(size, *WAYS[way], precision=precision)
+    if way == "wavefront":
+        other.model.through_blocks = Wavefront(other.model, pieces=4)  # type: ignore[method-assign]
+    for _ in range(3):  # compiled or recorded by then
+        other.step()
+    seconds = bench.alternate({"eager": eager.step, way: other.step}, settings.turns(size), settings.clock)
+    return {"ratio": vars(bench.ratio(seconds["eager"], seconds[way]))}
 
 
 def profile(settings: Settings, size: str, precision: str) -> Answer:

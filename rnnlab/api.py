@@ -56,8 +56,8 @@ def _held(folder: RunFolder, among: Ranks) -> Iterator[None]:
         yield
 
 
-MAY_CHANGE = ("bytes", "steps", "epochs", "device", "eval_every", "eval_bytes", "eval_lanes", "eval_chunk", "log_every",
-              "save_every", "keep")  # fmt: skip
+MAY_CHANGE = ("bytes", "steps", "epochs", "device", "compile", "cuda_graph", "eval_every", "eval_bytes", "eval_lanes",
+              "eval_chunk", "log_every", "save_every", "keep")  # fmt: skip
 """What `resume` may set otherwise: arguments of Trainer that cannot change what has happened."""
 
 

@@ -238,7 +238,12 @@ class _TimedLanes:
 
 
 def split(learner: Learner, clock: Clock, repeats: int) -> dict[str, Spread]:
-    """Seconds of a step by part, forward and backward together: {"core": ..., "optimizer": ..., ...}."""
+    """Seconds of a step by part, forward and backward together: {"core": ..., "optimizer": ..., ...}.
+
+    Empty where the step is compiled or recorded: it has no parts then that could be told apart from outside.
+    """
+    if learner.trainer.compile or learner.trainer.cuda_graph:
+        return {}
     lanes, update, model = learner.lanes, learner._update, learner.model
     steps = []
     for _ in range(repeats):

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.checkpoint import Snapshot, check_same_experiment
+from rnnlab.cudagraph import GraphedPass, Pass
 from rnnlab.data import Lanes, chunk_length
 from rnnlab.dropout import set_lane_offset
 from rnnlab.errors import Diverged
@@ -85,7 +86,11 @@ class Learner:
         self.progress = Progress()
         self.stream: State = self.model.initial_state(self.lanes.count)
         self.horizon = budgets(horizon or trainer)  # the schedule's: a longer budget on resume does not move it
-        self._forward = ranks.distribute(self.model)
+        self._distributed = ranks.distribute(self.model)
+        self._forward = torch.compile(self._distributed) if trainer.compile else self._distributed
+        self._pass: Pass = self._forward_and_backward
+        if trainer.cuda_graph:
+            self._pass = GraphedPass(self._forward_and_backward, self.model.parameters())
 
     # --- budget ---------------------------------------------------------------------------------------------------
 
@@ -175,15 +180,19 @@ class Learner:
                 stream = self.model.initial_state(self.lanes.count)
             inputs, targets = self.lanes.chunk(piece.position, piece.length)
             with self._shared_gradient(last=piece is pieces[-1]):
-                with self._autocast():
-                    logits, stream = self._forward(inputs.to(self.device), stream)
-                    loss = cross_entropy(logits, targets.to(self.device)) / t.accumulate
-                with self.ranks.together():
-                    self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            stream = detach(stream)
-            loss_sum += loss.detach()
+                loss, stream = self._pass(inputs.to(self.device), targets.to(self.device), stream)
+            loss_sum += loss
         self.scaler.unscale_(self.optimizer)
         return self.ranks.mean(loss_sum), stream
+
+    def _forward_and_backward(self, inputs: Tensor, targets: Tensor, stream: State) -> tuple[Tensor, State]:
+        """One chunk (T, B): its share of the step's loss, and the stream after it; the gradient is added up."""
+        with self._autocast():
+            logits, stream = self._forward(inputs, stream)
+            loss = cross_entropy(logits, targets) / self.trainer.accumulate
+        with self.ranks.together():
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), detach(stream)
 
     def _schedule(self) -> tuple[int, int, float]:
         """(pass, its first step, factor on the learning rate); a new pass starts with a fresh optimizer."""
@@ -226,7 +235,7 @@ class Learner:
 
     def _shared_gradient(self, last: bool) -> AbstractContextManager[None]:
         """Where gradients accumulate, the ranks exchange them once."""
-        return nullcontext() if last or self._forward is self.model else self._forward.no_sync()  # type: ignore[operator]
+        return nullcontext() if last or self._distributed is self.model else self._distributed.no_sync()  # type: ignore[operator]
 
     # --- saving and going on ----------------------------------------------------------------------------------------
 

@@ -92,14 +92,19 @@ class LanguageModel(nn.Module):
 
     def forward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
         h = dropout(self.embedding(tokens), self.input_dropout, self.training)  # (T, B, D)
+        h, state = self.through_blocks(h, state)
+        if self.output_norm is not None:
+            h = self.output_norm(h)
+        h = dropout(h, self.output_dropout, self.training)
+        return F.linear(h, self.embedding.weight, self.output_bias), state
+
+    def through_blocks(self, h: Tensor, state: State) -> tuple[Tensor, State]:
+        """h (T, B, D) through one block after the other."""
         states = []
         for block, block_state in zip(self.blocks, state, strict=True):
             h, block_state = block(h, block_state)
             states.append(block_state)
-        if self.output_norm is not None:
-            h = self.output_norm(h)
-        h = dropout(h, self.output_dropout, self.training)
-        return F.linear(h, self.embedding.weight, self.output_bias), tuple(states)
+        return h, tuple(states)
 
     def macs(self) -> int:
         """Multiply-accumulates per byte [MAC/byte], with every memory full."""

@@ -35,6 +35,8 @@ class Trainer:
     epochs: float | None = None
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"  # of the products; tf32 is an NVIDIA GPU's
     device: str = "auto"  # auto, cpu, cuda, cuda:1
+    compile: bool = False  # the model by torch.compile: minutes at the start, and its own kernels for ours on the CPU
+    cuda_graph: bool = False  # a chunk's passes in one launch; an NVIDIA GPU's, for chunks of one length
     seed: int = 1
     unseen_logit: float | None = None  # output bias that bytes absent from the training text start with; None for 0
     eval_every: int | None = None  # [bytes]; None for each epoch, or each tenth of the budget if that is less
@@ -62,6 +64,9 @@ class Trainer:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ConfigError(f"Trainer.{name} = {value}: more than 0, or None")
+        if self.cuda_graph and (self.jitter or self.accumulate > 1):
+            varying = "Trainer.jitter = False" if self.jitter else "Trainer.accumulate = 1"
+            raise ConfigError(f"Trainer.cuda_graph = True: a recorded step is one chunk of one length; bind {varying}")
         if self.bytes is None and self.steps is None and self.epochs is None:
             raise ConfigError("no budget: bind Trainer.bytes, Trainer.steps or Trainer.epochs, or pass --bytes N")
 
@@ -82,6 +87,10 @@ class Trainer:
             raise ConfigError(
                 f"Trainer.precision = 'tf32': NVIDIA GPUs have it, and the device is {device}; use 'fp32'"
             )
+        shared = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        if self.cuda_graph and (device.type != "cuda" or shared):
+            where = f"the device is {device}" if device.type != "cuda" else "several ranks share this run"
+            raise ConfigError(f"Trainer.cuda_graph = True: for one process on an NVIDIA GPU, and {where}; use False")
         rank = int(os.environ.get("LOCAL_RANK", "0"))  # of the ranks on this machine each takes a device
         number = rank if device.index is None else device.index
         if device.type == "cuda" and number >= torch.cuda.device_count():

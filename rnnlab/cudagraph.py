@@ -1,0 +1,104 @@
+"""A chunk's forward and backward pass recorded once as a CUDA graph, and launched again in one call.
+
+A recurrent model launches thousands of small kernels a chunk, and the host may not keep up with the GPU. A recording
+fixes every shape and every address: it serves chunks of one length behind a memory of one length, and all that differs
+from chunk to chunk is copied in before and out after. What does not fit runs as if there were no graph.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.state import State, leaves, map_state
+
+Pass = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
+"""Forward and backward: inputs (T, B), targets (T, B), state -> loss [nats], the state after; gradients are left in the
+parameters."""
+
+LossAndState = tuple[Tensor, State]
+Recorder = Callable[[Callable[[], LossAndState]], tuple[Callable[[], None], LossAndState]]
+"""Takes work, gives what repeats it and where its results lie from then on."""
+
+WARM_UP = 3  # runs before the recording, in which cuBLAS, cuDNN and Triton take what they need
+
+
+def record(work: Callable[[], LossAndState]) -> tuple[Callable[[], None], LossAndState]:
+    """Record `work` on the current CUDA device. The random numbers that follow are those that would have."""
+    with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                work()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            outcome = work()
+    return graph.replay, outcome
+
+
+class GraphedPass:
+    """A pass that is recorded as soon as two chunks in a row have the same shapes; the one recording is kept.
+
+    Shapes differ while the memory fills and where the lanes end. Gradients are set, not added to.
+    """
+
+    def __init__(self, run: Pass, parameters: Iterable[nn.Parameter], record: Recorder = record) -> None:
+        self._run, self._parameters, self._record = run, list(parameters), record
+        self._last: Shapes | None = None
+        self._recording: _Recording | None = None
+
+    def __call__(self, inputs: Tensor, targets: Tensor, state: State) -> LossAndState:
+        shapes = _shapes(inputs, state)
+        repeated, self._last = shapes == self._last, shapes
+        if self._recording is None and repeated:
+            self._recording = _Recording(self._run, self._parameters, self._record, inputs, targets, state)
+        if self._recording is not None and self._recording.shapes == shapes:
+            return self._recording.replay(inputs, targets, state)
+        return self._run(inputs, targets, state)
+
+    @property
+    def recorded(self) -> bool:
+        return self._recording is not None
+
+
+class _Recording:
+    """Tensors that stay where they are, and the work between them."""
+
+    def __init__(
+        self, run: Pass, parameters: list[nn.Parameter], record: Recorder, inputs: Tensor, targets: Tensor, state: State
+    ) -> None:
+        self.shapes = _shapes(inputs, state)
+        self._parameters = parameters
+        self._inputs, self._targets, self._state = inputs.clone(), targets.clone(), map_state(torch.clone, state)
+
+        def work() -> LossAndState:
+            for parameter in parameters:
+                parameter.grad = None  # the backward then makes a new one, and the recording keeps to its address
+            return run(self._inputs, self._targets, self._state)
+
+        self._replay, self._outcome = record(work)
+        self._gradients = [parameter.grad for parameter in parameters]
+
+    def replay(self, inputs: Tensor, targets: Tensor, state: State) -> LossAndState:
+        """The results are copies: the next replay writes over what the recording holds."""
+        here = [self._inputs, self._targets, *_tensors(self._state)]
+        for kept, new in zip(here, [inputs, targets, *_tensors(state)], strict=True):
+            kept.copy_(new)
+        self._replay()
+        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
+            parameter.grad = gradient
+        loss, after = self._outcome
+        return loss.clone(), map_state(torch.clone, after)
+
+
+Shapes = Sequence[torch.Size]
+
+
+def _shapes(inputs: Tensor, state: State) -> Shapes:
+    return [inputs.shape, *(tensor.shape for tensor in _tensors(state))]
+
+
+def _tensors(state: State) -> list[Tensor]:
+    return [tensor for _, tensor in leaves(state)]

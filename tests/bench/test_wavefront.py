@@ -1,0 +1,43 @@
+"""The order of a wavefront is another, the numbers are the same: loss, gradients and the stream that is carried on."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.wavefront import Wavefront
+from rnnlab import config
+from rnnlab.experiment import build
+from rnnlab.learner import Learner
+from rnnlab.state import leaves
+from tests.rnnlab import quick_runs
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=[pytest.mark.cuda, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")],
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("core", ["lstm", "qrnn"])
+@pytest.mark.parametrize("root", ["sha_rnn", "sha_rnn_every_layer"])
+def test_a_wavefront_leaves_the_loss_and_every_gradient_as_they_are(
+    root: str, core: str, device: str, tmp_path: Path
+) -> None:
+    bindings = quick_runs.bindings(tmp_path, 10, [f"Trainer.device = {device!r}"])
+    plain, cut = (Learner(build(config.resolve([root, "size/tiny", f"core/{core}"], bindings))) for _ in range(2))
+    cut.model.through_blocks = Wavefront(cut.model, pieces=5)  # type: ignore[method-assign]
+    for step in range(5):
+        loss, stream = plain.backward(plain.pieces())
+        cut_loss, cut_stream = cut.backward(cut.pieces())
+        assert float(cut_loss) == pytest.approx(float(loss), abs=1e-5), f"step {step + 1}"
+        for (name, wanted), got in zip(plain.model.named_parameters(), cut.model.parameters(), strict=True):
+            torch.testing.assert_close(got.grad, wanted.grad, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+        for (name, want_leaf), (_, got_leaf) in zip(leaves(stream), leaves(cut_stream), strict=True):
+            torch.testing.assert_close(got_leaf, want_leaf, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+        plain.step()
+        cut.model.load_state_dict(plain.model.state_dict())
+        cut.stream, cut.progress = plain.stream, plain.progress
