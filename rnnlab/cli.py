@@ -232,7 +232,7 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
 
 def overrides(options: argparse.Namespace) -> list[str]:
     """The bindings that the sugar stands for, before those of --set, which win."""
-    from rnnlab.data import corpus_bindings
+    from rnnlab.corpora import corpus_bindings
 
     corpus = getattr(options, "corpus", None)  # a resumption has neither corpus nor seed to choose
     sugar = corpus_bindings(corpus) if corpus else []

@@ -11,7 +11,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from rnnlab import plots, tables
 from rnnlab.api import LoadedRun, load
-from rnnlab.data import Corpus, open_corpus
+from rnnlab.corpora import open_corpus
+from rnnlab.data import Corpus
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score, evaluate
 from rnnlab.runs import parse_bindings

@@ -117,7 +117,9 @@ RANKS = {
     "registry": 3,
     "config": 4,
     "model": 5,
-    **dict.fromkeys(("data", "schedules", "optim", "gradients", "optimizer_state", "metrics", "checkpoint"), 6),
+    **dict.fromkeys(
+        ("data", "corpora", "schedules", "optim", "gradients", "optimizer_state", "metrics", "checkpoint"), 6
+    ),
     **dict.fromkeys(("learner", "training", "evaluation", "generation"), 7),
     "api": 8,
     "cli": 9,
