@@ -426,7 +426,8 @@ def _check(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> None:
     import torch
 
-    from rnnlab.bench import benchmark, benchmark_text
+    from rnnlab.bench import benchmark
+    from rnnlab.bench_text import benchmark_text
 
     if options.cpu_time:
         torch.set_num_threads(1)
