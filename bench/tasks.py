@@ -22,7 +22,8 @@ from bench import plain
 from bench.wavefront import Wavefront
 from rnnlab import bench, config
 from rnnlab.components.cores._scan import linear_recurrence
-from rnnlab.data import Lanes, open_corpus
+from rnnlab.corpora import open_corpus
+from rnnlab.data import Lanes
 from rnnlab.experiment import build
 from rnnlab.generation import generate
 from rnnlab.learner import Learner, peak_memory_mb

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rnnlab import cli, registry, tables, testing
+from rnnlab import cli, numerals, registry, testing
 from rnnlab.catalog import catalog
 from rnnlab.interfaces import KINDS
 from rnnlab.studies.ablation import Ablation
@@ -55,7 +55,7 @@ def _parts_table(entries: list[dict[str, Any]]) -> str:
         return "\n".join(["| part | what it is |", "| --- | --- |", *rows])
     rows = []
     for entry in entries:
-        cost = f"{tables.engineering(entry['parameters'])} | {tables.engineering(entry['macs'])}"
+        cost = f"{numerals.engineering(entry['parameters'])} | {numerals.engineering(entry['macs'])}"
         rows.append(f"| {_link(entry)} | {entry['summary']} | {cost} |")
     return "\n".join(["| part | what it is | parameters | MACs/position |", "| --- | --- | --: | --: |", *rows])
 

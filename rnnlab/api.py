@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnlab import config, experiment
 from rnnlab.checkpoint import Snapshot
-from rnnlab.data import open_corpus
+from rnnlab.corpora import open_corpus
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score
 from rnnlab.evaluation import evaluate as _evaluate

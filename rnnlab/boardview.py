@@ -15,8 +15,9 @@ from pathlib import Path
 
 from tensorboard import program
 
-from rnnlab.board import hyperparameters, mark_killed, own_files, write_study_root
+from rnnlab.board import mark_killed, own_files, write_study_root
 from rnnlab.errors import ConfigError
+from rnnlab.hparams import hyperparameters
 from rnnlab.interrupts import Interrupts
 from rnnlab.runfolder import RunFolder
 from rnnlab.runs import find_runs

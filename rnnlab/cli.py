@@ -232,7 +232,7 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
 
 def overrides(options: argparse.Namespace) -> list[str]:
     """The bindings that the sugar stands for, before those of --set, which win."""
-    from rnnlab.data import corpus_bindings
+    from rnnlab.corpora import corpus_bindings
 
     corpus = getattr(options, "corpus", None)  # a resumption has neither corpus nor seed to choose
     sugar = corpus_bindings(corpus) if corpus else []
@@ -426,7 +426,8 @@ def _check(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> None:
     import torch
 
-    from rnnlab.bench import benchmark, benchmark_text
+    from rnnlab.bench import benchmark
+    from rnnlab.bench_text import benchmark_text
 
     if options.cpu_time:
         torch.set_num_threads(1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rnnlab import page, plots, tables
+from rnnlab import numerals, page, plots, tables
 from rnnlab.durable import storage_errors
 from rnnlab.errors import ConfigError
 from rnnlab.runs import Point, Run, find_runs, protocol_note, read_run
@@ -19,20 +19,20 @@ RUN_COLUMNS = (
     Column("run", "Run"),
     Column("status", "Status"),
     Column("seed", "Seed", "number"),
-    *(Column(key, title, "number", tables.decimal(3)) for key, title in BPC.items()),
+    *(Column(key, title, "number", numerals.decimal(3)) for key, title in BPC.items()),
 )
 VARIANT_COLUMNS = (
     Column("variant", "Variant"),
     Column("seeds", "Seeds"),
-    *(Column(key, title, "interval", tables.plus_minus(3)) for key, title in BPC.items()),
+    *(Column(key, title, "interval", numerals.plus_minus(3)) for key, title in BPC.items()),
 )
 COST_COLUMNS = (
-    Column("bytes_trained", "Bytes", "number", tables.engineering),
-    Column("seconds", "Time", "number", tables.duration),
-    Column("parameters", "Parameters", "number", tables.engineering),
-    Column("macs_per_byte", "MACs/byte", "number", tables.engineering),
-    Column("bytes_per_second", "Bytes/s", "number", tables.engineering),
-    Column("peak_memory_mb", "Memory", "number", tables.grouped, unit="MB"),
+    Column("bytes_trained", "Bytes", "number", numerals.engineering),
+    Column("seconds", "Time", "number", numerals.duration),
+    Column("parameters", "Parameters", "number", numerals.engineering),
+    Column("macs_per_byte", "MACs/byte", "number", numerals.engineering),
+    Column("bytes_per_second", "Bytes/s", "number", numerals.engineering),
+    Column("peak_memory_mb", "Memory", "number", numerals.grouped, unit="MB"),
 )
 BINDINGS = Column("bindings", "Differs in", "code")
 

@@ -18,9 +18,9 @@ from tqdm import tqdm
 
 from rnnlab.data import Lanes, Split
 from rnnlab.evaluation import LN2, cross_entropy
+from rnnlab.gradients import norms_by_part
 from rnnlab.interfaces import Forgetting, Transparent
 from rnnlab.model import LanguageModel
-from rnnlab.optim import norms_by_part
 from rnnlab.state import State, detach
 
 LANES = 4

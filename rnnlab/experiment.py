@@ -19,8 +19,8 @@ from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import longest_memory
 from rnnlab.matmul import use_fast_products
 from rnnlab.model import VOCABULARY, LanguageModel, count_parameters, fold
-from rnnlab.optim import Schedule
 from rnnlab.recipe import Trainer
+from rnnlab.schedules import Schedule
 
 COUNTED_AT_ONCE = 1 << 24  # [bytes]
 

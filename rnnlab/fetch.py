@@ -25,7 +25,7 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from rnnlab import __version__, cache
-from rnnlab.data import PUBLISHED, Published, build_python_stdlib
+from rnnlab.corpora import PUBLISHED, Published, build_python_stdlib
 from rnnlab.errors import DataError
 from rnnlab.registry import did_you_mean
 

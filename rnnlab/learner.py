@@ -22,7 +22,9 @@ from rnnlab.dropout import set_lane_offset
 from rnnlab.errors import Diverged
 from rnnlab.evaluation import LN2, cross_entropy
 from rnnlab.experiment import Experiment
-from rnnlab.optim import clip_gradients, global_norm, load_optimizer_tensors, norms_by_part, optimizer_tensors, scale_lr
+from rnnlab.gradients import clip_gradients, global_norm, norms_by_part
+from rnnlab.optim import scale_lr
+from rnnlab.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from rnnlab.ranks import ALONE, Ranks
 from rnnlab.recipe import Trainer
 from rnnlab.rng import seed_torch

@@ -9,9 +9,10 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from rnnlab import plots, tables
+from rnnlab import numerals, plots, tables
 from rnnlab.api import LoadedRun, load
-from rnnlab.data import Corpus, open_corpus
+from rnnlab.corpora import open_corpus
+from rnnlab.data import Corpus
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score, evaluate
 from rnnlab.runs import parse_bindings
@@ -35,8 +36,8 @@ class MemoryCurve:
 
     def table(self, name: str) -> Table:
         columns = [
-            Column("memory", "Memory", "number", tables.grouped, unit="positions"),
-            Column("bpc", f"{self.split.capitalize()} BPC", "number", tables.decimal(4)),
+            Column("memory", "Memory", "number", numerals.grouped, unit="positions"),
+            Column("bpc", f"{self.split.capitalize()} BPC", "number", numerals.decimal(4)),
             Column("difference", "Δ BPC", "number", lambda d: f"{d:+.4f}"),
             Column("trained", "", "text"),
         ]
@@ -65,7 +66,7 @@ class MemoryCurve:
             axis.set_xscale("log")
             axis.xaxis.set_major_locator(FixedLocator([memory for memory, _ in points]))
             axis.xaxis.set_minor_locator(NullLocator())
-            axis.xaxis.set_major_formatter(lambda value, _: tables.grouped(value))
+            axis.xaxis.set_major_formatter(lambda value, _: numerals.grouped(value))
             axis.set_xlabel("Memory [positions]")
             axis.set_ylabel(f"{self.split.capitalize()} BPC [bits/byte]")
             return figure

@@ -78,7 +78,7 @@ void recurrence_backward(const float *a, const float *h, const float *h0, const 
     }
 }
 
-/* --- functions of one number, branch-free so that loops over them vectorize; a NaN stays a NaN --------------------- */
+/* functions of one number, branch-free so that loops over them vectorize; a NaN stays a NaN */
 
 /* e^x to 2 ulp: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; beyond +-87 the result is that of +-87. */
 static inline float exp_fast(float x)
@@ -105,7 +105,7 @@ static inline float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }
 
 static inline float tanh_fast(float x) { return 2.0f / (1.0f + exp_fast(-2.0f * x)) - 1.0f; }
 
-/* --- rows of floats, and what is kept of them in bfloat16 ---------------------------------------------------------- */
+/* rows of floats, and what is kept of them in bfloat16 */
 
 #define WIDE 16                      /* floats in an AVX-512 register */
 
@@ -194,7 +194,7 @@ static inline void softmax(float *x, int64_t count)
         x[i] *= share;
 }
 
-/* --- dropout: see rnnlab/dropout.py, whose torch operations this repeats bit for bit ------------------------------- */
+/* dropout: see rnnlab/dropout.py, whose torch operations this repeats bit for bit */
 
 static inline uint32_t mix(uint32_t x)
 {
@@ -232,7 +232,7 @@ void dropout_apply(const void *x, void *y, int64_t outer, int64_t lanes, int64_t
     }
 }
 
-/* --- Boom: y[d] = sum over chunks c of dropout(v sigmoid(1.702 v))[c D + d] for v = u + bias -----------------------
+/* Boom: y[d] = sum over chunks c of dropout(v sigmoid(1.702 v))[c D + d] for v = u + bias
  *
  * u and grad_u (steps, lanes, F) are floats or, with `half`, bfloat16; bias (F), y and grad_y (.., D) are floats. */
 
@@ -304,7 +304,7 @@ void boom_step(const float *x, const float *w, const float *bias, float *y, int6
             }
 }
 
-/* --- LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's ----- */
+/* LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's */
 
 #define TILE 4                       /* lanes that a thread computes WIDE hidden units for at a time */
 typedef float vec __attribute__((vector_size(WIDE * sizeof(float)), aligned(4), may_alias));
@@ -558,7 +558,7 @@ void lstm_step(const float *x, const float *w, const float *u, const float *w_bi
             }
 }
 
-/* --- QRNN: the gates and fo-pooling, c_t = c_{t-1} + w (z - c_{t-1}), h_t = o c_t, in one pass over time ------------ */
+/* QRNN: the gates and fo-pooling, c_t = c_{t-1} + w (z - c_{t-1}), h_t = o c_t, in one pass over time */
 
 /* In: gates (steps, lanes, 3 D) holding the projections of z, f, o; bias (3 D); c0 (lanes, D).
  * Out: gates tanh(z), sigmoid(-f), sigmoid(o); w is `keep` times the second; y, c (steps, lanes, D). */
@@ -628,7 +628,7 @@ void qrnn_backward(const float *gates, const float *c0, const float *c, const fl
     }
 }
 
-/* --- attention over a window: what lies between the products, see components/attention/_window.py -------------------
+/* attention over a window: what lies between the products, see components/attention/_window.py
  *
  * Query t of a chunk stands at key `before` + t, behind the positions remembered, and sees itself and the window - 1
  * keys before it. Products and their arguments are floats or, with `half`, bfloat16; in between all is float. */
@@ -762,7 +762,7 @@ void attend_step(const float *q, const float *keys, float *y, float *room, int64
     }
 }
 
-/* --- LAMB, see rnnlab/optim.py: two passes over memory where torch's operations make a dozen ------------------------ */
+/* LAMB, see rnnlab/optim.py: two passes over memory where torch's operations make a dozen */
 
 #define BLOCK 4096    /* values summed up in floats before a double takes over */
 

@@ -1,20 +1,16 @@
-"""Optimizers, learning-rate schedules, and what is done to gradients in between.
-
-The trainer asks a schedule for a factor at every step (`scale_lr`), measures the global norm of the gradient
-(`global_norm`), clips it (`clip_gradients`) and steps. Nothing here moves a number from the device to the host.
-"""
+"""Optimizers, and the learning rate they step at. Nothing here moves a number from the device to the host."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from rnnlab import native
-from rnnlab.errors import ConfigError, StorageError
+from rnnlab.errors import ConfigError
 from rnnlab.registry import register
+from rnnlab.schedules import Schedule as Schedule  # rnnlab.recipe takes it from here
 
 Params = Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]
 """What an optimizer is made of: the trainer passes `model.named_parameters()`, as torch's own take it."""
@@ -263,183 +259,3 @@ def scale_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:
     for group in optimizer.param_groups:
         lr = group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
     return lr
-
-
-def global_norm(grads: Iterable[Tensor | None]) -> Tensor:
-    """Euclidean norm of all gradients together, on their device, 0-dim; not finite if one of them is not."""
-    return torch.nn.utils.get_total_norm([grad for grad in grads if grad is not None])
-
-
-def clip_gradients(grads: Iterable[Tensor | None], norm: Tensor, bound: float) -> None:
-    """Scale the gradients in place so that their `global_norm`, passed in, is at most `bound`.
-
-    A norm that is not finite leaves them as they are: one NaN does not become a NaN in every parameter, and who looks
-    for its origin still finds it.
-    """
-    present = [grad for grad in grads if grad is not None]
-    factor = torch.where(norm.isfinite(), (bound / (norm + 1e-6)).clamp(max=1.0), 1.0)
-    if present:
-        torch._foreach_mul_(present, factor)
-
-
-def norms_by_part(named_parameters: Iterable[tuple[str, nn.Parameter]]) -> dict[str, float]:
-    """Norm of the gradient of each part: {"embedding": ..., "blocks.2.core": ...}. Waits for the device."""
-    grads: dict[str, list[Tensor]] = {}
-    for name, parameter in named_parameters:
-        if parameter.grad is not None:
-            grads.setdefault(_part_of(name), []).append(parameter.grad)
-    return {part: float(global_norm(of_part)) for part, of_part in grads.items()}
-
-
-def _part_of(name: str) -> str:
-    """`decoder.bias` -> `decoder`; `blocks.2.core.weight` -> `blocks.2.core`, since a layer is more than one part."""
-    path = name.split(".")
-    depth = 3 if len(path) > 2 and path[1].isdigit() else 1
-    return ".".join(path[: min(depth, max(1, len(path) - 1))])
-
-
-def optimizer_tensors(
-    optimizer: torch.optim.Optimizer, named_parameters: Iterable[tuple[str, nn.Parameter]]
-) -> dict[str, Tensor]:
-    """The optimizer's memory as {"<parameter>/<slot>": tensor}, for a checkpoint; the tensors are not copied."""
-    found = {}
-    for name, parameter in named_parameters:
-        for slot, value in optimizer.state.get(parameter, {}).items():
-            if value is not None:
-                assert isinstance(value, Tensor), f"{name}/{slot} is a {type(value).__name__}"
-                found[f"{name}/{slot}"] = value
-    return found
-
-
-def load_optimizer_tensors(
-    optimizer: torch.optim.Optimizer,
-    named_parameters: Iterable[tuple[str, nn.Parameter]],
-    tensors: Mapping[str, Tensor],
-) -> None:
-    """Give a new optimizer the memory of one that was saved by `optimizer_tensors`; copies, dtypes kept.
-
-    Raises: StorageError naming the first tensor that belongs to no parameter or has another shape than it.
-    """
-    parameters = dict(named_parameters)
-    fused = {p: bool(group.get("fused")) for group in optimizer.param_groups for p in group["params"]}
-    optimizer.state.clear()
-    for key, tensor in tensors.items():
-        name, _, slot = key.rpartition("/")
-        parameter = parameters.get(name)
-        if parameter is None or parameter not in fused:
-            raise StorageError(
-                f"the saved optimizer has {key!r} and the model no such parameter; it is another model's"
-            )
-        found, needed = tuple(tensor.shape), tuple(parameter.shape)
-        if found not in (needed, ()):  # a step counter has no dimensions
-            raise StorageError(f"the saved optimizer's {key!r} is {found} where the parameter is {needed}")
-        counter_on_host = slot == "step" and not fused[parameter]  # where torch's optimizers that are not fused look
-        device = torch.device("cpu") if counter_on_host else parameter.device
-        optimizer.state[parameter][slot] = tensor.to(device, copy=True)
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """Factor on the learning rate: a linear warm-up counted in steps, times `decay`, a function of the budget spent.
-
-    It keeps nothing: the same arguments give the same factor, in a resumed run as in one that was left alone.
-
-    Args:
-        warmup: steps over which the factor rises to `decay`, >= 0 [steps].
-    Raises: ConfigError if warmup is negative.
-    """
-
-    warmup: int = 0
-
-    def __post_init__(self) -> None:
-        if self.warmup < 0:
-            raise ConfigError(f"{type(self).__name__}.warmup = {self.warmup}: 0 or more [steps]")
-
-    def __call__(self, step: int, progress: float, pass_start: int = 0) -> float:
-        """Factor for the step that comes after `step` others.
-
-        Args:
-            step: steps taken since the run began [steps].
-            progress: share of the budget spent before this step [fraction], in [0, 1].
-            pass_start: `step` at which the present pass began, from where warm-up counts [steps].
-        """
-        warm = min(1.0, (step - pass_start + 1) / self.warmup) if self.warmup else 1.0
-        return warm * self.decay(min(progress, 1.0))
-
-    def decay(self, progress: float) -> float:
-        """What is left of the learning rate at `progress`, warm-up aside."""
-        return 1.0
-
-    def pass_of(self, progress: float) -> int:
-        """Which pass over the budget this is; where it rises, the trainer makes the optimizer anew."""
-        return 0
-
-
-@register("schedule")
-@dataclass(frozen=True)
-class Constant(Schedule):
-    """The same learning rate throughout."""
-
-
-@dataclass(frozen=True)
-class _Decay(Schedule):
-    """A schedule that falls to the factor `final` by the end of the budget; final is in [0, 1]."""
-
-    final: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0.0 <= self.final <= 1.0:
-            raise ConfigError(f"{type(self).__name__}.final = {self.final}: in [0, 1], the last factor")
-
-
-@register("schedule")
-@dataclass(frozen=True)
-class Linear(_Decay):
-    """Down to `final` times the learning rate along a straight line."""
-
-    def decay(self, progress: float) -> float:
-        return 1.0 - (1.0 - self.final) * progress
-
-
-@register("schedule")
-@dataclass(frozen=True)
-class Cosine(_Decay):
-    """Down to `final` times the learning rate along half a cosine.
-
-    Source: Loshchilov & Hutter 2016, arXiv:1608.03983, equation 5, without restarts.
-    """
-
-    def decay(self, progress: float) -> float:
-        return self.final + (1.0 - self.final) * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-@register("schedule")
-@dataclass(frozen=True)
-class TwoPass(Schedule):
-    """The paper's: constant, then a second pass at half the rate with a fresh optimizer and another warm-up.
-
-    Source: Merity 2019, arXiv:1911.11423, section 4.
-    Args:
-        warmup: of each pass [steps].
-        switch: share of the budget after which the second pass begins [fraction], in (0, 1]; 1 for never.
-        factor: on the learning rate in the second pass, > 0.
-    Raises: ConfigError if an argument is out of its range.
-    """
-
-    warmup: int = 800
-    switch: float = 0.85
-    factor: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0.0 < self.switch <= 1.0:
-            raise ConfigError(f"TwoPass.switch = {self.switch}: in (0, 1], a share of the budget")
-        if not self.factor > 0.0:
-            raise ConfigError(f"TwoPass.factor = {self.factor}: more than 0")
-
-    def decay(self, progress: float) -> float:
-        return self.factor if self.pass_of(progress) else 1.0
-
-    def pass_of(self, progress: float) -> int:
-        return int(self.switch <= progress and self.switch < 1.0)

@@ -23,7 +23,8 @@ from matplotlib.transforms import Bbox
 
 from rnnlab.durable import storage_errors
 from rnnlab.intervals import Interval
-from rnnlab.tables import engineering, printable
+from rnnlab.numerals import engineering
+from rnnlab.tables import printable
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))

@@ -11,7 +11,7 @@ import numpy as np
 from rnnlab import probe_pictures
 from rnnlab.api import load
 from rnnlab.board import PICTURES
-from rnnlab.data import open_corpus
+from rnnlab.corpora import open_corpus
 from rnnlab.durable import storage_errors, write_file
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.events import EventFile

@@ -26,8 +26,8 @@ if not hasattr(gin, "register"):
     raise ImportError("`import gin` found a folder and not gin-config; install it: pip install gin-config==0.5.0")
 
 ENTRY_POINTS = "rnnlab.components"
-ENGINE = ("rnnlab.model", "rnnlab.recipe")
-"""Modules whose nouns every configuration binds; named rather than imported, since they stand above the registry."""
+ENGINE = ("rnnlab.model", "rnnlab.recipe", "rnnlab.optim", "rnnlab.schedules", "rnnlab.corpora")
+"""Modules of nouns and parts that configurations bind; named rather than imported, since they stand above this one."""
 
 T = TypeVar("T", bound=Callable[..., Any])
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from rnnlab import experiment, metrics
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.evaluation import LN2
+from rnnlab.gradients import global_norm, norms_by_part
 from rnnlab.learner import Learner
-from rnnlab.optim import global_norm, norms_by_part
 from rnnlab.runfolder import RunFolder
 
 SHOWN = 60  # [bytes] of a lane's text, from its beginning and its end

@@ -105,8 +105,6 @@ class Loop:
         if received is not None:
             raise Stopped(received)
 
-    # --- what is measured and written down --------------------------------------------------------------------------
-
     def _evaluation_due(self) -> bool:
         t, p = self.trainer, self.learner.progress
         if p.evaluated_at == p.step or p.step == 0:
@@ -169,8 +167,6 @@ class Loop:
     def _warn(self, message: str) -> None:
         if self.ranks.first:
             print(f"rnnlab: {message}", file=sys.stderr)
-
-    # --- saving and ending ------------------------------------------------------------------------------------------
 
     def save(self, must: bool = False) -> None:
         """Write a checkpoint of this very state, unless it is there already.

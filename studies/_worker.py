@@ -62,11 +62,8 @@ def _say(**news: int) -> None:
         raise SystemExit from None
 
 
-# In the fork ---------------------------------------------------------------------------------------------------------
-
-
 def _work(job: dict[str, Any]) -> int:
-    """Do the job and return the exit code of the command line, see `rnnlab.errors`."""
+    """Do the job, in the fork, and return the exit code of the command line, see `rnnlab.errors`."""
     server = os.getppid()
     os.dup2(2, 1)  # what is printed goes to the log
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

@@ -150,9 +150,6 @@ def _sha(config: Config, seed: int) -> str:
     return config.override([f"Trainer.seed = {seed}"]).sha
 
 
-# Before anything runs ------------------------------------------------------------------------------------------------
-
-
 def plan(
     study: str,
     fragments: Sequence[str] = (),

@@ -30,13 +30,14 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 
 def _search(options: argparse.Namespace) -> None:
     from rnnlab.studies import ablation, search  # noqa: F401 -- both nouns, to tell a file for the other
+    from rnnlab.studies.driving import run_search
     from rnnlab.studies.outcome import conclude
 
     plan = search.plan(
         options.study, options.fragments, overrides(options), trials=options.trials, storage=options.storage,
         run=options.run,
     )  # fmt: skip
-    search.run_search(plan, options.workers)
+    run_search(plan, options.workers)
     outcome = conclude(plan)
     print_answer(options, outcome.facts, outcome.text)
 

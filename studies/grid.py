@@ -51,7 +51,8 @@ def run_ablation(plan: Plan, workers: int | None = None) -> Report:
         the error of a worker whose configuration, corpus or disk would fail the others too; RnnlabError, after the
         report of the rest was written, if a cell fails by itself.
     """
-    from rnnlab.board import hyperparameters, write_study_root  # TensorBoard's protocols: not for those who only plan
+    from rnnlab.board import write_study_root  # TensorBoard's protocols: not for those who only plan
+    from rnnlab.hparams import hyperparameters
 
     device = experiment.build(plan.variants[0].config, shapes_only=True, needs_corpus=False).trainer.torch_device()
     slots = environments(workers, device)
@@ -143,9 +144,6 @@ def _say_what_changed(plan: Plan) -> None:
             end="",
             file=sys.stderr,
         )
-
-
-# The report ----------------------------------------------------------------------------------------------------------
 
 
 def _report(plan: Plan, trained: int, kept: int) -> Report:

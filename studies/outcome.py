@@ -3,7 +3,7 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,13 @@ from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab import plots, tables
+from rnnlab import numerals, plots, tables
 from rnnlab.config import diff
 from rnnlab.durable import storage_errors, write_file
-from rnnlab.intervals import Interval
-from rnnlab.studies import pictures
-from rnnlab.studies.ledger import Ledger, opened, retry_history
-from rnnlab.studies.report import Variant, ablation_table, write_report
-from rnnlab.studies.running import finished
-from rnnlab.studies.search import CONFIRM, TRIALS, Plan
+from rnnlab.studies import confirmation, pictures
+from rnnlab.studies.ledger import opened, retry_history
+from rnnlab.studies.search import TRIALS, Plan
 from rnnlab.studies.space import literal
-from rnnlab.studies.statistics import analyze
 from rnnlab.tables import Column, Table
 
 BEST = "best.gin"
@@ -72,24 +68,21 @@ def conclude(plan: Plan) -> Outcome:
             f"(the best of {len(complete)} on one seed looks better than it is)"
         )
         winner = first
-        candidates = _candidates(plan)
+        candidates = confirmation.finished_candidates(plan)
         if candidates:
-            confirmed, table, files = _confirm(plan, trials, candidates)
+            confirmed, table, files = confirmation.confirm(plan, trials, candidates)
             written += files
             winner = trials[confirmed["trial"]]
             facts["confirmed"] = confirmed
             lines.append(
                 f"lowest over {confirmed['seeds']} fresh seeds: trial {winner.number}, "
-                f"valid {_plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
+                f"valid {confirmation.plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
             )
         written.append(_write_best(plan, winner, facts))
         lines.append(f"{plan.folder / BEST} trains trial {winner.number}: rnnlab train {plan.folder / BEST}")
     facts["files"] = [str(path) for path in written]
     lines.append(f"trials, plots and study.db: {plan.folder}")
     return Outcome(facts, "\n".join(lines))
-
-
-# The first stage -----------------------------------------------------------------------------------------------------
 
 
 def trials_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
@@ -102,9 +95,9 @@ def trials_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
     columns = [
         Column("trial", "Trial", "number"),
         Column("outcome", "Outcome"),
-        Column("valid_bpc", "Valid BPC", "number", tables.decimal(4)),
+        Column("valid_bpc", "Valid BPC", "number", numerals.decimal(4)),
         *keys,
-        Column("seconds", "Time", "number", tables.duration),
+        Column("seconds", "Time", "number", numerals.duration),
         Column("run", "Run"),
     ]
     done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
@@ -176,65 +169,6 @@ def _facts(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-# The second stage ----------------------------------------------------------------------------------------------------
-
-
-def _candidates(plan: Plan) -> list[FrozenTrial]:
-    """The trials of the second stage that finished, with all their seeds or pruned."""
-    with opened(plan.address):
-        if plan.confirmation.name not in optuna.get_all_study_names(plan.confirmation.storage()):
-            return []
-        return [t for t in Ledger(plan.confirmation).finished() if t.intermediate_values]
-
-
-def _confirm(
-    plan: Plan, trials: Sequence[FrozenTrial], candidates: Sequence[FrozenTrial]
-) -> tuple[dict[str, Any], Table, list[Path]]:
-    """(what the best candidate reached, the table of candidates, what was written)."""
-    variants = [_variant(plan, trials, candidate) for candidate in candidates]
-    reference = next((v for v in variants if not v.bindings), variants[0])
-    ordered = [reference, *(v for v in variants if v is not reference)]
-    base = "the base" if not reference.bindings else "the best of the search"
-    title = f"Candidates over fresh seeds, against {reference.name}, {base}: valid BPC"
-    written = write_report(ordered, reference.name, plan.folder, stem=CONFIRM, title=title)
-    statistics = analyze({v.name: v.bpc("valid_bpc") for v in ordered}, reference.name)
-    whole = [c for c in candidates if c.state is TrialState.COMPLETE] or list(candidates)
-    best = min(whole, key=lambda c: math.fsum(c.intermediate_values.values()) / len(c.intermediate_values))
-    found = statistics[_variant(plan, trials, best).name]
-    confirmed = {
-        "trial": best.user_attrs["candidate"],
-        "seeds": len(found.seeds),
-        "valid_bpc": _interval(found.bpc),
-        "difference_to": reference.name,
-        "difference": _interval(found.difference.interval) if found.difference else None,
-        "p": found.difference.p if found.difference else None,
-        "p_holm": found.difference.p_holm if found.difference else None,
-    }
-    return confirmed, ablation_table(ordered, reference.name, title=title), written
-
-
-def _variant(plan: Plan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) -> Variant:
-    number = candidate.user_attrs["candidate"]
-    folders = [plan.folder / CONFIRM / f"trial-{n:04d}" for n in (candidate.number, *retry_history(candidate)[::-1])]
-    results: dict[int, Mapping[str, Any]] = {}
-    for seed, bpc in sorted(candidate.intermediate_values.items()):
-        here = next((r for folder in folders if (r := finished(folder / f"seed-{seed}"))), {})  # or on another machine
-        results[seed] = {**here, "valid_bpc": bpc}
-    baseline = trials[number].user_attrs.get("baseline")
-    return Variant(f"trial {number}", results, () if baseline else tuple(candidate.user_attrs["bindings"]))
-
-
-def _interval(interval: Interval | None) -> dict[str, float | int | None] | None:
-    return None if interval is None else asdict(interval)
-
-
-def _plus_minus(interval: Mapping[str, Any] | None) -> str:
-    return "not finite" if interval is None else tables.plus_minus(4)(Interval(**interval))
-
-
-# The winner ----------------------------------------------------------------------------------------------------------
-
-
 def _write_best(plan: Plan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:
     bindings = winner.user_attrs["bindings"]
     best = plan.base.vary([], bindings)
@@ -242,7 +176,7 @@ def _write_best(plan: Plan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Pa
     lines.append(f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.")
     if "confirmed" in facts:
         confirmed = facts["confirmed"]
-        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {_plus_minus(confirmed['valid_bpc'])} bpc.")
+        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {confirmation.plus_minus(confirmed['valid_bpc'])} bpc.")
     changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best)]
     lines += ["# It differs from the base in:", *changed] if changed else ["# It is the base."]
     path = plan.folder / BEST

@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rnnlab import plots, tables
+from rnnlab import numerals, plots, tables
 from rnnlab.errors import ConfigError
 from rnnlab.runs import protocol_note
 from rnnlab.studies.statistics import MIN_SEEDS, VariantStatistics, analyze
@@ -102,18 +102,18 @@ def _analyze(variants: Sequence[Variant], baseline: str, metric: str) -> dict[st
 
 
 def _columns(metric: str) -> list[tables.Column]:
-    number = tables.engineering
+    number = numerals.engineering
     return [
         tables.Column("variant", "Variant"),
         tables.Column("seeds", "Seeds", "number"),
-        tables.Column(metric, METRICS[metric][0].upper() + METRICS[metric][1:], "interval", tables.plus_minus(3)),
-        tables.Column("difference", "Δ BPC", "interval", tables.plus_minus(3, signed=True)),
-        tables.Column("p", "p", "number", tables.probability),
-        tables.Column("p_holm", "p (Holm)", "number", tables.probability),
+        tables.Column(metric, METRICS[metric][0].upper() + METRICS[metric][1:], "interval", numerals.plus_minus(3)),
+        tables.Column("difference", "Δ BPC", "interval", numerals.plus_minus(3, signed=True)),
+        tables.Column("p", "p", "number", numerals.probability),
+        tables.Column("p_holm", "p (Holm)", "number", numerals.probability),
         tables.Column("parameters", "Parameters", "number", number),
         tables.Column("macs_per_byte", "MACs/byte", "number", number),
         tables.Column("bytes_per_second", "Bytes/s", "number", number),
-        tables.Column("peak_memory_mb", "Peak memory", "number", tables.grouped, unit="MB"),
+        tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
         tables.Column("bindings", "Differs from the baseline", "code"),
     ]
 

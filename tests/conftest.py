@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import gin
 import pytest
@@ -42,3 +43,10 @@ def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
         if selector.startswith("gin."):
             builtins[selector] = entry
     monkeypatch.setattr(gin.config, "_REGISTRY", builtins)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the test's cache of corpora lies; it does not exist yet."""
+    monkeypatch.setenv("RNNLAB_DATA", str(tmp_path / "cache"))
+    return tmp_path / "cache"

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnlab.data import Corpus, File, Lanes, Published
+from rnnlab.corpora import File, Published
+from rnnlab.data import Corpus, Lanes
 from rnnlab.errors import DataError
 from rnnlab.fetch import obtain
 

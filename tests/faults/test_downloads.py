@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnlab.data import Published
+from rnnlab.corpora import Published
 from rnnlab.errors import DataError
 from rnnlab.fetch import Patience, fetch, obtain
 
@@ -306,7 +306,7 @@ def test_a_raw_file_may_be_downloaded_too(server: Server) -> None:
 
 def fetching(server: Server, cache: Path) -> "subprocess.Popen[str]":
     command = (
-        "from rnnlab.data import Published\nfrom rnnlab.fetch import obtain\n"
+        "from rnnlab.corpora import Published\nfrom rnnlab.fetch import obtain\n"
         f"obtain(Published('tiny', '', {TINY.size}, '{TINY.sha256}'), url='{server.address}/tiny.zip', progress=True)"
     )
     environment = os.environ | {"RNNLAB_DATA": str(cache), "OMP_NUM_THREADS": "1"}

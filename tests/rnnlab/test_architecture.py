@@ -62,8 +62,6 @@ def test_the_sources_are_found() -> None:
     assert {"rnnlab.registry", "torch"} <= IMPORTS["rnnlab.components.cores.lstm"]
 
 
-# --- directions -----------------------------------------------------------------------------------------------------
-
 FOR_PARTS = {f"rnnlab.{name}" for name in ("interfaces", "registry", "state", "errors", "dropout", "native")}
 
 
@@ -117,7 +115,9 @@ RANKS = {
     "registry": 3,
     "config": 4,
     "model": 5,
-    **dict.fromkeys(("data", "optim", "metrics", "checkpoint"), 6),
+    **dict.fromkeys(
+        ("data", "corpora", "schedules", "optim", "gradients", "optimizer_state", "metrics", "checkpoint"), 6
+    ),
     **dict.fromkeys(("learner", "training", "evaluation", "generation"), 7),
     "api": 8,
     "cli": 9,
@@ -165,9 +165,6 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     assert not [name for name in MODULES if name in reached_from(name)]
 
 
-# --- parts ----------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("path", SOURCES["components"], ids=module_name)
 def test_a_module_of_parts_holds_one_part_and_a_helper_none(path: Path) -> None:
     held = [part.name for part in registry.parts() if part.factory.__module__ == module_name(path)]
@@ -179,8 +176,6 @@ def test_a_module_of_parts_holds_one_part_and_a_helper_none(path: Path) -> None:
         assert len(held) == 1
         assert held[0].lower() == path.stem.replace("_", "")
 
-
-# --- packaging ------------------------------------------------------------------------------------------------------
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SETUPTOOLS = PROJECT["tool"]["setuptools"]

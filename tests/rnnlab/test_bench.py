@@ -6,11 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnlab import bench, config
+from rnnlab import bench
 from rnnlab.cli import main
 from rnnlab.errors import ConfigError
-from rnnlab.experiment import build
-from rnnlab.learner import Learner
 from tests.rnnlab import quick_runs
 
 TINY = ["sha_rnn", "size/tiny"]
@@ -40,42 +38,11 @@ def test_a_variant_without_attention_has_no_such_part(bindings: list[str]) -> No
     assert answer["memory"] is None
 
 
-def test_watching_a_step_changes_none_of_its_bits(bindings: list[str]) -> None:
-    watched, alone = (Learner(build(config.resolve(TINY, [*bindings, "dropout = 0.1"]))) for _ in range(2))
-    bench.split(watched, lambda: 0.0, repeats=2)
-    alone.step()
-    alone.step()
-    for name, tensor in alone.model.state_dict().items():
-        assert torch.equal(tensor, watched.model.state_dict()[name]), name
-
-
 def test_the_memory_is_full_before_anything_is_timed(bindings: list[str]) -> None:
     learner = bench.steady_learner(TINY, bindings)
     memory = learner.stream[2].attention.positions
     assert len(memory) == learner.model.blocks[2].attention.memory - 1  # type: ignore[union-attr, operator]
     assert learner.progress.position == len(memory) + 1
-
-
-def test_time_goes_to_the_part_that_spends_it(bindings: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    learner = bench.steady_learner(TINY, bindings)
-
-    def late(*arguments: object) -> None:
-        nonlocal now
-        now += 1.0
-
-    for block in learner.model.blocks:
-        block.core.register_forward_hook(late)  # type: ignore[union-attr]
-    seconds = bench.split(learner, lambda: now, repeats=1)
-    assert seconds["core"].median == 4.0
-    assert sum(spread.median for spread in seconds.values()) == 4.0
-
-
-def test_contenders_take_turns() -> None:
-    order: list[str] = []
-    seconds = bench.alternate({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2, lambda: len(order))
-    assert order == ["a", "b"] * 3
-    assert seconds == {"a": [1, 1], "b": [1, 1]}
 
 
 def test_the_command_prints_a_table_and_json(bindings: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,19 +11,11 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 import rnnlab
-from rnnlab.board import (
-    METRICS,
-    BoardObserver,
-    default_variant,
-    experiment,
-    hyperparameters,
-    mark_killed,
-    own_files,
-    write_study_root,
-)
+from rnnlab.board import BoardObserver, mark_killed, own_files, write_study_root
 from rnnlab.boardview import View, readable
 from rnnlab.errors import Diverged, Stopped, StorageError
 from rnnlab.events import PATTERN, EventFile
+from rnnlab.hparams import METRICS, default_variant, experiment, hyperparameters
 from rnnlab.metrics import read
 from rnnlab.runfolder import RunFolder
 from tests.rnnlab import quick_runs

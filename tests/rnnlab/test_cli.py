@@ -18,7 +18,7 @@ import torch
 
 from rnnlab import cli, registry
 from rnnlab.api import load
-from rnnlab.data import open_corpus
+from rnnlab.corpora import open_corpus
 from rnnlab.errors import ConfigError, DataError, StorageError
 from rnnlab.evaluation import evaluate
 from rnnlab.state import flatten
@@ -67,9 +67,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# --- help -----------------------------------------------------------------------------------------------------------
-
-
 def run_process(*command: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=120, env=environment)
@@ -98,9 +95,6 @@ def test_the_installed_command_and_the_module_are_the_same_program() -> None:
     assert installed.stdout == module.stdout
     for name in ("train", "resume", "eval", "generate", "show", "diff", "parts", "check", "fetch"):
         assert f"\n    {name} " in installed.stdout
-
-
-# --- commands that answer -------------------------------------------------------------------------------------------
 
 
 def test_train_leaves_a_result_and_prints_it(runs: Path) -> None:
@@ -214,9 +208,6 @@ def test_fetch_prints_where_the_corpus_lies(tmp_path: Path, monkeypatch: pytest.
     assert path.stat().st_size > 1_000_000
 
 
-# --- generation -----------------------------------------------------------------------------------------------------
-
-
 def generated(capsysbinary: pytest.CaptureFixture[bytes], *arguments: str) -> bytes:
     assert cli.main(["generate", *arguments]) == 0
     return capsysbinary.readouterr().out
@@ -261,9 +252,6 @@ def test_the_state_after_streaming_bytes_is_that_of_one_pass_over_them(runs: Pat
     streamed = flatten(state)
     for name, tensor in flatten(whole).items():
         torch.testing.assert_close(streamed[name], tensor, rtol=1e-4, atol=1e-5)
-
-
-# --- what cannot be done --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab import config
-from rnnlab.data import File, Split
+from rnnlab.corpora import File
+from rnnlab.data import Split
 from rnnlab.errors import DataError, Stopped
 from rnnlab.evaluation import cross_entropy, evaluate, longest_memory
 from rnnlab.experiment import build

@@ -13,19 +13,21 @@ import numpy as np
 import pytest
 
 from rnnlab import cache
-from rnnlab.data import PUBLISHED, Published
+from rnnlab.corpora import PUBLISHED, Published
 from rnnlab.errors import DataError
 from rnnlab.fetch import Patience, fetch, obtain
+from tests.rnnlab.small_texts import written
 
 CONTENT = np.random.default_rng(0).integers(97, 123, 200_000, dtype=np.uint8).tobytes()
 TINY = Published("tiny", "http://127.0.0.1:9/tiny.zip", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
 
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("RNNLAB_DATA", str(tmp_path / "cache"))
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
-    return tmp_path / "cache"
 
 
 def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -34,11 +36,6 @@ def zipped(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> byt
         for name, content in members.items():
             archive.writestr(name, content)
     return buffer.getvalue()
-
-
-def written(path: Path, content: bytes) -> Path:
-    path.write_bytes(content)
-    return path
 
 
 def holdings(folder: Path) -> list[str]:
@@ -156,7 +153,7 @@ def test_the_published_facts_are_those_of_the_literature() -> None:
 def test_a_full_disk_is_reported_and_leaves_no_piece(tmp_path: Path, own_cache: Path) -> None:
     given = written(tmp_path / "given", CONTENT)
     command = (
-        "from rnnlab.data import Published\nfrom rnnlab.errors import DataError\nfrom rnnlab.fetch import obtain\n"
+        "from rnnlab.corpora import Published\nfrom rnnlab.errors import DataError\nfrom rnnlab.fetch import obtain\n"
         f"try: obtain(Published('tiny', '', {TINY.size}, '{TINY.sha256}'), {str(given)!r})\n"
         "except DataError as error: print(error)"
     )

@@ -38,9 +38,6 @@ def randomized(model: LanguageModel) -> LanguageModel:
     return model
 
 
-# --- the specification, written out ---------------------------------------------------------------------------------
-
-
 @dataclass
 class LayerState:
     h: Tensor  # (B, D)
@@ -246,8 +243,6 @@ def test_folding_leaves_the_model_as_it_was() -> None:
         assert torch.equal(tensor, before[name]), name
 
 
-# --- sizes and costs ------------------------------------------------------------------------------------------------
-
 D, F, L, V, M = 1024, 4096, 4, 256, 5000
 
 
@@ -279,9 +274,6 @@ def test_an_embedding_that_is_also_the_output_counts_once() -> None:
     model = build_model(["sha_lstm_no_attention", "feedforward/none"])
     per_block = 8 * 16 * 16 + 8 * 16 + 2 * 16  # LSTM, LN_start
     assert count_parameters(model) == 4 * per_block + 256 * 16 + 256
-
-
-# --- initialization -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 import rnnlab
 from rnnlab.cli import main
-from rnnlab.data import open_corpus
+from rnnlab.corpora import open_corpus
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import evaluate
 from rnnlab.examination import (

@@ -6,9 +6,7 @@ import json
 import math
 import re
 
-import pytest
-
-from rnnlab import tables
+from rnnlab import numerals, tables
 from rnnlab.intervals import Interval
 from rnnlab.tables import Column, Table
 
@@ -29,9 +27,9 @@ HOSTILE = [
 def table(names: list[str]) -> Table:
     columns = [
         Column("name", "Name"),
-        Column("bpc", "BPC", "interval", tables.plus_minus(3)),
-        Column("parameters", "Parameters", "number", tables.engineering),
-        Column("memory", "Peak memory", "number", tables.grouped, unit="MB"),
+        Column("bpc", "BPC", "interval", numerals.plus_minus(3)),
+        Column("parameters", "Parameters", "number", numerals.engineering),
+        Column("memory", "Peak memory", "number", numerals.grouped, unit="MB"),
         Column("empty", "Empty", "number"),
         Column("bindings", "Differs in", "code"),
     ]
@@ -92,7 +90,7 @@ def test_latex_rows_keep_their_number_of_cells_and_escape_what_latex_obeys() -> 
 
 
 def test_latex_writes_a_sign_as_a_sign() -> None:
-    column = Column("d", "Δ", "interval", tables.plus_minus(3, signed=True))
+    column = Column("d", "Δ", "interval", numerals.plus_minus(3, signed=True))
     latex = tables.to_latex(Table("t", [column], [{"d": Interval(-0.1, -0.2, 0.0, 3)}]))
     assert r"$-$0.100 $\pm$ 0.100" in latex
     assert r"$\Delta$" in latex
@@ -105,32 +103,3 @@ def test_json_reads_back_with_names_untouched_and_null_for_what_is_not_finite() 
     assert answer["columns"][3] == {"key": "memory", "title": "Peak memory", "unit": "MB"}
     column = Column("x", "X", "number")
     assert json.loads(tables.to_json(Table("t", [column], [{"x": math.nan}])))["rows"] == [{"x": None}]
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1.00k"),
-        (999.6, "1.00k"),
-        (53_773_517, "53.8M"),
-        (1.5e15, "1.50P"),
-        (0.25, "0.25"),
-        (999_600, "1.00M"),
-    ],
-)
-def test_engineering_shows_three_figures(value: float, shown: str) -> None:
-    assert tables.engineering(value) == shown
-
-
-@pytest.mark.parametrize(
-    ("seconds", "shown"), [(0.4, "0 s"), (75, "1 min 15 s"), (119.7, "2 min 00 s"), (45_000, "12 h 30 min")]
-)
-def test_durations_read_in_the_two_units_that_matter(seconds: float, shown: str) -> None:
-    assert tables.duration(seconds) == shown
-
-
-def test_a_p_value_is_never_shown_as_zero() -> None:
-    assert tables.probability(0.0004) == "<0.001"
-    assert tables.probability(0.0123) == "0.012"

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rnnlab import api, rng
-from rnnlab.data import open_corpus
+from rnnlab.corpora import open_corpus
 from rnnlab.errors import ConfigError, DataError, Stopped, StorageError
 from rnnlab.evaluation import evaluate
 from rnnlab.learner import Learner

@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool
 
-from rnnlab.studies import search
+from rnnlab.studies import driving, search
 from rnnlab.studies.ledger import quietly
 from tests.rnnlab.tiny_runs import write_text
 
@@ -55,7 +55,7 @@ def write_study(folder: Path, noun: str, **arguments: Any) -> Path:
 def run_search(folder: Path, workers: int = 1, trials: int | None = None, **arguments: Any) -> search.Plan:
     """Search in `folder/study`, in this process and its workers."""
     plan = search.plan(str(write_study(folder, "Search", **arguments)), trials=trials, run=folder / "study")
-    search.run_search(plan, workers)
+    driving.run_search(plan, workers)
     return plan
 
 

@@ -33,9 +33,6 @@ def write_fragment(folder: Path, name: str, *lines: str) -> str:
     return str(path)
 
 
-# Proof of the delta --------------------------------------------------------------------------------------------------
-
-
 def test_a_variant_lists_the_bindings_that_differ_once_all_is_resolved(tmp_path: Path) -> None:
     baseline, dropped, swapped, removed = plan(
         tmp_path,
@@ -116,8 +113,6 @@ def test_what_a_variant_leaves_of_the_base_without_effect_is_no_mistake(tmp_path
         plan(tmp_path, "memroy = 32", deltas={"removed": ["attention/none"]})
 
 
-# Designs -------------------------------------------------------------------------------------------------------------
-
 THREE = {"qrnn": ["core/qrnn"], "no head": ["attention/none"], "dropped": ["Block.dropout = 0.2"]}
 
 
@@ -165,9 +160,6 @@ def test_an_ablation_that_cannot_run_is_refused_in_words(arguments: dict[str, An
     assert told in str(caught.value)
 
 
-# Equal budgets -------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("cost", ["parameters", "macs"])
 def test_variants_are_matched_within_a_percent_by_the_width_that_is_named(cost: str, tmp_path: Path) -> None:
     made = plan(
@@ -205,9 +197,6 @@ def test_a_width_that_cannot_match_is_refused_with_the_nearest(tmp_path: Path) -
         ConfigError, match=r"'every layer' cannot match .* by LanguageModel\.dim: the nearest is \d+, [+-]"
     ):
         plan(tmp_path, **arguments)
-
-
-# What is trained -----------------------------------------------------------------------------------------------------
 
 
 def results(folder: Path) -> dict[str, int]:
@@ -340,9 +329,6 @@ def test_workers_on_gpus_get_one_each_of_those_that_are_visible(monkeypatch: pyt
     assert len(environments(None, torch.device("cuda"))) == 2
     (named,) = environments(None, torch.device("cuda:1"))
     assert "CUDA_VISIBLE_DEVICES" not in named, "the worker has to find cuda:1 where its configuration says"
-
-
-# The studies that ship -----------------------------------------------------------------------------------------------
 
 
 def arguments_of(study: str, folder: Path) -> list[str]:

@@ -13,7 +13,7 @@ from rnnlab import cli, config
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.runfolder import RunFolder
 from rnnlab.runs import parse_bindings
-from rnnlab.studies import ablation, definition, search
+from rnnlab.studies import ablation, definition, driving, search
 from rnnlab.studies.ledger import opened
 from rnnlab.studies.outcome import conclude
 from rnnlab.studies.space import literal
@@ -33,9 +33,6 @@ def plan(folder: Path, *overrides: str, trials: int | None = None, **arguments: 
     return search.plan(
         str(write_study(folder, "Search", **arguments)), (), overrides, trials=trials, run=folder / "study"
     )
-
-
-# Before the first trial ----------------------------------------------------------------------------------------------
 
 
 def test_fragments_budget_and_overrides_of_the_command_line_come_on_top_of_the_study(tmp_path: Path) -> None:
@@ -98,9 +95,6 @@ def test_a_file_for_the_other_command_says_which(tmp_path: Path) -> None:
 def test_a_corpus_that_is_not_there_is_told_before_the_first_trial(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere"):
         plan(tmp_path, "File.path = '/nowhere'")
-
-
-# The study in its storage --------------------------------------------------------------------------------------------
 
 
 def test_a_study_begins_with_the_base_as_its_baseline_and_is_made_once(tmp_path: Path) -> None:
@@ -166,9 +160,6 @@ def test_every_pruner_and_sampler_can_be_had(pruner: str, tmp_path: Path) -> Non
     }
     with pytest.warns(optuna.exceptions.ExperimentalWarning, match="group"):
         plan(tmp_path, space=conditional).sampler(0)
-
-
-# After the last ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -263,7 +254,7 @@ def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tm
     made = search.plan(str(path), run=tmp_path / "study")
     next(tmp_path.glob("text-*")).unlink()
     with pytest.raises(DataError, match=r"one after the other fails; the last: .*text-.*worker-0\.log"):
-        search.run_search(made, workers=1)
+        driving.run_search(made, workers=1)
 
 
 def test_the_command_line_refuses_what_makes_no_sense(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,9 +131,6 @@ def test_a_run_does_not_go_on_with_another_text(text: Path, tmp_path: Path) -> N
         train_run(build(copy, *SHORT), tmp_path / "run")
 
 
-# The process ---------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def config(text: Path, tmp_path: Path) -> Path:
     path = tmp_path / "variant.gin"

@@ -122,9 +122,6 @@ def test_folding_replaces_the_static_gate_by_its_value(heads: int) -> None:
     assert isinstance(attention.value_gate.v_gate, Tensor)  # the attention itself is not touched
 
 
-# --- dropout --------------------------------------------------------------------------------------------------------
-
-
 def dropping(heads: int = 2, memory: int = 8, p: float = 0.5) -> GatedAttention:
     return randomized(MultiHead(8, heads=heads, memory=memory, dropout=p), torch.float32).train()
 
@@ -187,9 +184,6 @@ def test_a_lane_is_dropped_alike_whichever_rank_holds_it(seen: int) -> None:
     torch.testing.assert_close(shard, whole[:, 2:])
     set_lane_offset(0)
     assert not torch.allclose(output(attention, queries[:, 2:], source[:, 2:], Memory(before[:, 2:])), whole[:, 2:])
-
-
-# --- precision and refusals -----------------------------------------------------------------------------------------
 
 
 def test_low_precision_keeps_the_softmax_exact_enough() -> None:
