@@ -14,7 +14,7 @@ from rnnlab.config import Config, diff
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.studies import definition
-from rnnlab.studies.matching import Cost, costs, match
+from rnnlab.studies.matching import FACTS, Cost, costs, match
 from rnnlab.studies.proof import Delta, prove, shown
 
 CELLS = "cells"
@@ -259,7 +259,7 @@ def _matched(ablation: Ablation, variants: Sequence[PlannedVariant]) -> list[Pla
     """The baseline, and every variant at the width that gives it the baseline's cost."""
     assert ablation.match is not None
     baseline, *others = variants
-    target = costs(baseline.config)["parameters" if ablation.match == "parameters" else "macs_per_byte"]
+    target = costs(baseline.config)[FACTS[ablation.match]]
     matched = [baseline]
     for variant in others:
         width = (ablation.widths or {}).get(variant.name, "LanguageModel.dim")
