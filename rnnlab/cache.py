@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnlab.durable import sync_folder
 from rnnlab.errors import DataError
 
 CLOCK_TICK = 20_000_000
@@ -170,7 +171,7 @@ class Publication:
                 self._file.flush()
                 os.fsync(self._file.fileno())
             os.replace(self._path, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except OSError as error:
             raise self._refusal(error) from None
         remember(target, stamp(target), self.sha256)
@@ -197,14 +198,6 @@ def publication(target: Path) -> Iterator[Publication]:
     except BaseException:
         file.withdraw()
         raise
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _reason(error: Exception) -> str:

@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
-class _Parser(argparse.ArgumentParser):
+class _CommandLine(argparse.ArgumentParser):
     """Options are written out: `--byte 5` is a slip, and must not start an hour of something else."""
 
     def __init__(self, **settings: Any) -> None:
@@ -79,9 +79,9 @@ COMMANDS = "rnnlab.commands"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="rnnlab", description="What does each part of a recurrent-attention model buy?")
+    parser = _CommandLine(prog="rnnlab", description="What does each part of a recurrent-attention model buy?")
     parser.add_argument("--version", action="version", version=f"rnnlab {rnnlab.__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_CommandLine)
 
     def add(
         name: str, run_command: Command, summary: str, *, takes_config: bool = False, prints_json: bool = True

@@ -10,7 +10,7 @@ import sys
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,14 +23,13 @@ from rnnlab.errors import Diverged
 from rnnlab.evaluation import LN2, cross_entropy
 from rnnlab.experiment import Experiment
 from rnnlab.gradients import clip_gradients, global_norm, norms_by_part
+from rnnlab.metrics import Record as Record  # rnnlab.training takes it from here
 from rnnlab.optim import scale_lr
 from rnnlab.optimizer_state import load_optimizer_tensors, optimizer_tensors
 from rnnlab.ranks import ALONE, Ranks
 from rnnlab.recipe import Trainer
 from rnnlab.rng import seed_torch
 from rnnlab.state import State, detach, flatten, leaves, map_state, select_lanes, to, unflatten
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,8 @@ Colors: Okabe and Ito's palette without its yellow, which white paper swallows; 
 tell series apart, and every point also has a shape.
 """
 
-import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -87,7 +86,7 @@ class CostPoint:
 
 def learning_curves(panels: Sequence[Panel]) -> Figure:
     """Panels side by side over one BPC axis: validation strong, seeds and training thin, one legend beneath."""
-    with _style():
+    with matplotlib.rc_context(STYLE):
         names = list(dict.fromkeys(series.name for panel in panels for series in panel.series))
         columns = max(1, min(len(names), 6))
         rows = -(-len(names) // columns)
@@ -139,7 +138,7 @@ def _bpc_range(panel: Panel) -> tuple[float, float]:
 
 def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: str) -> Figure:
     """One point a variant, with its 95% interval, named where it stands; a dashed line marks the baseline."""
-    with _style():
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 4.4), layout="constrained")
         axis = figure.subplots()
         for index, point in enumerate(points):
@@ -212,7 +211,7 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     Raises: StorageError if the folder cannot be written.
     """
     paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
-    with storage_errors(f"{folder}: the plot cannot be written"), _style():
+    with storage_errors(f"{folder}: the plot cannot be written"), matplotlib.rc_context(STYLE):
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(paths[0], dpi=160, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None})
@@ -222,12 +221,6 @@ def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
 def tick(value: float) -> str:
     """As `engineering`, without trailing zeros behind the point: 2.50M -> 2.5M, 60.0k -> 60k."""
     return re.sub(r"^(-?\d+)(?:\.0+|(\.\d*[1-9])0*)(?=[A-Za-z]?$)", r"\1\2", engineering(value))
-
-
-@contextlib.contextmanager
-def _style() -> Iterator[None]:
-    with matplotlib.rc_context(STYLE):
-        yield
 
 
 def _line(index: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rnnlab.config import Config, diff
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.studies import definition
-from rnnlab.studies.matching import Cost, costs, match
+from rnnlab.studies.matching import FACTS, Cost, costs, match
 from rnnlab.studies.proof import Delta, prove, shown
 
 CELLS = "cells"
@@ -82,7 +82,7 @@ def _delta(name: str, items: Any) -> Delta:
 
 
 @dataclass(frozen=True)
-class Variant:
+class PlannedVariant:
     """One row of the table.
 
     Attributes:
@@ -103,7 +103,7 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Plan:
+class AblationPlan:
     """An ablation whose every variant was built and proven.
 
     Attributes:
@@ -113,8 +113,8 @@ class Plan:
 
     ablation: Ablation
     folder: Path
-    variants: Sequence[Variant]
-    matched: Sequence[Variant]
+    variants: Sequence[PlannedVariant]
+    matched: Sequence[PlannedVariant]
 
     @property
     def seeds(self) -> list[int]:
@@ -132,7 +132,7 @@ class Cell:
     """A variant with a seed; its folder is named after the hash of its resolved configuration, seed included."""
 
     study: Path
-    variant: Variant
+    variant: PlannedVariant
     seed: int
 
     @property
@@ -157,7 +157,7 @@ def plan(
     *,
     seeds: int | None = None,
     run: str | Path | None = None,
-) -> Plan:
+) -> AblationPlan:
     """Read a study file, build every variant, and prove that each differs in what it says.
 
     Raises: ConfigError naming the variant, DataError.
@@ -171,20 +171,20 @@ def plan(
     variants = _variants(ablation)
     experiment.build(variants[0].config, shapes_only=True)  # the corpus is there
     folder = Path(run) if run is not None else Path("runs") / path.stem
-    return Plan(ablation, folder, variants, _matched(ablation, variants) if ablation.match else [])
+    return AblationPlan(ablation, folder, variants, _matched(ablation, variants) if ablation.match else [])
 
 
-def _variants(ablation: Ablation) -> list[Variant]:
+def _variants(ablation: Ablation) -> list[PlannedVariant]:
     _build("the base", _resolve(ablation, []))
     baseline = _resolve(ablation, ablation.all_deltas() if ablation.design == "leave_one_out" else [])
     _build(ablation.baseline, baseline)
-    variants = [Variant(ablation.baseline, baseline)]
+    variants = [PlannedVariant(ablation.baseline, baseline)]
     for name, changed, deltas in _design(ablation):
         resolved = _resolve(ablation, deltas)
         _refuse_idle_items(ablation, deltas)
         differences = prove(changed, baseline, resolved)
         _build(name, resolved)
-        variants.append(Variant(name, resolved, shown(differences)))
+        variants.append(PlannedVariant(name, resolved, shown(differences)))
     _refuse_twins(variants)
     return variants
 
@@ -242,7 +242,7 @@ def _refuse_idle_items(ablation: Ablation, deltas: Sequence[Delta]) -> None:
                 raise ConfigError(f"delta {delta} says {item!r}, which changes nothing; take it out")
 
 
-def _refuse_twins(variants: Sequence[Variant]) -> None:
+def _refuse_twins(variants: Sequence[PlannedVariant]) -> None:
     names: dict[str, str] = {}
     for variant in variants:
         twin = names.setdefault(variant.config.text, variant.name)
@@ -255,11 +255,11 @@ def _refuse_twins(variants: Sequence[Variant]) -> None:
             raise ConfigError(f"variants {twin!r} and {variant.name!r} would share a folder; rename one of them")
 
 
-def _matched(ablation: Ablation, variants: Sequence[Variant]) -> list[Variant]:
+def _matched(ablation: Ablation, variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
     """The baseline, and every variant at the width that gives it the baseline's cost."""
     assert ablation.match is not None
     baseline, *others = variants
-    target = costs(baseline.config)["parameters" if ablation.match == "parameters" else "macs_per_byte"]
+    target = costs(baseline.config)[FACTS[ablation.match]]
     matched = [baseline]
     for variant in others:
         width = (ablation.widths or {}).get(variant.name, "LanguageModel.dim")
@@ -269,5 +269,5 @@ def _matched(ablation: Ablation, variants: Sequence[Variant]) -> list[Variant]:
             continue
         _build(variant.name, found.config)
         bindings = shown(diff(baseline.config, found.config))
-        matched.append(Variant(f"{variant.name} (matched)", found.config, bindings, found.error))
+        matched.append(PlannedVariant(f"{variant.name} (matched)", found.config, bindings, found.error))
     return matched

@@ -38,8 +38,8 @@ def _search(options: argparse.Namespace) -> None:
         run=options.run,
     )  # fmt: skip
     run_search(plan, options.workers)
-    outcome = conclude(plan)
-    print_answer(options, outcome.facts, outcome.text)
+    conclusion = conclude(plan)
+    print_answer(options, conclusion.facts, conclusion.text)
 
 
 def _ablate(options: argparse.Namespace) -> None:
@@ -49,5 +49,5 @@ def _ablate(options: argparse.Namespace) -> None:
     plan = ablation.plan(
         options.study, options.fragments, overrides(options), seeds=options.seeds, run=options.run
     )  # fmt: skip
-    report = run_ablation(plan, options.workers)
-    print_answer(options, report.facts, report.text)
+    conclusion = run_ablation(plan, options.workers)
+    print_answer(options, conclusion.facts, conclusion.text)

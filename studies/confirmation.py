@@ -12,14 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 from rnnlab import numerals
 from rnnlab.intervals import Interval
 from rnnlab.studies.ledger import Ledger, opened, retry_history
-from rnnlab.studies.report import Variant, ablation_table, write_report
+from rnnlab.studies.report import TrainedVariant, ablation_table, write_report
 from rnnlab.studies.running import finished
-from rnnlab.studies.search import CONFIRM, Plan
+from rnnlab.studies.search import CONFIRM, SearchPlan
 from rnnlab.studies.statistics import analyze
 from rnnlab.tables import Table
 
 
-def finished_candidates(plan: Plan) -> list[FrozenTrial]:
+def finished_candidates(plan: SearchPlan) -> list[FrozenTrial]:
     """The trials of the second stage that finished, with all their seeds or pruned."""
     with opened(plan.address):
         if plan.confirmation.name not in optuna.get_all_study_names(plan.confirmation.storage()):
@@ -28,7 +28,7 @@ def finished_candidates(plan: Plan) -> list[FrozenTrial]:
 
 
 def confirm(
-    plan: Plan, trials: Sequence[FrozenTrial], candidates: Sequence[FrozenTrial]
+    plan: SearchPlan, trials: Sequence[FrozenTrial], candidates: Sequence[FrozenTrial]
 ) -> tuple[dict[str, Any], Table, list[Path]]:
     """(what the best candidate reached, the table of candidates, what was written)."""
     variants = [_variant(plan, trials, candidate) for candidate in candidates]
@@ -53,7 +53,7 @@ def confirm(
     return confirmed, ablation_table(ordered, reference.name, title=title), written
 
 
-def _variant(plan: Plan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) -> Variant:
+def _variant(plan: SearchPlan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) -> TrainedVariant:
     number = candidate.user_attrs["candidate"]
     folders = [plan.folder / CONFIRM / f"trial-{n:04d}" for n in (candidate.number, *retry_history(candidate)[::-1])]
     results: dict[int, Mapping[str, Any]] = {}
@@ -61,7 +61,7 @@ def _variant(plan: Plan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) 
         here = next((r for folder in folders if (r := finished(folder / f"seed-{seed}"))), {})  # or on another machine
         results[seed] = {**here, "valid_bpc": bpc}
     baseline = trials[number].user_attrs.get("baseline")
-    return Variant(f"trial {number}", results, () if baseline else tuple(candidate.user_attrs["bindings"]))
+    return TrainedVariant(f"trial {number}", results, () if baseline else tuple(candidate.user_attrs["bindings"]))
 
 
 def _interval(interval: Interval | None) -> dict[str, float | int | None] | None:

@@ -12,14 +12,14 @@ from rnnlab.interrupts import Interrupts
 from rnnlab.studies.ledger import Address, Ledger, quietly
 from rnnlab.studies.locks import database_errors, exclusive
 from rnnlab.studies.pool import ERRORS, Ended, Job, Pool, environments
-from rnnlab.studies.search import Plan, establish
+from rnnlab.studies.search import SearchPlan, establish
 
 LOGS = "logs"
 
 MOST_FAILURES = 3  # workers in a row that end with an error, or three times as many that are killed
 
 
-def run_search(plan: Plan, workers: int | None = None) -> None:
+def run_search(plan: SearchPlan, workers: int | None = None) -> None:
     """Run what is left of both stages.
 
     Args:
@@ -38,7 +38,7 @@ def run_search(plan: Plan, workers: int | None = None) -> None:
         pool.stop(patience=5.0)
 
 
-def enqueue_candidates(plan: Plan) -> int:
+def enqueue_candidates(plan: SearchPlan) -> int:
     """Queue for the second stage the best trials of the first and the baseline; how many there are in all.
 
     The best comes first, so that the others can be pruned against it.
@@ -61,7 +61,7 @@ def enqueue_candidates(plan: Plan) -> int:
         return len(known | set(chosen))
 
 
-def _drive(plan: Plan, pool: Pool, address: Address, kind: str, budget: int, interrupts: Interrupts) -> None:
+def _drive(plan: SearchPlan, pool: Pool, address: Address, kind: str, budget: int, interrupts: Interrupts) -> None:
     """Keep the workers busy until `budget` trials have finished and none runs, here or elsewhere."""
     job: Job = {"kind": kind, "folder": str(plan.folder), "url": address.url, "study": plan.address.name,
                 "budget": budget}  # fmt: skip

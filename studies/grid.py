@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +18,10 @@ from rnnlab.durable import storage_errors, write_file
 from rnnlab.errors import RnnlabError, RunHeldError, Stopped
 from rnnlab.interrupts import Interrupts
 from rnnlab.studies import definition
-from rnnlab.studies.ablation import Cell, Plan, Variant
+from rnnlab.studies.ablation import AblationPlan, Cell, PlannedVariant
+from rnnlab.studies.conclusion import Conclusion
 from rnnlab.studies.pool import ERRORS, Ended, Pool, environments
-from rnnlab.studies.report import Variant as ReportedVariant
-from rnnlab.studies.report import ablation_table, write_report
+from rnnlab.studies.report import TrainedVariant, ablation_table, write_report
 from rnnlab.studies.running import finished
 from rnnlab.tables import to_json, to_text
 
@@ -34,15 +33,7 @@ LOCK = "lock"
 MOST_ATTEMPTS = 3  # at a cell whose worker is killed
 
 
-@dataclass(frozen=True)
-class Report:
-    """What an ablation found: for programs, and for a terminal."""
-
-    facts: dict[str, Any]
-    text: str
-
-
-def run_ablation(plan: Plan, workers: int | None = None) -> Report:
+def run_ablation(plan: AblationPlan, workers: int | None = None) -> Conclusion:
     """Train the cells that are not finished, and report on all.
 
     Args:
@@ -69,13 +60,13 @@ def run_ablation(plan: Plan, workers: int | None = None) -> Report:
         kept = len(plan.cells()) - len(todo)
         with Pool(slots, plan.folder / LOGS) as pool, Interrupts() as interrupts:
             failed = _train(plan, pool, todo, kept, interrupts)
-        report = _report(plan, len(todo) - len(failed), kept)
+        conclusion = _report(plan, len(todo) - len(failed), kept)
     if failed:
         raise RnnlabError(f"{len(failed)} of {len(plan.cells())} cells failed; {failed[0]}")
-    return report
+    return conclusion
 
 
-def _train(plan: Plan, pool: Pool, todo: Sequence[Cell], kept: int, interrupts: Interrupts) -> list[str]:
+def _train(plan: AblationPlan, pool: Pool, todo: Sequence[Cell], kept: int, interrupts: Interrupts) -> list[str]:
     """Train the cells; a line on each that failed by itself."""
     waiting = list(todo)
     cells = {str(cell.folder): cell for cell in todo}
@@ -131,7 +122,7 @@ def _held(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _say_what_changed(plan: Plan) -> None:
+def _say_what_changed(plan: AblationPlan) -> None:
     """Tell of a baseline that is not the one that this folder was used with before; its cells stay where they are."""
     path = plan.folder / BASELINE
     if not path.is_file():
@@ -146,7 +137,7 @@ def _say_what_changed(plan: Plan) -> None:
         )
 
 
-def _report(plan: Plan, trained: int, kept: int) -> Report:
+def _report(plan: AblationPlan, trained: int, kept: int) -> Conclusion:
     """Write the tables and the plot for what is finished."""
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], []
@@ -160,10 +151,10 @@ def _report(plan: Plan, trained: int, kept: int) -> Report:
         texts.append(to_text(table))
     facts["files"] = [str(path) for path in files]
     texts.append(f"{trained} cells trained, {kept} kept; tables and plot: {plan.folder}")
-    return Report(facts, "\n".join(texts))
+    return Conclusion(facts, "\n".join(texts))
 
 
-def _tables(plan: Plan) -> Iterator[tuple[str, str, Sequence[Variant]]]:
+def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVariant]]]:
     yield "ablation", "", plan.variants
     if plan.matched:
         worst = max(abs(variant.match_error) for variant in plan.matched)
@@ -171,8 +162,8 @@ def _tables(plan: Plan) -> Iterator[tuple[str, str, Sequence[Variant]]]:
         yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
 
 
-def _reported(plan: Plan, variant: Variant) -> ReportedVariant:
+def _reported(plan: AblationPlan, variant: PlannedVariant) -> TrainedVariant:
     results = {seed: finished(Cell(plan.folder, variant, seed).folder) for seed in plan.seeds}
-    return ReportedVariant(
+    return TrainedVariant(
         variant.name, {seed: result for seed, result in results.items() if result is not None}, variant.bindings
     )

@@ -11,7 +11,9 @@ from rnnlab.errors import ConfigError
 
 Cost = Literal["parameters", "macs"]
 
-FACTS: dict[str, str] = {"parameters": "parameters", "macs": "macs_per_byte"}
+FACTS: dict[Cost, str] = {"parameters": "parameters", "macs": "macs_per_byte"}
+"""What `costs` calls each cost."""
+
 TOLERANCE = 0.01  # of the baseline's cost
 WIDEST = 2**17
 NEIGHBORS = (

@@ -3,7 +3,6 @@
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,9 @@ from rnnlab import numerals, plots, tables
 from rnnlab.config import diff
 from rnnlab.durable import storage_errors, write_file
 from rnnlab.studies import confirmation, pictures
+from rnnlab.studies.conclusion import Conclusion
 from rnnlab.studies.ledger import opened, retry_history
-from rnnlab.studies.search import TRIALS, Plan
+from rnnlab.studies.search import TRIALS, SearchPlan
 from rnnlab.studies.space import literal
 from rnnlab.tables import Column, Table
 
@@ -26,20 +26,7 @@ PLOTS = "plots"
 FEWEST_FOR_IMPORTANCE = 4  # complete trials
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What a search found.
-
-    Attributes:
-        facts: for programs.
-        text: for a terminal.
-    """
-
-    facts: dict[str, Any]
-    text: str
-
-
-def conclude(plan: Plan) -> Outcome:
+def conclude(plan: SearchPlan) -> Conclusion:
     """Write what the study holds into its folder, finished or not.
 
     Raises: StorageError if the folder cannot be written or the database read.
@@ -82,10 +69,10 @@ def conclude(plan: Plan) -> Outcome:
         lines.append(f"{plan.folder / BEST} trains trial {winner.number}: rnnlab train {plan.folder / BEST}")
     facts["files"] = [str(path) for path in written]
     lines.append(f"trials, plots and study.db: {plan.folder}")
-    return Outcome(facts, "\n".join(lines))
+    return Conclusion(facts, "\n".join(lines))
 
 
-def trials_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
+def trials_table(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> Table:
     """A row a finished trial, the lowest BPC first, pruned ones last."""
     keys = [
         Column(f"param:{entry.key}", entry.key, "text" if isinstance(entry.distribution, CategoricalDistribution)
@@ -111,7 +98,7 @@ def trials_table(plan: Plan, trials: Sequence[FrozenTrial]) -> Table:
     return Table(f"{len(done)} trials of {plan.address.name}", columns, rows, notes)
 
 
-def _row(plan: Plan, trial: FrozenTrial) -> dict[str, tables.Cell]:
+def _row(plan: SearchPlan, trial: FrozenTrial) -> dict[str, tables.Cell]:
     name = "baseline, " if trial.user_attrs.get("baseline") else ""
     value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
     params = {
@@ -145,7 +132,7 @@ def _importance(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str,
     return {key: float(share) for key, share in found.items()}
 
 
-def _draw(plan: Plan, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> list[Path]:
+def _draw(plan: SearchPlan, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> list[Path]:
     entries = plan.space.entries
     figures = {
         "history": pictures.history(trials),
@@ -169,7 +156,7 @@ def _facts(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-def _write_best(plan: Plan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:
+def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:
     bindings = winner.user_attrs["bindings"]
     best = plan.base.vary([], bindings)
     lines = [f"# Trial {winner.number} of the search {plan.address.name}, the whole configuration."]

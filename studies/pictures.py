@@ -46,7 +46,7 @@ def history(trials: Sequence[FrozenTrial]) -> Figure:
 def slices(trials: Sequence[FrozenTrial], entries: Sequence[Entry]) -> Figure:
     """BPC against each key by itself; later trials are darker."""
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
-    with _style():
+    with matplotlib.rc_context(plots.STYLE):
         figure = Figure(figsize=(3.1 * len(entries) + 0.8, 3.4), layout="constrained")
         axes = figure.subplots(1, len(entries), sharey=True, squeeze=False)[0]
         newest = max((t.number for t in complete), default=1) or 1
@@ -129,14 +129,8 @@ def intermediate(trials: Sequence[FrozenTrial]) -> Figure:
 
 
 @contextlib.contextmanager
-def _style() -> Iterator[None]:
-    with matplotlib.rc_context(plots.STYLE):
-        yield
-
-
-@contextlib.contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
-    with _style():
+    with matplotlib.rc_context(plots.STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots()
 

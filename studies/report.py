@@ -17,7 +17,7 @@ METRICS = {"valid_bpc": "valid BPC", "best_valid_bpc": "best valid BPC", "test_b
 
 
 @dataclass(frozen=True)
-class Variant:
+class TrainedVariant:
     """One variant of an ablation with the results of its seeds.
 
     Attributes:
@@ -42,7 +42,7 @@ class Variant:
 
 
 def ablation_table(
-    variants: Sequence[Variant], baseline: str, metric: str = "valid_bpc", title: str = ""
+    variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc", title: str = ""
 ) -> tables.Table:
     """The ablation table: a row a variant, in the order given.
 
@@ -62,7 +62,7 @@ def ablation_table(
     )
 
 
-def cost_plot(variants: Sequence[Variant], baseline: str, metric: str = "valid_bpc") -> Figure:
+def cost_plot(variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc") -> Figure:
     """BPC against MACs per byte, with intervals; variants without a finite mean or a cost are left out.
 
     Raises: as `ablation_table`.
@@ -77,7 +77,7 @@ def cost_plot(variants: Sequence[Variant], baseline: str, metric: str = "valid_b
 
 
 def write_report(
-    variants: Sequence[Variant],
+    variants: Sequence[TrainedVariant],
     baseline: str,
     folder: Path,
     metric: str = "valid_bpc",
@@ -92,7 +92,7 @@ def write_report(
     return written + plots.save(cost_plot(variants, baseline, metric), folder, stem)
 
 
-def _analyze(variants: Sequence[Variant], baseline: str, metric: str) -> dict[str, VariantStatistics]:
+def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> dict[str, VariantStatistics]:
     if metric not in METRICS:
         raise ConfigError(f"no metric {metric!r}; the metrics are {', '.join(METRICS)}")
     names = [variant.name for variant in variants]
@@ -118,7 +118,7 @@ def _columns(metric: str) -> list[tables.Column]:
     ]
 
 
-def _row(variant: Variant, statistics: VariantStatistics, metric: str) -> dict[str, tables.Cell]:
+def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) -> dict[str, tables.Cell]:
     difference = statistics.difference
     return {
         "variant": variant.name,
@@ -132,7 +132,7 @@ def _row(variant: Variant, statistics: VariantStatistics, metric: str) -> dict[s
     }
 
 
-def _notes(variants: Sequence[Variant], statistics: Mapping[str, VariantStatistics], baseline: str) -> list[str]:
+def _notes(variants: Sequence[TrainedVariant], statistics: Mapping[str, VariantStatistics], baseline: str) -> list[str]:
     tested = sum(s.difference is not None and s.difference.p is not None for s in statistics.values())
     notes = ["± is half the 95% confidence interval (Student t) over seeds."]
     if len(variants) > 1:

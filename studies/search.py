@@ -79,7 +79,7 @@ class Search:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """A search that is ready to run."""
 
     search: Search
@@ -148,7 +148,7 @@ def plan(
     trials: int | None = None,
     storage: str | None = None,
     run: str | Path | None = None,
-) -> Plan:
+) -> SearchPlan:
     """Read a study file and check all that can be checked before a trial.
 
     Raises: ConfigError, DataError.
@@ -166,13 +166,13 @@ def plan(
     if storage is not None:
         check_url(storage)
     url = storage or f"sqlite:///{folder.resolve() / DATABASE}"
-    return Plan(search, folder, base, Address(url, folder.resolve().name, search.heartbeat))
+    return SearchPlan(search, folder, base, Address(url, folder.resolve().name, search.heartbeat))
 
 
-def reopen(folder: Path, url: str, name: str) -> Plan:
+def reopen(folder: Path, url: str, name: str) -> SearchPlan:
     """The plan that another process has laid in the folder."""
     search = definition.read(folder / STUDY, Search)
-    return Plan(search, folder, config.load(folder / BASE), Address(url, name, search.heartbeat))
+    return SearchPlan(search, folder, config.load(folder / BASE), Address(url, name, search.heartbeat))
 
 
 def _base(search: Search) -> Config:
@@ -183,7 +183,7 @@ def _base(search: Search) -> Config:
     return base.override([f"Trainer.eval_every = {every}"])
 
 
-def establish(plan: Plan) -> None:
+def establish(plan: SearchPlan) -> None:
     """Make the study, or find it as it was left; once, whoever else does so at this moment.
 
     Raises: ConfigError if the study that is there has another space or base, or the folder holds trials of a study that
@@ -207,7 +207,7 @@ def establish(plan: Plan) -> None:
             write_file(plan.folder / STUDY, definition.text(plan.search).encode())
 
 
-def _complete(plan: Plan, study: optuna.Study) -> None:
+def _complete(plan: SearchPlan, study: optuna.Study) -> None:
     """What a new study needs, or one whose maker died; "ready" comes last."""
     if "ready" in study.user_attrs:
         return
@@ -220,7 +220,7 @@ def _complete(plan: Plan, study: optuna.Study) -> None:
     study.set_user_attr("ready", True)
 
 
-def _refuse_changes(plan: Plan, recorded: Mapping[str, Any]) -> None:
+def _refuse_changes(plan: SearchPlan, recorded: Mapping[str, Any]) -> None:
     remedy = "choose another --run for another search, or go on with what it was"
     now = plan.facts()
     if changed := differences(recorded["space"], now["space"]):

@@ -21,7 +21,7 @@ MIN_SEEDS = 3
 
 
 @dataclass(frozen=True)
-class Difference:
+class PairedDifference:
     """A variant against the baseline, paired by seed.
 
     Attributes:
@@ -49,7 +49,7 @@ class VariantStatistics:
 
     seeds: tuple[int, ...]
     bpc: Interval | None
-    difference: Difference | None
+    difference: PairedDifference | None
 
 
 def analyze(results: Mapping[str, Mapping[int, float]], baseline: str) -> dict[str, VariantStatistics]:
@@ -76,7 +76,7 @@ def analyze(results: Mapping[str, Mapping[int, float]], baseline: str) -> dict[s
     }
 
 
-def paired_difference(baseline: Mapping[int, float], variant: Mapping[int, float]) -> Difference:
+def paired_difference(baseline: Mapping[int, float], variant: Mapping[int, float]) -> PairedDifference:
     """variant - baseline over their common seeds, with an interval from two seeds on and a p-value from three.
 
     Raises: ConfigError if the seeds differ.
@@ -91,11 +91,11 @@ def paired_difference(baseline: Mapping[int, float], variant: Mapping[int, float
     interval = mean_interval(differences.tolist())
     if len(seeds) < MIN_SEEDS:
         count = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
-        return Difference(interval, no_p=f"{count}, and a paired t-test needs at least {MIN_SEEDS}")
+        return PairedDifference(interval, no_p=f"{count}, and a paired t-test needs at least {MIN_SEEDS}")
     if np.ptp(differences) <= 1e-12 * max(map(abs, baseline.values())):  # rounding is all that would be tested
-        return Difference(interval, no_p="the difference is the same for every seed")
+        return PairedDifference(interval, no_p="the difference is the same for every seed")
     test = stats.ttest_rel([variant[seed] for seed in seeds], [baseline[seed] for seed in seeds])
-    return Difference(interval, p=float(test.pvalue))
+    return PairedDifference(interval, p=float(test.pvalue))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -111,20 +111,22 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {name: corrected[name] for name in p_values}
 
 
-def _difference(baseline: Mapping[int, float], variant: Mapping[int, float]) -> Difference:
+def _difference(baseline: Mapping[int, float], variant: Mapping[int, float]) -> PairedDifference:
     """As `paired_difference`, with a reason in place of an error: a study that is not finished still has a table."""
     if set(baseline) != set(variant):
-        return Difference(None, no_p=f"its seeds ({_listed(variant)}) are not the baseline's ({_listed(baseline)})")
+        return PairedDifference(
+            None, no_p=f"its seeds ({_listed(variant)}) are not the baseline's ({_listed(baseline)})"
+        )
     if not _finite(variant):
         diverged = [seed for seed in variant if not math.isfinite(variant[seed])]
-        return Difference(None, no_p=f"seed {_listed(diverged)} diverged")
+        return PairedDifference(None, no_p=f"seed {_listed(diverged)} diverged")
     if not _finite(baseline):
-        return Difference(None, no_p="the baseline diverged")
+        return PairedDifference(None, no_p="the baseline diverged")
     return paired_difference(baseline, variant)
 
 
-def _with_holm(difference: Difference, p_holm: float | None) -> Difference:
-    return Difference(difference.interval, difference.p, p_holm, difference.no_p)
+def _with_holm(difference: PairedDifference, p_holm: float | None) -> PairedDifference:
+    return PairedDifference(difference.interval, difference.p, p_holm, difference.no_p)
 
 
 def _finite(by_seed: Mapping[int, float]) -> bool:

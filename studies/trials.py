@@ -17,7 +17,7 @@ from rnnlab.errors import ConfigError, Diverged, Stopped
 from rnnlab.metrics import Record
 from rnnlab.studies.ledger import Ledger, Lost, retry_history, work
 from rnnlab.studies.running import train_run
-from rnnlab.studies.search import CONFIRM, TRIALS, Plan, reopen
+from rnnlab.studies.search import CONFIRM, TRIALS, SearchPlan, reopen
 from rnnlab.training import Loop, Observer
 
 Check = Callable[[], None]
@@ -119,7 +119,7 @@ def report(trial: optuna.Trial, value: float, step: int) -> None:
 class Watcher:
     """Tells the study what a run has reached, and ends the run when the study has seen enough."""
 
-    def __init__(self, ledger: Ledger, trial: optuna.Trial, plan: Plan) -> None:
+    def __init__(self, ledger: Ledger, trial: optuna.Trial, plan: SearchPlan) -> None:
         self._ledger, self._trial, self._every = ledger, trial, plan.evaluate_every
         self.budget = int(plan.base.value("Trainer.bytes"))
         self._partial = plan.base.value("Trainer.eval_bytes") is not None

@@ -9,14 +9,10 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from rnnlab.components.attention import _window
-from rnnlab.components.attention._memory import check_window, hidden_from, next_memory
+from rnnlab.components.attention._memory import Memory, check_window, hidden_from, next_memory
 from rnnlab.components.attention._ring import Ring
 from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
-
-
-class Memory(NamedTuple):
-    positions: Tensor  # (M', B, D) past sources, oldest first, M' <= memory - 1; gates are applied when it is read
 
 
 class Stream(NamedTuple):

@@ -1,9 +1,15 @@
 """The sliding memory that attentions share: what enters it, and what each query may see of it."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 from rnnlab.errors import ConfigError
+
+
+class Memory(NamedTuple):
+    positions: Tensor  # (M', B, D) past sources as they came, oldest first, M' <= memory - 1
 
 
 def check_window(name: str, window: int) -> None:

@@ -4,8 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rnnlab.components.attention._gated import Memory
-from rnnlab.components.attention._memory import check_window, hidden_from, next_memory
+from rnnlab.components.attention._memory import Memory, check_window, hidden_from, next_memory
 from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
 from rnnlab.registry import register

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rnnlab.components.blocks.sha import BlockState
+from rnnlab.components.blocks._state import BlockState
 from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
 from rnnlab.interfaces import Slot

@@ -1,19 +1,14 @@
 """The SHA-RNN's block."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
+from rnnlab.components.blocks._state import BlockState
 from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
 from rnnlab.interfaces import Slot
 from rnnlab.registry import register
-from rnnlab.state import State
-
-
-class BlockState(NamedTuple):
-    core: State
-    attention: State  # None without attention
 
 
 @register("block")

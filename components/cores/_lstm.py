@@ -32,7 +32,7 @@ def lstm(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tensor
     w, u, w_bias, u_bias = weights
     if len(x) == 1 and native.product_dtype(x) == torch.float32 and not torch.is_grad_enabled():
         return _step(x, weights, h, c)
-    y, last_c = _Layer.apply(x, w, u, w_bias + u_bias, h, c, native.product_dtype(x))  # type: ignore[no-untyped-call]
+    y, last_c = _LSTMLayer.apply(x, w, u, w_bias + u_bias, h, c, native.product_dtype(x))  # type: ignore[no-untyped-call]
     return y, y[-1], last_c
 
 
@@ -44,7 +44,7 @@ def _step(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> tuple[Tenso
     return y.unsqueeze(0), y, next_c
 
 
-class _Layer(torch.autograd.Function):
+class _LSTMLayer(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, w: Tensor, u: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, dtype: torch.dtype

@@ -23,11 +23,11 @@ def qrnn(x: Tensor, weight: Tensor, bias: Tensor, c: Tensor, keep: float) -> tup
         keep: what every write is multiplied with.
     Returns: y (T, B, D), and the last c (B, D).
     """
-    answer: tuple[Tensor, Tensor] = _Layer.apply(x, weight, bias, c, keep, native.product_dtype(x))  # type: ignore[no-untyped-call]
+    answer: tuple[Tensor, Tensor] = _QRNNLayer.apply(x, weight, bias, c, keep, native.product_dtype(x))  # type: ignore[no-untyped-call]
     return answer
 
 
-class _Layer(torch.autograd.Function):
+class _QRNNLayer(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, c0: Tensor, keep: float, dtype: torch.dtype

@@ -13,7 +13,7 @@ from tests.rnnlab.tiny_runs import journal, state_hash, train, write_text
 pytestmark = pytest.mark.faults
 
 
-class Boom(Exception):
+class Unforeseen(Exception):
     """Nothing that rnnlab knows of."""
 
 
@@ -87,8 +87,8 @@ def test_f23_an_exception_surfaces_and_leaves_a_run_that_goes_on(
 ) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        explode(patch, target, call, when, Boom("at this point"))
-        with pytest.raises(Boom, match="at this point"):
+        explode(patch, target, call, when, Unforeseen("at this point"))
+        with pytest.raises(Unforeseen, match="at this point"):
             train(run, text)
     metrics.read(run / "metrics.jsonl")
     assert not list(run.rglob(".tmp-*"))

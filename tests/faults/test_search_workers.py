@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(600)]
 SOAK = bool(os.environ.get("RNNLAB_SOAK"))
 
 
-def prepare(folder: Path, **arguments: object) -> tuple[search.Plan, list[str]]:
+def prepare(folder: Path, **arguments: object) -> tuple[search.SearchPlan, list[str]]:
     """(the plan, the command line) of a search that is not begun."""
     path = write_study(folder, "Search", **arguments)
     plan = search.plan(str(path), run=folder / "study")

@@ -165,6 +165,15 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     assert not [name for name in MODULES if name in reached_from(name)]
 
 
+def test_a_name_of_a_class_means_one_thing() -> None:
+    found: dict[str, list[str]] = {}
+    for name, path in MODULES.items():
+        for node in ast.walk(parse(path)):
+            if isinstance(node, ast.ClassDef):
+                found.setdefault(node.name, []).append(name)
+    assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
+
+
 @pytest.mark.parametrize("path", SOURCES["components"], ids=module_name)
 def test_a_module_of_parts_holds_one_part_and_a_helper_none(path: Path) -> None:
     held = [part.name for part in registry.parts() if part.factory.__module__ == module_name(path)]

@@ -52,7 +52,7 @@ def original(
     return found
 
 
-class Reference:
+class FirstImplementation:
     """The first implementation's forward in inference, one lane, one position after the other."""
 
     def __init__(self, p: Tensors) -> None:
@@ -145,7 +145,7 @@ def random_tokens(count: int, below: int = TOKENS) -> list[int]:
 @pytest.mark.parametrize("attending", [(False, True, False), (True, True), (False,)], ids=str)
 def test_logits_are_those_of_the_original(tmp_path: Path, attending: tuple[bool, ...]) -> None:
     tensors, tokens = original(attending), random_tokens(60)
-    reference = Reference(tensors)
+    reference = FirstImplementation(tensors)
     expected = torch.stack([reference(token) for token in tokens])
     found = logits(imported(tmp_path, tensors), tokens, [25, 1, 34])
     assert expected.std() > 0.3, "or the comparison would say little"
@@ -158,7 +158,7 @@ def test_a_vocabulary_maps_rows_to_bytes(tmp_path: Path) -> None:
     vocabulary = [10, *(byte for byte in vocabulary if byte != 10)]
     vocabulary += [byte for byte in range(256) if byte not in vocabulary][: TOKENS - len(vocabulary)]
     tokens = random_tokens(30)
-    reference = Reference(tensors)
+    reference = FirstImplementation(tensors)
     expected = torch.stack([reference(token) for token in tokens])
     found = logits(imported(tmp_path, tensors, vocabulary), [vocabulary[token] for token in tokens], [30])
     torch.testing.assert_close(found[:, vocabulary], expected, atol=1e-4, rtol=0.0)

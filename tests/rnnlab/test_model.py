@@ -125,7 +125,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Case:
+class Composition:
     name: str
     fragments: tuple[str, ...]
     overrides: tuple[str, ...] = ()
@@ -134,22 +134,24 @@ class Case:
 
 
 CASES = [
-    Case("single head", ("sha_rnn",)),
-    Case("single head, short memory", ("sha_rnn",), ("memory = 5",), memory=5),
-    Case("single head, memory of one", ("sha_rnn",), ("memory = 1",), memory=1),
-    Case("four heads", ("sha_rnn", "attention/multi_head"), ("MultiHead.heads = 4", "memory = 7"), heads=4, memory=7),
-    Case("every layer", ("sha_rnn_every_layer",), ("memory = 6",), memory=6),
-    Case("every layer, four heads", ("sha_rnn_every_layer", "attention/multi_head"), heads=4),
-    Case("no attention", ("sha_lstm_no_attention",)),
-    Case("standard feed-forward", ("sha_rnn", "feedforward/standard"), ("memory = 9",), memory=9),
-    Case("wider Boom", ("sha_rnn",), ("Boom.inner = 96",)),
+    Composition("single head", ("sha_rnn",)),
+    Composition("single head, short memory", ("sha_rnn",), ("memory = 5",), memory=5),
+    Composition("single head, memory of one", ("sha_rnn",), ("memory = 1",), memory=1),
+    Composition(
+        "four heads", ("sha_rnn", "attention/multi_head"), ("MultiHead.heads = 4", "memory = 7"), heads=4, memory=7
+    ),
+    Composition("every layer", ("sha_rnn_every_layer",), ("memory = 6",), memory=6),
+    Composition("every layer, four heads", ("sha_rnn_every_layer", "attention/multi_head"), heads=4),
+    Composition("no attention", ("sha_lstm_no_attention",)),
+    Composition("standard feed-forward", ("sha_rnn", "feedforward/standard"), ("memory = 9",), memory=9),
+    Composition("wider Boom", ("sha_rnn",), ("Boom.inner = 96",)),
 ]
 all_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 CHUNKS = [1, 7, 4, 1, 12, 2]  # [positions]; longer and shorter than the short memories
 
 
-def written_for(case: Case, model: LanguageModel) -> Written:
+def written_for(case: Composition, model: LanguageModel) -> Written:
     weights = {
         name: parameter.detach().double().clone().requires_grad_() for name, parameter in model.named_parameters()
     }
@@ -161,7 +163,7 @@ def some_tokens(positions: int) -> Tensor:
 
 
 @all_cases
-def test_logits_are_those_of_the_equations_over_several_chunks(case: Case) -> None:
+def test_logits_are_those_of_the_equations_over_several_chunks(case: Composition) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).eval()
     written = written_for(case, model)
     state, expected_state = model.initial_state(LANES), written.start()
@@ -175,7 +177,7 @@ def test_logits_are_those_of_the_equations_over_several_chunks(case: Case) -> No
         assert_exact(flat[f"state.{layer}.core.c"], expected.c)
 
 
-def check_gradients(case: Case, model: LanguageModel, truncated: bool, rtol: float, atol: float) -> None:
+def check_gradients(case: Composition, model: LanguageModel, truncated: bool, rtol: float, atol: float) -> None:
     """Of a loss over all logits of several chunks, through their state or cut where one chunk ends."""
     written = written_for(case, model)
     state, expected_state = model.initial_state(LANES), written.start()
@@ -203,19 +205,19 @@ def check_gradients(case: Case, model: LanguageModel, truncated: bool, rtol: flo
 
 @pytest.mark.parametrize("truncated", [False, True], ids=["through all chunks", "truncated at each chunk"])
 @all_cases
-def test_gradients_are_those_of_the_equations(case: Case, truncated: bool) -> None:
+def test_gradients_are_those_of_the_equations(case: Composition, truncated: bool) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).train()  # nothing is dropped in size/tiny
     check_gradients(case, model, truncated, rtol=EXACT, atol=EXACT)
 
 
 @all_cases
-def test_single_precision_as_it_trains_stays_near_the_equations(case: Case) -> None:
+def test_single_precision_as_it_trains_stays_near_the_equations(case: Composition) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).float().train()
     check_gradients(case, model, truncated=True, rtol=1e-4, atol=1e-7)
 
 
 @all_cases
-def test_the_folded_model_gives_the_same_logits_and_state(case: Case) -> None:
+def test_the_folded_model_gives_the_same_logits_and_state(case: Composition) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).eval()
     folded = fold(model)
     state, folded_state = model.initial_state(LANES), folded.initial_state(LANES)  # type: ignore[operator]

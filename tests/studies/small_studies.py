@@ -52,7 +52,7 @@ def write_study(folder: Path, noun: str, **arguments: Any) -> Path:
     return path
 
 
-def run_search(folder: Path, workers: int = 1, trials: int | None = None, **arguments: Any) -> search.Plan:
+def run_search(folder: Path, workers: int = 1, trials: int | None = None, **arguments: Any) -> search.SearchPlan:
     """Search in `folder/study`, in this process and its workers."""
     plan = search.plan(str(write_study(folder, "Search", **arguments)), trials=trials, run=folder / "study")
     driving.run_search(plan, workers)
@@ -67,11 +67,11 @@ def watch_study(url: str, name: str) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage)
 
 
-def trials_of(plan: search.Plan, *states: TrialState) -> list[FrozenTrial]:
+def trials_of(plan: search.SearchPlan, *states: TrialState) -> list[FrozenTrial]:
     return watch_study(plan.address.url, plan.address.name).get_trials(states=states or None)
 
 
-def expect_exactly(plan: search.Plan, finished: int) -> None:
+def expect_exactly(plan: search.SearchPlan, finished: int) -> None:
     """So many trials have finished, and nothing is left over."""
     trials = trials_of(plan)
     states = [trial.state for trial in trials]
@@ -82,7 +82,7 @@ def expect_exactly(plan: search.Plan, finished: int) -> None:
     assert sorted(draws) == list(range(finished)), "a draw was lost or made twice"
 
 
-def params_by_draw(plan: search.Plan) -> dict[int, dict[str, Any]]:
+def params_by_draw(plan: search.SearchPlan) -> dict[int, dict[str, Any]]:
     trials = trials_of(plan, TrialState.COMPLETE, TrialState.PRUNED)
     return {trial.user_attrs["draw"]: trial.params for trial in sorted(trials, key=lambda t: t.user_attrs["draw"])}
 
@@ -137,7 +137,7 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def running_workers(plan: search.Plan) -> list[tuple[FrozenTrial, int]]:
+def running_workers(plan: search.SearchPlan) -> list[tuple[FrozenTrial, int]]:
     """Trials that run, each with the process of its worker."""
     if not (plan.folder / search.STUDY).exists():  # the study is being made, which opening it would disturb
         return []
@@ -146,7 +146,7 @@ def running_workers(plan: search.Plan) -> list[tuple[FrozenTrial, int]]:
     return [(trial, worker["pid"]) for trial, worker in signed if worker.get("trial") == trial.number]
 
 
-def catch_worker(plan: search.Plan, reported: int = 1) -> tuple[FrozenTrial, int]:
+def catch_worker(plan: search.SearchPlan, reported: int = 1) -> tuple[FrozenTrial, int]:
     """A trial that has reported so many values and goes on, and its worker, which is left stopped."""
 
     def attempt() -> tuple[FrozenTrial, int] | None:

@@ -22,7 +22,7 @@ assert search  # both nouns have to be known for a file to be told from one of t
 DROPPED = {"dropped": ["dropout = 0.2"]}
 
 
-def plan(folder: Path, *overrides: str, **arguments: Any) -> ablation.Plan:
+def plan(folder: Path, *overrides: str, **arguments: Any) -> ablation.AblationPlan:
     path = write_study(folder, "Ablation", **{"deltas": DROPPED, "seeds": 2, **arguments})
     return ablation.plan(str(path), (), overrides, run=folder / "study")
 

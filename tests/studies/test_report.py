@@ -12,12 +12,14 @@ import pytest
 from rnnlab import tables
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.intervals import Interval
-from rnnlab.studies.report import Variant, ablation_table, cost_plot, write_report
+from rnnlab.studies.report import TrainedVariant, ablation_table, cost_plot, write_report
 
 SHARED = {1: 0.02, 2: -0.03, 3: 0.01}  # what a seed does to every variant
 
 
-def variant(name: str, bpc: float, *bindings: str, seeds: tuple[int, ...] = (1, 2, 3), **figures: Any) -> Variant:
+def variant(
+    name: str, bpc: float, *bindings: str, seeds: tuple[int, ...] = (1, 2, 3), **figures: Any
+) -> TrainedVariant:
     results = {
         seed: {
             "status": "done",
@@ -32,10 +34,10 @@ def variant(name: str, bpc: float, *bindings: str, seeds: tuple[int, ...] = (1, 
         }
         for seed in seeds
     }
-    return Variant(name, results, bindings)
+    return TrainedVariant(name, results, bindings)
 
 
-def study() -> list[Variant]:
+def study() -> list[TrainedVariant]:
     return [
         variant("lstm", 2.61),
         variant("qrnn", 2.68, "Block.core = @core.QRNN", parameters=2_100_000, macs_per_byte=2_700_000),

@@ -29,7 +29,7 @@ from tests.studies.small_studies import (
 assert ablation  # both nouns have to be known for a file to be told from one of the other kind
 
 
-def plan(folder: Path, *overrides: str, trials: int | None = None, **arguments: Any) -> search.Plan:
+def plan(folder: Path, *overrides: str, trials: int | None = None, **arguments: Any) -> search.SearchPlan:
     return search.plan(
         str(write_study(folder, "Search", **arguments)), (), overrides, trials=trials, run=folder / "study"
     )

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor
 
-from rnnlab.components.attention._gated import GatedAttention, Memory
+from rnnlab.components.attention._gated import GatedAttention
+from rnnlab.components.attention._memory import Memory
 from rnnlab.components.attention.multi_head import MultiHead
 from rnnlab.components.attention.single_head import SingleHead
 from rnnlab.dropout import set_lane_offset

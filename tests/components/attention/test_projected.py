@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.components.attention._gated import Memory
+from rnnlab.components.attention._memory import Memory
 from rnnlab.components.attention.projected import Projected, rotate
 from rnnlab.errors import ConfigError
 

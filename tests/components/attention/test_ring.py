@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from rnnlab import native
-from rnnlab.components.attention._gated import GatedAttention, Memory
+from rnnlab.components.attention._gated import GatedAttention
+from rnnlab.components.attention._memory import Memory
 from rnnlab.components.attention._ring import Ring
 from rnnlab.components.attention.multi_head import MultiHead
 from rnnlab.rng import generator

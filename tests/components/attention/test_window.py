@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rnnlab import dropout, native
 from rnnlab.components.attention import _window
-from rnnlab.components.attention._gated import Memory
+from rnnlab.components.attention._memory import Memory
 from rnnlab.components.attention.multi_head import MultiHead
 from rnnlab.rng import generator
 

@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.components.blocks.sha import SHA, BlockState
+from rnnlab.components.blocks._state import BlockState
+from rnnlab.components.blocks.sha import SHA
 from rnnlab.errors import ConfigError
 
 
