@@ -6,7 +6,7 @@ tell series apart, and every point also has a shape.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -137,7 +137,11 @@ def _bpc_range(panel: Panel) -> tuple[float, float]:
 
 
 def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: str) -> Figure:
-    """One point a variant, with its 95% interval, named where it stands; a dashed line marks the baseline."""
+    """One point a variant, with its 95% interval, named where it stands; a dashed line marks the baseline.
+
+    Variants that cost the same stand side by side.
+    """
+    points = _side_by_side(points)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.6, 4.4), layout="constrained")
         axis = figure.subplots()
@@ -149,13 +153,34 @@ def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: st
             )
             if point.is_baseline:
                 axis.axhline(point.bpc.mean, color="#888888", lw=1, dashes=(4, 3), zorder=1)
-        axis.margins(x=0.16, y=0.14)
+        axis.margins(x=0.2, y=0.14)
         axis.set_xlabel(f"{cost_label[:1].upper()}{cost_label[1:]}")
         axis.set_ylabel(f"{bpc_label[:1].upper()}{bpc_label[1:]} [bits/byte], mean and 95% interval")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
         axis.xaxis.set_major_locator(MaxNLocator(6))
         _name_points(figure, axis, points)
         return figure
+
+
+def _side_by_side(points: Sequence[CostPoint]) -> list[CostPoint]:
+    """Points whose costs differ by less than a fiftieth of the axis, moved apart by as much: intervals on top of each
+    other cannot be read. The order along the axis stays."""
+    costs = [point.cost for point in points]
+    step = 0.02 * ((max(costs) - min(costs)) or abs(costs[0]) or 1.0) if costs else 0.0
+    order = sorted(range(len(points)), key=lambda index: costs[index])
+    groups: list[list[int]] = []
+    for index in order:
+        if groups and costs[index] - costs[groups[-1][-1]] < step:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    placed = list(points)
+    for group in groups:
+        middle = sum(costs[index] for index in group) / len(group)
+        for rank, index in enumerate(group):
+            if len(group) > 1:
+                placed[index] = replace(points[index], cost=middle + step * (rank - (len(group) - 1) / 2))
+    return placed
 
 
 def _name_points(figure: Figure, axis: Any, points: Sequence[CostPoint]) -> None:
