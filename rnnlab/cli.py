@@ -32,7 +32,7 @@ def run() -> NoReturn:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 done, 1 a bug of ours, and for the rest see `rnnlab.errors`."""
+    """Run one command and return its exit code: 0 done, 1 a broken law, and for the rest see `rnnlab.errors`."""
     parser = _parser()
     options = parser.parse_args(arguments)
     try:

@@ -1,6 +1,7 @@
 """What a user can be told, each with the exit code of the command line.
 
-Everything else that is raised is a bug of ours and exits 1.
+Those without a code of their own exit 1: a rank that was lost, what fails in a study by itself. So does everything else
+that is raised, which is a bug of ours and comes with a traceback.
 """
 
 from signal import Signals

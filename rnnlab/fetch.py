@@ -46,13 +46,12 @@ class Patience:
     longest_wait: float = 30.0  # [s]
 
 
-def fetch(name: str, source: str | os.PathLike[str] | None = None, progress: bool = True) -> Path:
+def fetch(name: str, source: str | os.PathLike[str] | None = None) -> Path:
     """Where the corpus `name` lies in the cache, bringing it there if need be.
 
     Args:
         name: enwik8, text8 or python_stdlib.
         source: a zip or a raw file that is already here, in place of the download.
-        progress: show a bar when standard error is a terminal.
     `RNNLAB_MIRROR` names a folder on the web that holds NAME.zip, in place of the publisher's.
     Raises: DataError if there is no such corpus, or what came is not it.
     """
@@ -65,7 +64,7 @@ def fetch(name: str, source: str | os.PathLike[str] | None = None, progress: boo
     published = PUBLISHED[key]
     mirror = os.environ.get("RNNLAB_MIRROR")
     url = f"{mirror.rstrip('/')}/{key}.zip" if mirror else published.url
-    return obtain(published, source, url=url, progress=progress)
+    return obtain(published, source, url=url)
 
 
 def obtain(
@@ -73,7 +72,6 @@ def obtain(
     source: str | os.PathLike[str] | None = None,
     *,
     url: str | None = None,
-    progress: bool = False,
     patience: Patience = Patience(),
 ) -> Path:
     """Publish a corpus in the cache from `source`, or else from `url`, and return its path.
@@ -88,7 +86,7 @@ def obtain(
             _publish(published, Path(os.path.abspath(os.path.expanduser(source))), target)
             return target
         archive = root / f"{published.name}.part"
-        download = _Download(published, url or published.url, archive, patience, progress)
+        download = _Download(published, url or published.url, archive, patience)
         pieced = archive.exists()
         download.complete()
         try:
@@ -181,7 +179,7 @@ class _Retry(Exception):
 class _Download:
     """A file on its way from `url` to `path`, which also holds what earlier attempts brought."""
 
-    def __init__(self, published: Published, url: str, path: Path, patience: Patience, progress: bool) -> None:
+    def __init__(self, published: Published, url: str, path: Path, patience: Patience) -> None:
         if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
             raise DataError(f"{url!r} is no http or https address; correct RNNLAB_MIRROR")
         self.url = url
@@ -191,7 +189,6 @@ class _Download:
         self._origin = path.with_name(path.name + ".json")  # of the part: its address and the validator of its version
         self._limit = published.size + ARCHIVE_SLACK
         self._patience = patience
-        self._progress = progress
         self._opener = urllib.request.build_opener(_Redirects)
 
     def complete(self) -> None:
@@ -208,7 +205,7 @@ class _Download:
             best = max(best, self._have())
             if failures > self._patience.retries:
                 raise self.failure(f"{reason}, and {self._patience.retries} retries changed nothing")
-            if self._progress and sys.stderr.isatty():
+            if sys.stderr.isatty():
                 tqdm.write(f"{self._published.name}: {reason}; trying again", file=sys.stderr)
             time.sleep(min(self._patience.backoff * 2 ** max(failures - 1, 0), self._patience.longest_wait))
 
@@ -273,14 +270,7 @@ class _Download:
         return _number(match[2])
 
     def _receive(self, response: http.client.HTTPResponse, have: int, total: int | None) -> int:
-        bar = tqdm(
-            total=total,
-            initial=have,
-            unit="B",
-            unit_scale=True,
-            desc=self._published.name,
-            disable=None if self._progress else True,
-        )
+        bar = tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=self._published.name, disable=None)
         with bar, self._written(have) as file:
             while block := response.read1(BLOCK):
                 have += len(block)

@@ -94,11 +94,11 @@ def trials_table(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> Table:
         if history := retry_history(trial):
             numbers = ", ".join(map(str, history))
             notes.append(f"Trial {trial.number} goes on with {numbers}, whose worker stopped.")
-    rows = [_row(plan, trial) for trial in ordered]
+    rows = [_row(trial) for trial in ordered]
     return Table(f"{len(done)} trials of {plan.address.name}", columns, rows, notes)
 
 
-def _row(plan: SearchPlan, trial: FrozenTrial) -> dict[str, tables.Cell]:
+def _row(trial: FrozenTrial) -> dict[str, tables.Cell]:
     name = "baseline, " if trial.user_attrs.get("baseline") else ""
     value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
     params = {

@@ -64,7 +64,9 @@ def analyze(results: Mapping[str, Mapping[int, float]], baseline: str) -> dict[s
         raise ConfigError(f"no variant {baseline!r} to compare with; there are {', '.join(map(repr, results))}")
     if empty := [name for name, by_seed in results.items() if not by_seed]:
         raise ConfigError(f"variant {empty[0]!r} has no finished seed; train it or leave it out")
-    differences = {name: _difference(results[baseline], seeds) for name, seeds in results.items() if name != baseline}
+    differences = {
+        name: paired_difference(results[baseline], seeds) for name, seeds in results.items() if name != baseline
+    }
     corrected = holm({name: d.p for name, d in differences.items() if d.p is not None})
     return {
         name: VariantStatistics(
@@ -77,15 +79,19 @@ def analyze(results: Mapping[str, Mapping[int, float]], baseline: str) -> dict[s
 
 
 def paired_difference(baseline: Mapping[int, float], variant: Mapping[int, float]) -> PairedDifference:
-    """variant - baseline over their common seeds, with an interval from two seeds on and a p-value from three.
+    """variant - baseline over their seeds, with an interval from two seeds on and a p-value from three.
 
-    Raises: ConfigError if the seeds differ.
+    Where they cannot be paired there is a reason and no error: a study that is not finished still has a table.
     """
     if set(baseline) != set(variant):
-        raise ConfigError(
-            f"paired seeds must match: the baseline has {_listed(baseline)}, the variant {_listed(variant)}; "
-            f"train the missing ones"
+        return PairedDifference(
+            None, no_p=f"its seeds ({_listed(variant)}) are not the baseline's ({_listed(baseline)})"
         )
+    if not _finite(variant):
+        diverged = [seed for seed in variant if not math.isfinite(variant[seed])]
+        return PairedDifference(None, no_p=f"seed {_listed(diverged)} diverged")
+    if not _finite(baseline):
+        return PairedDifference(None, no_p="the baseline diverged")
     seeds = sorted(baseline)
     differences = np.array([variant[seed] - baseline[seed] for seed in seeds])
     interval = mean_interval(differences.tolist())
@@ -109,20 +115,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, p_values[name] * (len(p_values) - rank)))
         corrected[name] = largest
     return {name: corrected[name] for name in p_values}
-
-
-def _difference(baseline: Mapping[int, float], variant: Mapping[int, float]) -> PairedDifference:
-    """As `paired_difference`, with a reason in place of an error: a study that is not finished still has a table."""
-    if set(baseline) != set(variant):
-        return PairedDifference(
-            None, no_p=f"its seeds ({_listed(variant)}) are not the baseline's ({_listed(baseline)})"
-        )
-    if not _finite(variant):
-        diverged = [seed for seed in variant if not math.isfinite(variant[seed])]
-        return PairedDifference(None, no_p=f"seed {_listed(diverged)} diverged")
-    if not _finite(baseline):
-        return PairedDifference(None, no_p="the baseline diverged")
-    return paired_difference(baseline, variant)
 
 
 def _with_holm(difference: PairedDifference, p_holm: float | None) -> PairedDifference:

@@ -152,6 +152,6 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _shorten(text: str, width: int = 60) -> str:
+def _shorten(text: str) -> str:
     line = _one_line(text)
-    return line if len(line) <= width else line[: width - 3] + "..."
+    return line if len(line) <= 60 else line[:57] + "..."

@@ -64,11 +64,12 @@ def read_fragment(name: str, rank: Rank | None = None) -> Source:
     return Source(name, own_rank, folder, tuple(bindings))
 
 
-def read_override(text: str, name: str = "--set") -> Source:
+def read_override(text: str) -> Source:
     """One binding from the command line.
 
     Raises: ConfigError if the text is not exactly one sound binding.
     """
+    name = "--set"
     return Source(name, Rank.OVERRIDE, "", (check(parse_assignment(text, name), name, Rank.OVERRIDE),))
 
 

@@ -296,7 +296,7 @@ def test_a_mirror_takes_the_place_of_the_publisher(server: Server, monkeypatch: 
     with pytest.raises(
         DataError, match=r"/mirror/enwik8\.zip: .*holds 'tiny', where the one file 'enwik8' was expected"
     ):
-        fetch("enwik8", progress=False)
+        fetch("enwik8")
 
 
 def test_a_raw_file_may_be_downloaded_too(server: Server) -> None:
@@ -307,7 +307,7 @@ def test_a_raw_file_may_be_downloaded_too(server: Server) -> None:
 def fetching(server: Server, cache: Path) -> "subprocess.Popen[str]":
     command = (
         "from rnnlab.corpora import Published\nfrom rnnlab.fetch import obtain\n"
-        f"obtain(Published('tiny', '', {TINY.size}, '{TINY.sha256}'), url='{server.address}/tiny.zip', progress=True)"
+        f"obtain(Published('tiny', '', {TINY.size}, '{TINY.sha256}'), url='{server.address}/tiny.zip')"
     )
     environment = os.environ | {"RNNLAB_DATA": str(cache), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen([sys.executable, "-c", command], env=environment, stderr=subprocess.PIPE, text=True)

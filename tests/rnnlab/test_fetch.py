@@ -141,7 +141,7 @@ def test_an_offline_machine_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) 
         obtain(TINY, patience=Patience(timeout=1, retries=1, backoff=0.01))
     monkeypatch.setenv("RNNLAB_MIRROR", "file:///etc")
     with pytest.raises(DataError, match=r"'file:///etc/enwik8.zip' is no http or https address"):
-        fetch("enwik8", progress=False)
+        fetch("enwik8")
 
 
 def test_the_published_facts_are_those_of_the_literature() -> None:
