@@ -7,7 +7,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from bench.tasks import Answer
-from rnnlab import plots
+from rnnlab.views import plots
 
 Points = Mapping[int, Answer]
 """{memory [positions]: what `tasks.memory_point` answered}."""

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.errors import ConfigError
-from rnnlab.learner import Learner
+from rnnlab.training.learner import Learner
 
 State = list[tuple[Tensor, Tensor, Tensor | None]]
 """One (h, c, memory) a layer: (1, B, D), (1, B, D), and (M', B, D) or None."""

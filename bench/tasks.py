@@ -20,13 +20,14 @@ from torch import Tensor
 
 from bench import plain
 from bench.wavefront import Wavefront
-from rnnlab import bench, config
+from rnnlab import config
 from rnnlab.components.cores._scan import linear_recurrence
-from rnnlab.corpora import open_corpus
-from rnnlab.data import Lanes
-from rnnlab.experiment import build
+from rnnlab.data.corpora import open_corpus
+from rnnlab.data.splits import Lanes
 from rnnlab.generation import generate
-from rnnlab.learner import Learner, peak_memory_mb
+from rnnlab.speed import bench
+from rnnlab.training.experiment import build
+from rnnlab.training.learner import Learner, peak_memory_mb
 
 Answer = dict[str, Any]
 

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rnnlab import cli, numerals, registry, testing
+from rnnlab import cli, registry, testing
 from rnnlab.catalog import catalog
 from rnnlab.interfaces import KINDS
 from rnnlab.studies.ablation import Ablation
 from rnnlab.studies.search import Search
 from rnnlab.testing.law import EVERY_KIND
+from rnnlab.views import numerals
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "docs"

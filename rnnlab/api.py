@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rnnlab import config, experiment
-from rnnlab.checkpoint import Snapshot
-from rnnlab.corpora import open_corpus
+from rnnlab import config
+from rnnlab.data.corpora import open_corpus
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score
 from rnnlab.evaluation import evaluate as _evaluate
-from rnnlab.learner import Learner
 from rnnlab.model import LanguageModel
-from rnnlab.ranks import Ranks, ranks
-from rnnlab.runfolder import RunFolder
-from rnnlab.training import Loop, check_fit
+from rnnlab.storage.checkpoint import Snapshot
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training import experiment
+from rnnlab.training.learner import Learner
+from rnnlab.training.loop import Loop, check_fit
+from rnnlab.training.ranks import Ranks, ranks
 
 
 def train(fragments: Sequence[str], overrides: Sequence[str] = (), run: str | Path | None = None) -> dict[str, Any]:
@@ -107,7 +108,7 @@ def _check_rate_lasts(learner: Learner) -> None:
 
 
 def _run(loop: Loop) -> dict[str, Any]:
-    from rnnlab.board import BoardObserver  # imports TensorBoard's protocols, which only those who train wait for
+    from rnnlab.views.board import BoardObserver  # imports TensorBoard's protocols, which only those who train wait for
 
     with BoardObserver(loop.folder) if loop.ranks.first else nullcontext() as board:
         loop.observers = [board] if board else []

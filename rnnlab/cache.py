@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rnnlab.durable import sync_folder
 from rnnlab.errors import DataError
+from rnnlab.storage.durable import sync_folder
 
 CLOCK_TICK = 20_000_000
 """Coarsest step of a file system's clock that is reckoned with [ns]: two writes within it may bear one time."""

@@ -25,7 +25,7 @@ def run() -> NoReturn:
     """The `rnnlab` command: `main`, and the end of the process."""
     code = main()
     if "RANK" in os.environ:
-        from rnnlab.ranks import leave
+        from rnnlab.training.ranks import leave
 
         leave(code)
     sys.exit(code)
@@ -232,7 +232,7 @@ def add_overrides(command: argparse.ArgumentParser) -> None:
 
 def overrides(options: argparse.Namespace) -> list[str]:
     """The bindings that the sugar stands for, before those of --set, which win."""
-    from rnnlab.corpora import corpus_bindings
+    from rnnlab.data.corpora import corpus_bindings
 
     corpus = getattr(options, "corpus", None)  # a resumption has neither corpus nor seed to choose
     sugar = corpus_bindings(corpus) if corpus else []
@@ -245,7 +245,7 @@ def overrides(options: argparse.Namespace) -> list[str]:
 
 def print_answer(options: argparse.Namespace, answer: Any, text: str) -> None:
     """One JSON object if that was asked for, else the text; once, however many ranks there are."""
-    from rnnlab.metrics import finite
+    from rnnlab.storage.metrics import finite
 
     if FIRST_RANK:
         print(json.dumps(finite(answer), indent=2, default=str) if options.json else text)
@@ -276,7 +276,7 @@ def _result_text(result: dict[str, Any]) -> str:
 def _replay(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from rnnlab.replay import replay, replay_text
+    from rnnlab.training.replay import replay, replay_text
 
     found = replay(options.run, options.step, options.device)
     print_answer(options, asdict(found), replay_text(found))
@@ -298,7 +298,7 @@ def _eval(options: argparse.Namespace) -> None:
 
 
 def _eval_memory(options: argparse.Namespace) -> None:
-    from rnnlab import memory_curve, tables
+    from rnnlab.views import memory_curve, tables
 
     curve = memory_curve.memory_curve(
         options.run, options.memory, options.split, best=options.best, corpus=options.corpus, device=options.device
@@ -341,7 +341,7 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _probe(options: argparse.Namespace) -> None:
-    from rnnlab.probe import probe
+    from rnnlab.views.probe import probe
 
     told = probe(
         options.run, Path(options.out) if options.out else None, corpus=options.corpus, split=options.split,
@@ -371,14 +371,14 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _board(options: argparse.Namespace) -> None:
-    from rnnlab.boardview import serve
+    from rnnlab.views.boardview import serve
 
     serve([Path(path) for path in options.paths], options.port)
 
 
 def _show(options: argparse.Namespace) -> None:
     from rnnlab.config import resolve
-    from rnnlab.experiment import build, describe
+    from rnnlab.training.experiment import build, describe
 
     experiment = build(resolve(options.fragments, overrides(options)), shapes_only=True, needs_corpus=False)
     facts = describe(experiment)
@@ -399,8 +399,8 @@ def _diff(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from rnnlab import tables
-    from rnnlab.compare import compare
+    from rnnlab.views import tables
+    from rnnlab.views.compare import compare
 
     found = compare([Path(path) for path in options.paths], Path(options.out) if options.out else None)
     answer = {"tables": [json.loads(tables.to_json(table)) for table in found.tables], "differences": found.differences}
@@ -426,8 +426,8 @@ def _check(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> None:
     import torch
 
-    from rnnlab.bench import benchmark
-    from rnnlab.bench_text import benchmark_text
+    from rnnlab.speed.bench import benchmark
+    from rnnlab.speed.bench_text import benchmark_text
 
     if options.cpu_time:
         torch.set_num_threads(1)
@@ -436,6 +436,6 @@ def _bench(options: argparse.Namespace) -> None:
 
 
 def _fetch(options: argparse.Namespace) -> None:
-    from rnnlab.fetch import fetch
+    from rnnlab.data.fetch import fetch
 
     print(fetch(options.corpus, options.source))

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from rnnlab.data import Lanes, Split
+from rnnlab.data.splits import Lanes, Split
 from rnnlab.state import State, detach
 
 LN2 = math.log(2.0)

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.api import LoadedRun, load
-from rnnlab.durable import storage_errors, write_file
 from rnnlab.errors import ConfigError
-from rnnlab.experiment import describe
 from rnnlab.interfaces import Transparent
 from rnnlab.model import VOCABULARY, fold
 from rnnlab.state import flatten, leaves, unflatten
+from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.training.experiment import describe
 
 WEIGHTS, CONFIG, PROGRAM, ONNX = "model.safetensors", "config.json", "model.pt2", "model.onnx"
 NEEDED = ("safetensors", "onnx", "onnxscript")

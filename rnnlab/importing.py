@@ -16,12 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rnnlab import config, experiment
-from rnnlab.durable import storage_errors
+from rnnlab import config
 from rnnlab.errors import DataError
 from rnnlab.model import VOCABULARY
-from rnnlab.runfolder import RunFolder
-from rnnlab.training import Loop, check_fit
+from rnnlab.storage.durable import storage_errors
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training import experiment
+from rnnlab.training.loop import Loop, check_fit
 
 LAYER = {
     "lnstart": "start_norm",

@@ -762,7 +762,7 @@ void attend_step(const float *q, const float *keys, float *y, float *room, int64
     }
 }
 
-/* LAMB, see rnnlab/optim.py: two passes over memory where torch's operations make a dozen */
+/* LAMB, see rnnlab/training/optim.py: two passes over memory where torch's operations make a dozen */
 
 #define BLOCK 4096    /* values summed up in floats before a double takes over */
 

@@ -26,7 +26,13 @@ if not hasattr(gin, "register"):
     raise ImportError("`import gin` found a folder and not gin-config; install it: pip install gin-config==0.5.0")
 
 ENTRY_POINTS = "rnnlab.components"
-ENGINE = ("rnnlab.model", "rnnlab.recipe", "rnnlab.optim", "rnnlab.schedules", "rnnlab.corpora")
+ENGINE = (
+    "rnnlab.model",
+    "rnnlab.training.recipe",
+    "rnnlab.training.optim",
+    "rnnlab.training.schedules",
+    "rnnlab.data.corpora",
+)
 """Modules of nouns and parts that configurations bind; named rather than imported, since they stand above this one."""
 
 T = TypeVar("T", bound=Callable[..., Any])

@@ -15,10 +15,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import rnnlab.board
 import rnnlab.config
 import rnnlab.studies.cells
 import rnnlab.studies.trials
+import rnnlab.views.board
 from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
 from rnnlab.studies.ledger import Lost, quietly

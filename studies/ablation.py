@@ -9,13 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from rnnlab import experiment
 from rnnlab.config import Config, diff
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.studies import definition
 from rnnlab.studies.matching import FACTS, Cost, costs, match
 from rnnlab.studies.proof import Delta, prove, shown
+from rnnlab.training import experiment
 
 CELLS = "cells"
 

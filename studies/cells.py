@@ -4,9 +4,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rnnlab import config, experiment
+from rnnlab import config
 from rnnlab.errors import Diverged
 from rnnlab.studies.running import train_run
+from rnnlab.training import experiment
 
 
 def run_cell(job: dict[str, Any]) -> None:

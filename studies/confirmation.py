@@ -9,14 +9,14 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab import numerals
-from rnnlab.intervals import Interval
 from rnnlab.studies.ledger import Ledger, opened, retry_history
 from rnnlab.studies.report import TrainedVariant, ablation_table, write_report
 from rnnlab.studies.running import finished
 from rnnlab.studies.search import CONFIRM, SearchPlan
 from rnnlab.studies.statistics import analyze
-from rnnlab.tables import Table
+from rnnlab.views import numerals
+from rnnlab.views.intervals import Interval
+from rnnlab.views.tables import Table
 
 
 def finished_candidates(plan: SearchPlan) -> list[FrozenTrial]:

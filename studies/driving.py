@@ -6,13 +6,13 @@ import optuna
 from optuna.trial import TrialState
 from tqdm import tqdm
 
-from rnnlab import experiment
 from rnnlab.errors import RnnlabError, Stopped
 from rnnlab.interrupts import Interrupts
 from rnnlab.studies.ledger import Address, Ledger, quietly
 from rnnlab.studies.locks import database_errors, exclusive
 from rnnlab.studies.pool import ERRORS, Ended, Job, Pool, environments
 from rnnlab.studies.search import SearchPlan, establish
+from rnnlab.training import experiment
 
 LOGS = "logs"
 

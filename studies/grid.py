@@ -12,18 +12,19 @@ from typing import Any
 
 from tqdm import tqdm
 
-from rnnlab import config, experiment
+from rnnlab import config
 from rnnlab.config import diff, format_differences
-from rnnlab.durable import storage_errors, write_file
 from rnnlab.errors import RnnlabError, RunHeldError, Stopped
 from rnnlab.interrupts import Interrupts
+from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ablation import AblationPlan, Cell, PlannedVariant
 from rnnlab.studies.conclusion import Conclusion
 from rnnlab.studies.pool import ERRORS, Ended, Pool, environments
 from rnnlab.studies.report import TrainedVariant, ablation_table, write_report
 from rnnlab.studies.running import finished
-from rnnlab.tables import to_json, to_text
+from rnnlab.training import experiment
+from rnnlab.views.tables import to_json, to_text
 
 STUDY = "study.gin"
 BASELINE = "baseline.gin"
@@ -42,8 +43,8 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> Conclusion:
         the error of a worker whose configuration, corpus or disk would fail the others too; RnnlabError, after the
         report of the rest was written, if a cell fails by itself.
     """
-    from rnnlab.board import write_study_root  # TensorBoard's protocols: not for those who only plan
-    from rnnlab.hparams import hyperparameters
+    from rnnlab.views.board import write_study_root  # TensorBoard's protocols: not for those who only plan
+    from rnnlab.views.hparams import hyperparameters
 
     device = experiment.build(plan.variants[0].config, shapes_only=True, needs_corpus=False).trainer.torch_device()
     slots = environments(workers, device)

@@ -15,8 +15,8 @@ import optuna
 import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
-from rnnlab.durable import storage_errors
 from rnnlab.errors import ConfigError, StorageError
+from rnnlab.storage.durable import storage_errors
 
 PATIENCE = 120.0  # [s]; what is done under the lock takes a second
 DRIVERS = ("sqlite", "postgresql+psycopg")

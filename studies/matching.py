@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from rnnlab import experiment
 from rnnlab.config import Config
 from rnnlab.errors import ConfigError
+from rnnlab.training import experiment
 
 Cost = Literal["parameters", "macs"]
 

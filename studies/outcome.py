@@ -11,15 +11,15 @@ from optuna.distributions import CategoricalDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab import numerals, plots, tables
 from rnnlab.config import diff
-from rnnlab.durable import storage_errors, write_file
+from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import confirmation, pictures
 from rnnlab.studies.conclusion import Conclusion
 from rnnlab.studies.ledger import opened, retry_history
 from rnnlab.studies.search import TRIALS, SearchPlan
 from rnnlab.studies.space import literal
-from rnnlab.tables import Column, Table
+from rnnlab.views import numerals, plots, tables
+from rnnlab.views.tables import Column, Table
 
 BEST = "best.gin"
 PLOTS = "plots"

@@ -14,9 +14,9 @@ from matplotlib.tri import Triangulation
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab import plots
-from rnnlab.plots import PALETTE, legible
 from rnnlab.studies.space import Entry, literal
+from rnnlab.views import plots
+from rnnlab.views.plots import PALETTE, legible
 
 COMPLETE, PRUNED = PALETTE[0], "#888888"
 BPC = "Valid BPC [bits/byte]"

@@ -18,8 +18,8 @@ from typing import Any, Self
 
 import torch
 
-from rnnlab.durable import storage_errors
 from rnnlab.errors import ConfigError, DataError, RnnlabError, RunHeldError, StorageError
+from rnnlab.storage.durable import storage_errors
 
 Job = Mapping[str, Any]
 

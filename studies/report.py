@@ -8,10 +8,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from rnnlab import numerals, plots, tables
 from rnnlab.errors import ConfigError
-from rnnlab.runs import protocol_note
 from rnnlab.studies.statistics import MIN_SEEDS, VariantStatistics, analyze
+from rnnlab.views import numerals, plots, tables
+from rnnlab.views.runs import protocol_note
 
 METRICS = {"valid_bpc": "valid BPC", "best_valid_bpc": "best valid BPC", "test_bpc": "test BPC"}
 

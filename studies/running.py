@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnlab import experiment
-from rnnlab.checkpoint import Snapshot
-from rnnlab.durable import storage_errors
 from rnnlab.errors import ConfigError, StorageError
-from rnnlab.runfolder import CONFIG, METRICS, RunFolder
-from rnnlab.training import Loop, Observer, check_fit
+from rnnlab.storage.checkpoint import Snapshot
+from rnnlab.storage.durable import storage_errors
+from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
+from rnnlab.training import experiment
+from rnnlab.training.loop import Loop, Observer, check_fit
 
 Watch = Callable[[Loop], Observer]
 
@@ -32,7 +32,7 @@ def train_run(
     Raises: Stopped and Diverged with a checkpoint written; ConfigError if the folder holds another run; RunHeldError
         if another process is at it; DataError, StorageError.
     """
-    from rnnlab.board import BoardObserver  # imports TensorBoard's protocols: not for those who only read a study
+    from rnnlab.views.board import BoardObserver  # imports TensorBoard's protocols: not for those who only read a study
 
     check_fit(built)
     folder = _open(built, path, variant)

@@ -9,16 +9,17 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
-from rnnlab import config, experiment, rng
+from rnnlab import config, rng
 from rnnlab.config import Config
-from rnnlab.durable import storage_errors, write_file
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
-from rnnlab.runs import differing, parse_bindings
+from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ledger import Address, Ledger
 from rnnlab.studies.locks import check_url, database_errors, exclusive
 from rnnlab.studies.space import Space, differences
+from rnnlab.training import experiment
+from rnnlab.views.runs import differing, parse_bindings
 
 STUDY = "study.gin"
 BASE = "base.gin"

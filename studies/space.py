@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
 
-from rnnlab import experiment
 from rnnlab.config import Config, format_value
 from rnnlab.errors import ConfigError
 from rnnlab.registry import bindable, did_you_mean
+from rnnlab.training import experiment
 
 Distribution: TypeAlias = IntDistribution | FloatDistribution | CategoricalDistribution
 Params: TypeAlias = Mapping[str, Any]

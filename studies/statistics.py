@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from rnnlab.errors import ConfigError
-from rnnlab.intervals import Interval, mean_interval
+from rnnlab.views.intervals import Interval, mean_interval
 
 MIN_SEEDS = 3
 

@@ -12,13 +12,14 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import WilcoxonPruner
 from optuna.samplers import BaseSampler, RandomSampler
 
-from rnnlab import experiment, metrics
 from rnnlab.errors import ConfigError, Diverged, Stopped
-from rnnlab.metrics import Record
+from rnnlab.storage import metrics
+from rnnlab.storage.metrics import Record
 from rnnlab.studies.ledger import Ledger, Lost, retry_history, work
 from rnnlab.studies.running import train_run
 from rnnlab.studies.search import CONFIRM, TRIALS, SearchPlan, reopen
-from rnnlab.training import Loop, Observer
+from rnnlab.training import experiment
+from rnnlab.training.loop import Loop, Observer
 
 Check = Callable[[], None]
 

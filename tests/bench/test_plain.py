@@ -8,9 +8,9 @@ import torch
 from bench import plain
 from rnnlab import config
 from rnnlab.errors import ConfigError
-from rnnlab.experiment import build
 from rnnlab.generation import generate
-from rnnlab.learner import Learner
+from rnnlab.training.experiment import build
+from rnnlab.training.learner import Learner
 from tests.rnnlab import quick_runs
 
 STEPS = 20

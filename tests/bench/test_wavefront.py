@@ -7,9 +7,9 @@ import torch
 
 from bench.wavefront import Wavefront
 from rnnlab import config
-from rnnlab.experiment import build
-from rnnlab.learner import Learner
 from rnnlab.state import leaves
+from rnnlab.training.experiment import build
+from rnnlab.training.learner import Learner
 from tests.rnnlab import quick_runs
 
 DEVICES = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from rnnlab.compare import compare
+from rnnlab.views.compare import compare
 from tests.browser.chromium import SCREENSHOTS, browser
 from tests.rnnlab.run_folders import write_run, write_study
 

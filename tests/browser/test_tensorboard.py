@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 import rnnlab
-from rnnlab.probe import probe
+from rnnlab.views.probe import probe
 from tests.browser.chromium import SCREENSHOTS, browser
 from tests.rnnlab import quick_runs
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab import cli, config, experiment
+from rnnlab import cli, config
 from rnnlab.studies import ablation, search
+from rnnlab.training import experiment
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")

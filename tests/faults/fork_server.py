@@ -18,10 +18,10 @@ from typing import Any
 import torch
 
 import rnnlab.api
-import rnnlab.board
 import rnnlab.cli
 import rnnlab.config
 import rnnlab.generation
+import rnnlab.views.board
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ PLACES = [
     "tests/faults",
     "tests/laws",
     "tests/packaging",
-    "tests/rnnlab/test_ranks.py",
+    "tests/rnnlab/training/test_ranks.py",
     "tests/studies/test_postgres.py",
 ]
 

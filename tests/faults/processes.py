@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rnnlab import metrics
+from rnnlab.storage import metrics
 from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, journal, state_hash
 
 SERVER = Path(__file__).with_name("fork_server.py")

@@ -22,9 +22,9 @@ from typing import Any
 
 import torch
 
-from rnnlab.checkpoint import Snapshot
 from rnnlab.errors import RnnlabError
-from rnnlab.runfolder import RunFolder
+from rnnlab.storage.checkpoint import Snapshot
+from rnnlab.storage.runfolder import RunFolder
 
 NOBODY = 65534
 

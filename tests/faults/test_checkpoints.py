@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 import torch
 
-from rnnlab import checkpoint, metrics
-from rnnlab.checkpoint import MANIFEST, STATE, Snapshot
 from rnnlab.errors import ConfigError, RunHeldError, StorageError
-from rnnlab.runfolder import RunFolder
+from rnnlab.storage import checkpoint, metrics
+from rnnlab.storage.checkpoint import MANIFEST, STATE, Snapshot
+from rnnlab.storage.runfolder import RunFolder
 
 pytestmark = pytest.mark.faults
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnlab.corpora import File, Published
-from rnnlab.data import Corpus, Lanes
+from rnnlab.data.corpora import File, Published
+from rnnlab.data.fetch import obtain
+from rnnlab.data.splits import Corpus, Lanes
 from rnnlab.errors import DataError
-from rnnlab.fetch import obtain
 
 pytestmark = pytest.mark.faults
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab import checkpoint
+from rnnlab.storage import checkpoint
 from tests.faults.processes import Child, Processes, expect_equal
 from tests.rnnlab.tiny_runs import state_hash, write_text
 
 pytestmark = pytest.mark.faults
 
 SMALL = 80_000  # [bytes] less than a checkpoint of a tiny run, more than all else that it writes
-STOP_AT_10 = {"target": "rnnlab.learner:Learner.step", "call": 10, "signals": ["SIGTERM"]}
+STOP_AT_10 = {"target": "rnnlab.training.learner:Learner.step", "call": 10, "signals": ["SIGTERM"]}
 
 
 @pytest.fixture

@@ -10,11 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab import checkpoint, evaluation, learner, training
+from rnnlab import evaluation
 from rnnlab.errors import Diverged
-from rnnlab.replay import replay
 from rnnlab.state import map_state
-from rnnlab.training import Loop
+from rnnlab.storage import checkpoint
+from rnnlab.training import learner
+from rnnlab.training import loop as training
+from rnnlab.training.loop import Loop
+from rnnlab.training.replay import replay
 from tests.faults.processes import Processes
 from tests.rnnlab.tiny_runs import journal, new_loop, train, write_text
 

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rnnlab.corpora import Published
+from rnnlab.data.corpora import Published
+from rnnlab.data.fetch import Patience, fetch, obtain
 from rnnlab.errors import DataError
-from rnnlab.fetch import Patience, fetch, obtain
 
 pytestmark = pytest.mark.faults
 
@@ -306,7 +306,7 @@ def test_a_raw_file_may_be_downloaded_too(server: Server) -> None:
 
 def fetching(server: Server, cache: Path) -> "subprocess.Popen[str]":
     command = (
-        "from rnnlab.corpora import Published\nfrom rnnlab.fetch import obtain\n"
+        "from rnnlab.data.corpora import Published\nfrom rnnlab.data.fetch import obtain\n"
         f"obtain(Published('tiny', '', {TINY.size}, '{TINY.sha256}'), url='{server.address}/tiny.zip')"
     )
     environment = os.environ | {"RNNLAB_DATA": str(cache), "OMP_NUM_THREADS": "1"}

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from rnnlab import api, checkpoint, metrics
-from rnnlab.runfolder import RunFolder
+from rnnlab import api
+from rnnlab.storage import checkpoint, metrics
+from rnnlab.storage.runfolder import RunFolder
 from tests.rnnlab.tiny_runs import journal, state_hash, train, write_text
 
 pytestmark = pytest.mark.faults
@@ -19,32 +20,32 @@ class Unforeseen(Exception):
 
 POINTS = [
     # function, the call at which it raises, whether before or after its work
-    ("rnnlab.training:Loop.__init__", 1, "after"),
-    ("rnnlab.board:BoardObserver.__enter__", 1, "before"),
-    ("rnnlab.runfolder:RunFolder.discard_result", 1, "after"),
-    ("rnnlab.training:Loop._check_signals", 5, "before"),
-    ("rnnlab.learner:Learner.pieces", 5, "before"),
-    ("rnnlab.data:Lanes.chunk", 12, "before"),
+    ("rnnlab.training.loop:Loop.__init__", 1, "after"),
+    ("rnnlab.views.board:BoardObserver.__enter__", 1, "before"),
+    ("rnnlab.storage.runfolder:RunFolder.discard_result", 1, "after"),
+    ("rnnlab.training.loop:Loop._check_signals", 5, "before"),
+    ("rnnlab.training.learner:Learner.pieces", 5, "before"),
+    ("rnnlab.data.splits:Lanes.chunk", 12, "before"),
     ("rnnlab.model:LanguageModel.forward", 12, "after"),
-    ("rnnlab.learner:cross_entropy", 5, "after"),
+    ("rnnlab.training.learner:cross_entropy", 5, "after"),
     ("torch:Tensor.backward", 9, "before"),
-    ("rnnlab.learner:norms_by_part", 5, "before"),
-    ("rnnlab.learner:clip_gradients", 5, "after"),
+    ("rnnlab.training.learner:norms_by_part", 5, "before"),
+    ("rnnlab.training.learner:clip_gradients", 5, "after"),
     ("torch.amp:GradScaler.step", 9, "before"),
     ("torch.amp:GradScaler.step", 9, "after"),
-    ("rnnlab.learner:peak_memory_mb", 9, "before"),
-    ("rnnlab.metrics:Journal.append", 9, "after"),
-    ("rnnlab.board:BoardObserver.__call__", 9, "after"),
+    ("rnnlab.training.learner:peak_memory_mb", 9, "before"),
+    ("rnnlab.storage.metrics:Journal.append", 9, "after"),
+    ("rnnlab.views.board:BoardObserver.__call__", 9, "after"),
     ("rnnlab.evaluation:cross_entropy", 3, "before"),
-    ("rnnlab.learner:Learner.snapshot", 3, "after"),
-    ("rnnlab.tensorfile:write", 3, "after"),
-    ("rnnlab.checkpoint:_publish", 3, "before"),
-    ("rnnlab.checkpoint:_publish", 3, "after"),
-    ("rnnlab.checkpoint:_prune", 3, "before"),
-    ("rnnlab.training:Loop._summary", 1, "before"),
-    ("rnnlab.runfolder:RunFolder.write_result", 1, "before"),
-    ("rnnlab.training:ProgressBar.__exit__", 1, "after"),
-    ("rnnlab.board:BoardObserver.__exit__", 1, "after"),
+    ("rnnlab.training.learner:Learner.snapshot", 3, "after"),
+    ("rnnlab.storage.tensorfile:write", 3, "after"),
+    ("rnnlab.storage.checkpoint:_publish", 3, "before"),
+    ("rnnlab.storage.checkpoint:_publish", 3, "after"),
+    ("rnnlab.storage.checkpoint:_prune", 3, "before"),
+    ("rnnlab.training.loop:Loop._summary", 1, "before"),
+    ("rnnlab.storage.runfolder:RunFolder.write_result", 1, "before"),
+    ("rnnlab.training.loop:ProgressBar.__exit__", 1, "after"),
+    ("rnnlab.views.board:BoardObserver.__exit__", 1, "after"),
 ]
 
 
@@ -107,7 +108,7 @@ def test_f23_what_is_no_ordinary_exception_surfaces_too(
 ) -> None:
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
-        explode(patch, "rnnlab.learner:Learner.step", 12, "before", error)
+        explode(patch, "rnnlab.training.learner:Learner.step", 12, "before", error)
         with pytest.raises(type(error)):
             train(run, text)
     api.resume(run)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab import checkpoint, metrics
+from rnnlab.storage import checkpoint, metrics
 from tests.faults.processes import PATIENCE, Child, Processes, expect_equal, wait_for_step
 
 pytestmark = pytest.mark.faults
@@ -63,7 +63,7 @@ def test_f18_a_second_trainer_is_turned_away_until_the_first_is_killed(
 ) -> None:
     run = tmp_path / "run"
     first = processes.train(
-        run, text, faults=[{"target": "rnnlab.learner:Learner.step", "call": 9, "signals": ["SIGSTOP"]}]
+        run, text, faults=[{"target": "rnnlab.training.learner:Learner.step", "call": 9, "signals": ["SIGSTOP"]}]
     )
     wait_for_step(run, 8)
     started = time.monotonic()

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 
-from rnnlab.board import BoardObserver
 from rnnlab.evaluation import evaluate
 from rnnlab.generation import generate
 from rnnlab.model import fold
-from rnnlab.training import Loop
+from rnnlab.training.loop import Loop
+from rnnlab.views.board import BoardObserver
 from tests.faults.processes import PATIENCE, expect_equal, train_arguments
 from tests.rnnlab.tiny_runs import new_loop
 

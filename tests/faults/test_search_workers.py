@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from rnnlab import metrics
+from rnnlab.storage import metrics
 from rnnlab.studies import ablation, search
 from rnnlab.studies.ledger import retry_history
 from tests.studies.small_studies import (

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab import checkpoint
+from rnnlab.storage import checkpoint
 from tests.faults.processes import Processes, expect_equal, wait_for_step
 
 pytestmark = pytest.mark.faults
@@ -29,17 +29,19 @@ class Moment:
 
 
 MOMENTS = {
-    "before the model": Moment("rnnlab.experiment:build", 1, ["SIGTERM"], None),
-    "before the model, SIGINT": Moment("rnnlab.experiment:build", 1, ["SIGINT"], None),
-    "between the folder and the loop": Moment("rnnlab.training:Loop.__init__", 1, ["SIGTERM"], None),
-    "between the folder and the loop, SIGINT": Moment("rnnlab.board:BoardObserver.__enter__", 1, ["SIGINT"], None),
-    "before the first save": Moment("rnnlab.training:Loop.save", 1, ["SIGTERM"], 0),
-    "in the first step": Moment("rnnlab.learner:Learner.step", 1, ["SIGTERM"], 1),
-    "in the first step, SIGINT": Moment("rnnlab.learner:Learner.step", 1, ["SIGINT"], 1),
-    "in a save": Moment("rnnlab.checkpoint:save", 3, ["SIGTERM"], 14),
+    "before the model": Moment("rnnlab.training.experiment:build", 1, ["SIGTERM"], None),
+    "before the model, SIGINT": Moment("rnnlab.training.experiment:build", 1, ["SIGINT"], None),
+    "between the folder and the loop": Moment("rnnlab.training.loop:Loop.__init__", 1, ["SIGTERM"], None),
+    "between the folder and the loop, SIGINT": Moment(
+        "rnnlab.views.board:BoardObserver.__enter__", 1, ["SIGINT"], None
+    ),
+    "before the first save": Moment("rnnlab.training.loop:Loop.save", 1, ["SIGTERM"], 0),
+    "in the first step": Moment("rnnlab.training.learner:Learner.step", 1, ["SIGTERM"], 1),
+    "in the first step, SIGINT": Moment("rnnlab.training.learner:Learner.step", 1, ["SIGINT"], 1),
+    "in a save": Moment("rnnlab.storage.checkpoint:save", 3, ["SIGTERM"], 14),
     "in an evaluation": Moment("rnnlab.evaluation:cross_entropy", 2, ["SIGINT"], 13),
-    "in the last evaluation": Moment("rnnlab.training:Loop._finish", 1, ["SIGTERM"], 30),
-    "twice in a step": Moment("rnnlab.learner:Learner.backward", 12, ["SIGTERM", "SIGINT", "SIGTERM"], 12),
+    "in the last evaluation": Moment("rnnlab.training.loop:Loop._finish", 1, ["SIGTERM"], 30),
+    "twice in a step": Moment("rnnlab.training.learner:Learner.backward", 12, ["SIGTERM", "SIGINT", "SIGTERM"], 12),
 }
 
 
@@ -63,8 +65,8 @@ def test_f3_a_second_signal_while_the_last_checkpoint_is_written_changes_nothing
     processes: Processes, text: Path, whole: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    first = {"target": "rnnlab.learner:Learner.step", "call": 10, "signals": ["SIGINT"]}
-    second = {"target": "rnnlab.tensorfile:write", "call": 3, "signals": ["SIGTERM"]}  # after steps 0 and 7
+    first = {"target": "rnnlab.training.learner:Learner.step", "call": 10, "signals": ["SIGINT"]}
+    second = {"target": "rnnlab.storage.tensorfile:write", "call": 3, "signals": ["SIGTERM"]}  # after steps 0 and 7
     child = processes.train(run, text, faults=[first, second])
     assert child.wait() == 130, child.err
     expect_stopped(run, 10, child.err)

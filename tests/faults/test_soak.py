@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rnnlab.board import BoardObserver
+from rnnlab.views.board import BoardObserver
 from tests.rnnlab.tiny_runs import new_loop
 
 STEPS = 5_000

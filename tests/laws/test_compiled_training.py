@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.learner import Learner
+from rnnlab.training.learner import Learner
 from tests.rnnlab.tiny_runs import build, write_text
 
 

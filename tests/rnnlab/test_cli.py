@@ -18,7 +18,7 @@ import torch
 
 from rnnlab import cli, registry
 from rnnlab.api import load
-from rnnlab.corpora import open_corpus
+from rnnlab.data.corpora import open_corpus
 from rnnlab.errors import ConfigError, DataError, StorageError
 from rnnlab.evaluation import evaluate
 from rnnlab.state import flatten

@@ -10,8 +10,8 @@ import torch
 from rnnlab import config
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import evaluate
-from rnnlab.experiment import build
-from rnnlab.learner import Learner
+from rnnlab.training.experiment import build
+from rnnlab.training.learner import Learner
 
 BASE = "train/base"  # included by every root, and not meant to be named beside one
 FRAGMENTS = [name for name in config.fragments() if name != BASE]

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab import config
-from rnnlab.corpora import File
-from rnnlab.data import Split
+from rnnlab.data.corpora import File
+from rnnlab.data.splits import Split
 from rnnlab.errors import DataError, Stopped
 from rnnlab.evaluation import cross_entropy, evaluate, longest_memory
-from rnnlab.experiment import build
 from rnnlab.model import LanguageModel
+from rnnlab.training.experiment import build
 
 
 def split_of(folder: Path, data: bytes) -> Split:

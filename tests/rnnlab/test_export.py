@@ -10,12 +10,13 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab import config, experiment
+from rnnlab import config
 from rnnlab.cli import main
 from rnnlab.errors import ConfigError
 from rnnlab.export import OneStep, RolledAttention, export, roll
 from rnnlab.generation import generate
 from rnnlab.model import fold
+from rnnlab.training import experiment
 from tests.rnnlab import quick_runs
 
 ARRANGEMENTS = {

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from rnnlab import config, generation, native
-from rnnlab.experiment import build
 from rnnlab.generation import generate, in_place
-from rnnlab.learner import Learner
 from rnnlab.model import LanguageModel
+from rnnlab.training.experiment import build
+from rnnlab.training.learner import Learner
 from tests.rnnlab import quick_runs
 
 PROMPT = b"The quick brown fox jumps over 12 lazy dogs; "

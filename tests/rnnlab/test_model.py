@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab import cli, config
-from rnnlab.experiment import build
 from rnnlab.model import LanguageModel, count_parameters, fold
 from rnnlab.state import detach, flatten
+from rnnlab.training.experiment import build
 
 LANES = 3
 EXACT = 1e-9  # relative and absolute, in float64

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.corpora import open_corpus
-from rnnlab.data import Lanes
+from rnnlab.data.corpora import open_corpus
+from rnnlab.data.splits import Lanes
 
 GIGABYTE = 1_000_000_000
 MB = 1 << 20
@@ -57,8 +57,8 @@ def test_a_gigabyte_streams_without_growth(gigabyte: Path) -> None:
 WORKERS = """
 import os, sys
 from pathlib import Path
-from rnnlab.corpora import open_corpus
-from rnnlab.data import Lanes
+from rnnlab.data.corpora import open_corpus
+from rnnlab.data.splits import Lanes
 
 def own():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 
-from rnnlab import api, checkpoint, config, experiment, metrics
-from rnnlab.experiment import Experiment
-from rnnlab.runfolder import RunFolder
-from rnnlab.training import Loop
+from rnnlab import api, config
+from rnnlab.storage import checkpoint, metrics
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training import experiment
+from rnnlab.training.experiment import Experiment
+from rnnlab.training.loop import Loop
 
 FRAGMENTS = ["sha_rnn", "size/tiny"]
 BINDINGS = [

@@ -9,9 +9,9 @@ import pytest
 from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab import plots
 from rnnlab.studies import pictures
 from rnnlab.studies.space import Space
+from rnnlab.views import plots
 
 SPACE = Space.read(
     {

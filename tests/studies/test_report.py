@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from rnnlab import tables
 from rnnlab.errors import ConfigError, StorageError
-from rnnlab.intervals import Interval
 from rnnlab.studies.report import TrainedVariant, ablation_table, cost_plot, write_report
+from rnnlab.views import tables
+from rnnlab.views.intervals import Interval
 
 SHARED = {1: 0.02, 2: -0.03, 3: 0.01}  # what a seed does to every variant
 

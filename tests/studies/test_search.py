@@ -11,12 +11,12 @@ from optuna.trial import TrialState
 
 from rnnlab import cli, config
 from rnnlab.errors import ConfigError, DataError
-from rnnlab.runfolder import RunFolder
-from rnnlab.runs import parse_bindings
+from rnnlab.storage.runfolder import RunFolder
 from rnnlab.studies import ablation, definition, driving, search
 from rnnlab.studies.ledger import opened
 from rnnlab.studies.outcome import conclude
 from rnnlab.studies.space import literal
+from rnnlab.views.runs import parse_bindings
 from tests.studies.small_studies import (
     SPACE,
     expect_exactly,

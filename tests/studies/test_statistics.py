@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnlab.errors import ConfigError
-from rnnlab.intervals import mean_interval
 from rnnlab.studies.statistics import analyze, holm, paired_difference
+from rnnlab.views.intervals import mean_interval
 
 # Student 1908, hours of extra sleep of ten patients under two drugs: R's datasets::sleep.
 DRUG_1 = dict(enumerate([0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0]))

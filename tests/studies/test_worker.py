@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from rnnlab.errors import ConfigError, DataError, Diverged, RunHeldError, Stopped
-from rnnlab.metrics import Record
-from rnnlab.runfolder import RunFolder
+from rnnlab.storage.metrics import Record
+from rnnlab.storage.runfolder import RunFolder
 from rnnlab.studies.pool import Ended, Pool
 from rnnlab.studies.running import finished, train_run
-from rnnlab.training import Loop, Observer
+from rnnlab.training.loop import Loop, Observer
 from tests.rnnlab.tiny_runs import build, journal, losses, state_hash, write_text
 from tests.studies.small_studies import is_alive, wait_until
 

@@ -1,0 +1,214 @@
+"""The corpora a configuration can name, and how a file is cut in splits.
+
+A corpus that others publish is used only if its SHA-256 is the published one.
+"""
+
+import os
+import re
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rnnlab import cache, registry
+from rnnlab.data.splits import Corpus, MappedFile, Split
+from rnnlab.errors import ConfigError, DataError
+
+MIN_CORPUS = 40
+"""Least size of a corpus that is to be split [bytes]: 5% of it are two bytes, one input and one target."""
+
+
+def cut(name: str, file: MappedFile) -> Corpus:
+    """The first 90% of a file to train on, the next 5% to validate on, the rest to test on, by byte.
+
+    Raises: DataError if that leaves a split without a byte to predict.
+    """
+    size = len(file.bytes)
+    if size < MIN_CORPUS:
+        raise DataError(
+            f"{file.path} holds {size} of the {MIN_CORPUS} bytes that a cut 90/5/5 takes at least; name a longer text"
+        )
+    train, valid = size * 9 // 10, size // 20
+    return Corpus(
+        name,
+        Split("train", file, 0, train),
+        Split("valid", file, train, train + valid),
+        Split("test", file, train + valid, size),
+    )
+
+
+@dataclass(frozen=True)
+class Published:
+    """A corpus that others publish: where it is, and what it has to be."""
+
+    name: str
+    url: str
+    size: int  # [bytes] unpacked
+    sha256: str = field(repr=False)
+
+    def open(self) -> Corpus:
+        """The corpus, from the cache.
+
+        Raises: DataError if it is not there or is not the one that was published.
+        """
+        path = cache.folder() / self.name
+        if not path.exists():
+            raise DataError(
+                f"{self.name} is not in {path.parent}; `rnnlab fetch {self.name}` downloads it, "
+                f"`rnnlab fetch {self.name} --from FILE` takes it from a zip or a raw file"
+            )
+        file = MappedFile(path)
+        if file.sha256 != self.sha256:
+            raise DataError(
+                f"{path} is not {self.name}: its SHA-256 is {file.sha256}, not {self.sha256}; "
+                f"`rnnlab fetch {self.name}` replaces it"
+            )
+        return cut(self.name, file)
+
+
+PUBLISHED = {
+    corpus.name: corpus
+    for corpus in (
+        Published(
+            "enwik8",
+            "http://mattmahoney.net/dc/enwik8.zip",
+            100_000_000,
+            "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8",
+        ),
+        Published(
+            "text8",
+            "http://mattmahoney.net/dc/text8.zip",
+            100_000_000,
+            "6e890197040d37d85beb962ae1f041ff1d9a9ca8d20c7d99c85027eebf51dca7",
+        ),
+    )
+}
+
+
+@registry.register("corpus")
+def Enwik8() -> Corpus:
+    """The first 10^8 bytes of an English Wikipedia dump of 2006, split 90/5/5 MB.
+
+    Source: Mahoney, "About the Test Data", mattmahoney.net/dc/textdata.html.
+    Raises: DataError if it was not fetched, or is not the one that was published.
+    """
+    return PUBLISHED["enwik8"].open()
+
+
+@registry.register("corpus")
+def Text8() -> Corpus:
+    """Wikipedia reduced to the letters a-z and the space, 10^8 bytes, split 90/5/5 MB.
+
+    Source: Mahoney, "About the Test Data", mattmahoney.net/dc/textdata.html.
+    Raises: DataError if it was not fetched, or is not the one that was published.
+    """
+    return PUBLISHED["text8"].open()
+
+
+@registry.register("corpus")
+def PythonStdlib() -> Corpus:
+    """The sources of the standard library of the running Python, about 12 MB, split 90/5/5: needs no download.
+
+    Raises: DataError if this Python carries no sources or the cache cannot be written.
+    """
+    return cut("python_stdlib", MappedFile(build_python_stdlib()))
+
+
+@registry.register("corpus")
+def File(path: str = "", valid: str | None = None, test: str | None = None) -> Corpus:
+    """Any file, read as bytes: split 90/5/5, or with files of its own to validate and test on.
+
+    Args:
+        path: what is trained on, and without the other two also cut from.
+        valid, test: both or neither.
+    Raises: ConfigError if no path or only one of the two is given; DataError if a file cannot serve.
+    """
+    if not path:
+        raise ConfigError("File.path is not set; name the file with --corpus FILE or --set \"File.path = 'FILE'\"")
+    if (valid is None) != (test is None):
+        raise ConfigError("File.valid and File.test go together; set both, or neither and the file is cut 90/5/5")
+    train = MappedFile(path)
+    if valid is None or test is None:
+        return cut(train.path.name, train)
+    files = {"train": train, "valid": MappedFile(valid), "test": MappedFile(test)}
+    splits = {name: Split(name, file, 0, len(file.bytes)) for name, file in files.items()}
+    return Corpus(train.path.name, **splits)
+
+
+def build_python_stdlib() -> Path:
+    """Where the joined sources of the standard library lie; joined at the first call for a version of Python."""
+    version = f"{sys.implementation.name}-{sys.version.split()[0]}"
+    path = cache.folder() / f"python_stdlib-{version}.txt"
+    if _is_whole(path):
+        return path
+    with cache.locked(path.name):
+        if not _is_whole(path):  # another process may have built it while this one waited
+            with cache.publication(path) as file:
+                for source in _stdlib_sources(Path(sysconfig.get_path("stdlib"))):
+                    file.write(source.read_bytes())
+                if file.size < 1_000_000:
+                    raise DataError(f"{sys.executable} carries no library sources; name a text with --corpus FILE")
+            with cache.publication(_recorded_hash(path)) as record:
+                record.write(f"{file.sha256}  {path.name}\n".encode())  # as sha256sum writes and checks it
+    return path
+
+
+def _is_whole(path: Path) -> bool:
+    record = _recorded_hash(path)
+    return path.is_file() and record.is_file() and record.read_text().split()[:1] == [cache.sha256(path)[1]]
+
+
+def _recorded_hash(path: Path) -> Path:
+    return path.with_name(path.name + ".sha256")
+
+
+def _stdlib_sources(root: Path) -> Iterator[Path]:
+    """By relative path, without what is installed beside the library, tests, and what a machine's build wrote."""
+    apart = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
+    sources = (path.relative_to(root) for path in root.rglob("*.py"))
+    kept = [path for path in sources if not apart.intersection(path.parts)]
+    generated = re.compile(r"config-|_sysconfigdata|sitecustomize\.py")
+    for path in sorted(kept, key=Path.as_posix):
+        if not generated.match(path.parts[0]):
+            yield root / path
+
+
+def corpus_bindings(name_or_path: str) -> list[str]:
+    """The gin bindings that `--corpus NAME_OR_PATH` stands for. A name wins over a file of that name: write `./name`.
+
+    Raises: DataError if it is neither a corpus nor a file, with the nearest name.
+    """
+    named = _named_corpora()
+    part = named.get(name_or_path.lower().replace("-", "_"))
+    if part is not None:
+        return [f"Trainer.corpus = @{part.selector}"]
+    path = Path(os.path.abspath(os.path.expanduser(name_or_path)))
+    if not os.path.lexists(path):
+        looks_like_a_name = not {".", os.sep} & {*name_or_path}
+        nearest = registry.did_you_mean(name_or_path, named) if looks_like_a_name else ""
+        hint = nearest or f"; the corpora are {', '.join(named)}, or name a file"
+        raise DataError(f"no corpus and no file {name_or_path!r}{hint}")
+    return ["Trainer.corpus = @corpus.File", f"File.path = {str(path)!r}"]
+
+
+def open_corpus(name_or_path: str) -> Corpus:
+    """The corpus of that name, or the file at that path split 90/5/5.
+
+    Raises: DataError if there is neither, or it cannot be used.
+    """
+    part = _named_corpora().get(name_or_path.lower().replace("-", "_"))
+    if part is None:
+        corpus_bindings(name_or_path)  # says what is wrong with a name that is none
+        return File(name_or_path)
+    corpus: Corpus = part.factory()
+    return corpus
+
+
+def _named_corpora() -> dict[str, registry.Part]:
+    """{enwik8, python_stdlib, ...: part}: every registered corpus but the one that takes a path."""
+    return {
+        re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part.name).lower(): part
+        for part in registry.parts("corpus")
+        if part.factory is not File
+    }

@@ -1,0 +1,1 @@
+"""How fast a configuration trains here, and where its time goes."""

@@ -1,0 +1,185 @@
+"""How fast a configuration trains here: a step split in its parts, against the machine's ceilings and a plain baseline.
+
+Contenders take turns in one process, because two processes of the same run differ by 8%.
+"""
+
+import importlib.util
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnlab import config
+from rnnlab.errors import ConfigError
+from rnnlab.evaluation import longest_memory
+from rnnlab.model import VOCABULARY, count_parameters
+from rnnlab.speed.stopwatch import Clock, Spread, alternate, clock_of, ratio
+from rnnlab.speed.timeline import SLOTS, split
+from rnnlab.training.experiment import build
+from rnnlab.training.learner import Learner, peak_memory_mb
+
+READ = 1024  # [positions] read at a time to fill the memory
+COPIED = 1 << 26  # [bytes] moved to see how fast memory is copied
+STEADY = ["Trainer.jitter = False"]  # every step is then as long as every other
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What this machine does at best, with the threads and the libraries in use."""
+
+    matrix: float  # [FLOP/s] of a large product in the run's precision
+    copy: float  # [bytes/s] read and written
+
+
+def benchmark(
+    fragments: Sequence[str],
+    overrides: Sequence[str] = (),
+    against: str | None = None,
+    repeats: int = 7,
+    cpu_time: bool = False,
+) -> dict[str, Any]:
+    """Measure training steps of a configuration with its memory full.
+
+    Args:
+        against: name of a baseline in the checkout's bench/ folder, "plain"; None for none.
+        repeats: steps of each contender that are timed, after one that is not.
+        cpu_time: count this process's CPU time instead of the clock's: for a machine that is shared, with one thread.
+    Returns: "bytes_per_second" and "ratio" as spreads, "parts" with seconds and shares, ceilings, peak memory.
+    Raises: ConfigError, DataError as training does; ConfigError if repeats < 1 or there is no such baseline.
+    """
+    if repeats < 1:
+        raise ConfigError(f"repeats {repeats}: at least 1")
+    baseline_module = load_baseline(against) if against else None
+    learner = steady_learner(fragments, overrides)
+    clock = clock_of(learner.device, cpu_time)
+    learner.step()
+    parts = split(learner, clock, repeats)
+    memory_mb = peak_memory_mb(learner.device)
+    ceilings = measure_ceilings(learner, clock)
+    contenders: dict[str, Callable[[], object]] = {"ours": learner.step}
+    if baseline_module:
+        contenders = against_baseline(learner, baseline_module)
+    seconds = alternate(contenders, repeats, clock)
+    read = bytes_of_step(learner)
+    answer = {
+        **_describe(learner),
+        "clock": "cpu" if cpu_time else "wall",
+        "bytes_per_second": vars(Spread.of([read / s for s in seconds["ours"]])),
+        "step_seconds": vars(Spread.of(seconds["ours"])),
+        "parts": _parts(learner, parts, ceilings),
+        "ceilings": vars(ceilings),
+        "matrix_share": 6 * learner.model.macs() * read / statistics.median(seconds["ours"]) / ceilings.matrix,
+        "peak_memory_mb": memory_mb,
+    }
+    if against:
+        answer["against"] = against
+        answer["against_bytes_per_second"] = vars(Spread.of([read / s for s in seconds[against]]))
+        answer["ratio"] = vars(ratio(seconds[against], seconds["ours"]))
+    return answer
+
+
+def steady_learner(fragments: Sequence[str], overrides: Sequence[str] = ()) -> Learner:
+    """A learner whose steps are all alike: its memory is full and its chunks have one length."""
+    learner = Learner(build(config.resolve(fragments, [*overrides, *STEADY])))
+    for inputs in _past(learner):
+        with torch.no_grad(), learner._autocast():
+            learner.stream = learner.model(inputs, learner.stream)[1]
+    return learner
+
+
+def bytes_of_step(learner: Learner) -> int:
+    t = learner.trainer
+    return t.chunk * t.lanes * t.accumulate
+
+
+def _past(learner: Learner) -> list[Tensor]:
+    """Chunks (T, B) that fill the longest memory; the learner stands behind them afterwards."""
+    chunks = []
+    stop = min(longest_memory(learner.model) or 0, learner.lanes.length // 2)
+    for position in range(0, stop, READ):
+        length = min(READ, stop - position)
+        chunks.append(learner.lanes.chunk(position, length)[0].to(learner.device))
+    learner.progress = replace(learner.progress, position=stop)
+    return chunks
+
+
+def against_baseline(learner: Learner, module: ModuleType) -> dict[str, Callable[[], object]]:
+    """Steps of both, to be called in turns: the baseline takes the chunk that the learner took last."""
+    name = module.__name__.rpartition(".")[2]
+    start = learner.progress
+    baseline = module.Baseline(learner)
+    for inputs in _past(learner):
+        baseline.read(inputs)
+    learner.progress = start
+    taken: dict[str, Any] = {}
+
+    def ours() -> None:
+        (piece,) = learner.pieces()[:1]
+        taken["chunk"] = piece.position, piece.length
+        taken["lr"] = learner.step()["lr"]
+
+    def theirs() -> None:
+        inputs, targets = learner.lanes.chunk(*taken["chunk"])
+        baseline.step(inputs.to(learner.device), targets.to(learner.device), taken["lr"])
+
+    return {"ours": ours, name: theirs}
+
+
+def load_baseline(name: str) -> ModuleType:
+    """Raises: ConfigError if it is not there, as in an installed wheel."""
+    path = Path(__file__).resolve().parents[2] / "bench" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"bench.{name}", path)
+    if not path.exists() or spec is None or spec.loader is None:
+        raise ConfigError(
+            f"--against {name}: there is no {path}; baselines lie in a checkout of rnnlab, not in a wheel"
+        )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def measure_ceilings(learner: Learner, clock: Clock) -> Ceilings:
+    """Of a product as large as the model's largest in the run's precision, and of a copy that no cache holds."""
+    t = learner.trainer
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(t.precision, torch.float32)
+    size = 2048 if learner.device.type == "cpu" else 8192
+    a, b = (torch.randn(size, size, device=learner.device).to(dtype) for _ in range(2))
+    data = torch.zeros(COPIED // 4, device=learner.device)
+    room = torch.empty_like(data)
+    seconds = alternate({"matrix": lambda: a @ b, "copy": lambda: room.copy_(data)}, 5, clock)
+    return Ceilings(2 * size**3 / min(seconds["matrix"]), 2 * COPIED / min(seconds["copy"]))
+
+
+def _describe(learner: Learner) -> dict[str, Any]:
+    t = learner.trainer
+    return {
+        "parameters": count_parameters(learner.model),
+        "dim": learner.model.dim,
+        "layers": len(learner.model.blocks),
+        "lanes": t.lanes,
+        "chunk": t.chunk,
+        "memory": longest_memory(learner.model),
+        "precision": t.precision,
+        "device": str(learner.device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _parts(learner: Learner, seconds: dict[str, Spread], ceilings: Ceilings) -> dict[str, dict[str, float]]:
+    """Seconds, share of the step, and how near each comes to the ceiling that bounds it."""
+    read = bytes_of_step(learner)
+    total = sum(spread.median for spread in seconds.values())
+    macs = {"head": learner.model.dim * VOCABULARY}
+    for slot, label in SLOTS.items():
+        macs[label] = sum(part.macs() for block in learner.model.blocks if (part := getattr(block, slot, None)))
+    parts: dict[str, dict[str, float]] = {}
+    for label, spread in seconds.items():
+        parts[label] = {"seconds": spread.median, "share": spread.median / total}
+        if macs.get(label):
+            parts[label]["matrix_share"] = 6 * macs[label] * read / spread.median / ceilings.matrix
+    return parts

@@ -1,0 +1,101 @@
+"""Where a step's time goes, seen from outside: hooks and replaced attributes of one learner, nothing in the parts."""
+
+from collections import defaultdict
+from typing import Any
+
+from torch import Tensor, nn
+
+from rnnlab.data.splits import Lanes
+from rnnlab.speed.stopwatch import Clock, Spread
+from rnnlab.training.learner import Learner
+
+SLOTS = {"core": "core", "attention": "attention", "feedforward": "feed-forward"}
+"""Attributes of a block that hold its parts, and what their time is called."""
+
+
+class _Timeline:
+    """Gives every stretch of time to the part that runs in it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._label, self._since = clock, "rest", clock()
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    def switch(self, label: str) -> None:
+        now = self._clock()
+        self.seconds[self._label] += now - self._since
+        self._label, self._since = label, now
+
+
+class _TimedLanes:
+    """Lanes whose chunks are cut on the timeline."""
+
+    def __init__(self, lanes: Lanes, timeline: _Timeline) -> None:
+        self._lanes, self._timeline = lanes, timeline
+
+    def chunk(self, position: int, length: int) -> tuple[Tensor, Tensor]:
+        self._timeline.switch("data")
+        chunk = self._lanes.chunk(position, length)
+        self._timeline.switch("rest")
+        return chunk
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lanes, name)
+
+
+def split(learner: Learner, clock: Clock, repeats: int) -> dict[str, Spread]:
+    """Seconds of a step by part, forward and backward together: {"core": ..., "optimizer": ..., ...}.
+
+    Empty where the step is compiled or recorded: it has no parts then that could be told apart from outside.
+    """
+    if learner.trainer.compile or learner.trainer.cuda_graph:
+        return {}
+    lanes, update, model = learner.lanes, learner._update, learner.model
+    steps = []
+    for _ in range(repeats):
+        timeline = _Timeline(clock)
+
+        def timed_update(loss: Tensor, timeline: _Timeline = timeline) -> tuple[float, float, bool]:
+            timeline.switch("optimizer")
+            try:
+                return update(loss)
+            finally:
+                timeline.switch("rest")
+
+        handles = _watch(model, "head", "rest", timeline)
+        for block in model.blocks:
+            handles += _watch(block, "wiring", "head", timeline)
+            for slot, label in SLOTS.items():
+                if isinstance(part := getattr(block, slot, None), nn.Module):
+                    handles += _watch(part, label, "wiring", timeline)
+        learner.lanes = _TimedLanes(lanes, timeline)  # type: ignore[assignment]
+        learner._update = timed_update  # type: ignore[method-assign]
+        try:
+            learner.step()
+            timeline.switch("end")
+        finally:
+            for handle in handles:
+                handle.remove()
+            learner.lanes = lanes
+            learner._update = update  # type: ignore[method-assign]
+        steps.append(timeline.seconds)
+    labels = ["core", "attention", "feed-forward", "wiring", "head", "optimizer", "data", "rest"]
+    return {label: Spread.of([step[label] for step in steps]) for label in labels if any(label in s for s in steps)}
+
+
+def _watch(module: nn.Module, label: str, outside: str, timeline: _Timeline) -> list[Any]:
+    """Between entering and leaving the module, forward and backward, the time is `label`'s; else it is `outside`'s."""
+
+    def on_gradient(x: object, name: str) -> None:
+        if isinstance(x, Tensor) and x.requires_grad:
+            x.register_hook(lambda gradient: timeline.switch(name))  # type: ignore[no-untyped-call]
+
+    def enter(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        for x in inputs:
+            on_gradient(x, outside)
+        timeline.switch(label)
+
+    def leave(module: nn.Module, inputs: tuple[Any, ...], outputs: Any) -> None:
+        on_gradient(outputs[0] if isinstance(outputs, tuple) else outputs, label)
+        timeline.switch(outside)
+
+    return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]

@@ -1,0 +1,1 @@
+"""What is written down so that nothing is lost: run folders, checkpoints, journals."""

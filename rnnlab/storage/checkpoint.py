@@ -1,0 +1,320 @@
+"""Checkpoints: everything that continues, in a folder that is whole or not there.
+
+    checkpoints/step-00001200/{state.pt, manifest.json}
+
+A checkpoint is staged under another name, synced, and renamed; it is read only if it is what was written.
+"""
+
+import hashlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rnnlab.errors import StorageError
+from rnnlab.storage import tensorfile
+from rnnlab.storage.durable import STAGED, storage_errors, sync_folder, write_synced
+from rnnlab.storage.tensorfile import Damaged, open_regular
+
+SCHEMA = 1
+STATE = "state.pt"
+MANIFEST = "manifest.json"
+STEP = "step-"
+REPLACED = f"{STAGED}replaced-"
+MAX_MANIFEST = 2**20  # [bytes]
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that continues.
+
+    Attributes:
+        step: optimizer steps taken [steps].
+        position: of the next chunk within the lanes [bytes].
+        tensors: "model/<parameter>", "optimizer/<parameter>/<slot>", "stream/<path>".
+        facts: whatever else a run needs to go on, as JSON; "valid_bpc" decides which checkpoint is the best.
+        config_sha, corpus_sha: of the experiment it belongs to; the run folder fills them in.
+    """
+
+    step: int
+    position: int
+    tensors: Mapping[str, Tensor]
+    facts: Facts = field(default_factory=dict)
+    config_sha: str = ""
+    corpus_sha: str = ""
+
+    def section(self, name: str) -> dict[str, Tensor]:
+        """The tensors under one heading, without it: section("model") is a state dict."""
+        heading = f"{name}/"
+        return {key.removeprefix(heading): x for key, x in self.tensors.items() if key.startswith(heading)}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What manifest.json says, beside its seal: the sha256 of the rest."""
+
+    step: int
+    position: int
+    config_sha: str
+    corpus_sha: str
+    facts: Facts
+    files: dict[str, dict[str, Any]]
+    torch: str
+    schema: int = SCHEMA
+
+    @property
+    def valid_bpc(self) -> float:
+        """Infinite if the state was never scored."""
+        bpc = self.facts.get("valid_bpc")
+        return float(bpc) if isinstance(bpc, int | float) and math.isfinite(bpc) else math.inf
+
+
+def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
+    """Add a checkpoint, then remove all but the newest `keep` and the best. Returns its folder.
+
+    Killed at any instant, or failing, it leaves the checkpoints of before, or those and the new one. A checkpoint of
+    the same step is replaced; one of a later step is removed, since a run that saves here has gone back before it.
+
+    Raises: StorageError if it cannot be written.
+    """
+    assert keep >= 2, "with one checkpoint, damage to it would be the end of the run"
+    target = _path(folder, snapshot.step)
+    stage = folder / f"{STAGED}{target.name}"
+    with storage_errors(f"{target}: cannot be saved"):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(stage, ignore_errors=True)
+        try:
+            stage.mkdir()
+            state = tensorfile.write(stage / STATE, snapshot.tensors)
+            write_synced(stage / MANIFEST, _manifest_of(snapshot, {STATE: state}))
+            sync_folder(stage)
+            _publish(stage, target)
+        except BaseException:
+            shutil.rmtree(stage, ignore_errors=True)
+            raise
+        _prune(folder, snapshot.step, keep)
+    return target
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that died while saving left behind; only for the one who holds the run.
+
+    Raises: StorageError if something cannot be removed.
+    """
+    with storage_errors(f"{folder}: leftovers cannot be removed"):
+        for leftover in sorted(folder.glob(f"{STAGED}*")):
+            original = folder / leftover.name.removeprefix(REPLACED)
+            if leftover.name.startswith(REPLACED) and not original.exists():
+                os.rename(leftover, original)  # died between the two renames of a replacement: the old one stands
+            else:
+                shutil.rmtree(leftover)
+
+
+def newest(folder: Path, at_most: int | None = None) -> tuple[Snapshot, list[str]]:
+    """The checkpoint with the highest step that verifies, up to step `at_most`, and a line on each that did not.
+
+    Raises: StorageError if none verifies, or if one was written in another format.
+    """
+
+    def candidates() -> list[Path]:
+        return [path for path in _newest_first(folder) if at_most is None or _step(path) <= at_most]
+
+    return _first_whole(folder, candidates)
+
+
+def best(folder: Path) -> tuple[Snapshot, list[str]]:
+    """The checkpoint with the lowest facts["valid_bpc"] that verifies, the newest if none was scored; see `newest`."""
+
+    def candidates() -> list[Path]:
+        return [path for path, _ in sorted(_readable(folder), key=lambda entry: entry[1].valid_bpc)]
+
+    return _first_whole(folder, candidates)
+
+
+def load(path: Path) -> Snapshot:
+    """The checkpoint in the folder `path`, after everything about it was checked.
+
+    Raises: Damaged if it is not what was written; StorageError if it was written in another format.
+    """
+    manifest = read_manifest(path)
+    entry = manifest.files[STATE]
+    return Snapshot(
+        step=manifest.step,
+        position=manifest.position,
+        tensors=tensorfile.read(path / STATE, entry["bytes"], entry["sha256"]),
+        facts=manifest.facts,
+        config_sha=manifest.config_sha,
+        corpus_sha=manifest.corpus_sha,
+    )
+
+
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the checkpoint in the folder `path`.
+
+    Raises: as `load`.
+    """
+    where = path / MANIFEST
+    try:
+        with open_regular(where) as file:
+            data = file.read(MAX_MANIFEST + 1)
+        body = _unseal(data) if len(data) <= MAX_MANIFEST else None
+    except FileNotFoundError:
+        raise Damaged(f"{where}: missing") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise Damaged(f"{where}: not a manifest ({type(error).__name__}: {error})") from error
+    if body is None:
+        raise Damaged(f"{where}: does not match its seal")
+    if body.get("schema") != SCHEMA:
+        raise StorageError(
+            f"{where}: of schema {body.get('schema')}, and this version of rnnlab reads {SCHEMA}; "
+            f"use the version that wrote it"
+        )
+    if not _is_complete(body) or _path(path.parent, body["step"]) != path:
+        raise Damaged(f"{where}: not the manifest of {path.name} in schema {SCHEMA}")
+    return Manifest(**body)
+
+
+def check_same_experiment(
+    snapshot: Snapshot,
+    *,
+    config_sha: str | None = None,
+    corpus_sha: str | None = None,
+    tensors: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Refuse a checkpoint of another experiment; what is None is not compared.
+
+    Args:
+        tensors: names and shapes that the checkpoint must have, e.g. {"model/<parameter>": parameter}.
+    Raises: StorageError naming the first difference.
+    """
+    here = f"the checkpoint of step {snapshot.step} is of another experiment"
+    if config_sha is not None and snapshot.config_sha != config_sha:
+        raise StorageError(
+            f"{here}: its configuration has sha256 {snapshot.config_sha[:12]}, this one {config_sha[:12]}; "
+            f"`rnnlab diff` shows what differs; resume under the configuration it had, or start a new run"
+        )
+    if corpus_sha is not None and snapshot.corpus_sha != corpus_sha:
+        raise StorageError(
+            f"{here}: its corpus has sha256 {snapshot.corpus_sha[:12]}, this one {corpus_sha[:12]}; "
+            f"bring back the corpus it had, or start a new run"
+        )
+    for name, tensor in (tensors or {}).items():
+        saved = snapshot.tensors.get(name)
+        if saved is None:
+            raise StorageError(f"{here}: it has no tensor {name!r}")
+        if saved.shape != tensor.shape:
+            raise StorageError(f"{here}: its {name!r} is {tuple(saved.shape)}, and here it is {tuple(tensor.shape)}")
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"{STEP}{step:08d}"
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix(STEP))
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    with storage_errors(f"{folder}: cannot be read"):
+        names = os.listdir(folder) if folder.exists() else []
+    found = [folder / name for name in names if name.startswith(STEP) and name.removeprefix(STEP).isdecimal()]
+    return sorted(found, key=_step, reverse=True)
+
+
+def _readable(folder: Path) -> Iterator[tuple[Path, Manifest]]:
+    """Checkpoints whose manifest is whole and whose state has the right size, newest first; nothing is hashed."""
+    for path in _newest_first(folder):
+        try:
+            manifest = read_manifest(path)
+            if (path / STATE).stat().st_size == manifest.files[STATE]["bytes"]:
+                yield path, manifest
+        except (Damaged, OSError):
+            continue
+
+
+def _first_whole(folder: Path, candidates: Callable[[], list[Path]]) -> tuple[Snapshot, list[str]]:
+    vanished, damage = True, list[str]()
+    while vanished:  # a run that is going on may prune what we are about to read
+        vanished, damage = False, []
+        for path in candidates():
+            try:
+                return load(path), damage
+            except Damaged as error:
+                vanished = vanished or not path.exists()
+                damage.append(str(error))
+    if damage:
+        raise StorageError(f"{folder}: no checkpoint is whole; the first tried: {damage[0]}")
+    raise StorageError(f"{folder}: there is no checkpoint; the run has yet to save one")
+
+
+def _manifest_of(snapshot: Snapshot, files: dict[str, dict[str, Any]]) -> bytes:
+    manifest = Manifest(
+        step=snapshot.step,
+        position=snapshot.position,
+        config_sha=snapshot.config_sha,
+        corpus_sha=snapshot.corpus_sha,
+        facts=snapshot.facts,
+        files=files,
+        torch=torch.__version__,
+    )
+    return _seal(asdict(manifest))
+
+
+def _seal(body: Mapping[str, Any]) -> bytes:
+    """The bytes of manifest.json. A flipped bit in a number is still JSON: only the seal can tell."""
+    seal = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return (json.dumps({**body, "seal": seal}, sort_keys=True, indent=1) + "\n").encode()
+
+
+def _unseal(data: bytes) -> dict[str, Any] | None:
+    """Inverse of `_seal`; None if these are not the bytes that it made. Raises: ValueError, RecursionError."""
+    body = json.loads(data)
+    if not isinstance(body, dict) or "seal" not in body:
+        return None
+    del body["seal"]
+    return body if _seal(body) == data else None
+
+
+def _is_complete(body: Mapping[str, Any]) -> bool:
+    """Whether the fields are those of the schema, of the types that reading relies on."""
+    if body.keys() != {f.name for f in fields(Manifest)}:
+        return False
+    files = body["files"]
+    entry = files.get(STATE) if isinstance(files, dict) else None
+    typed = isinstance(body["step"], int) and isinstance(body["position"], int) and isinstance(body["facts"], dict)
+    return (
+        typed
+        and isinstance(entry, dict)
+        and isinstance(entry.get("bytes"), int)
+        and isinstance(entry.get("sha256"), str)
+    )
+
+
+def _publish(stage: Path, target: Path) -> None:
+    """Give the staged checkpoint its name."""
+    replaced = target.with_name(f"{REPLACED}{target.name}")
+    if target.exists():
+        os.rename(target, replaced)  # no portable call swaps two folders; `sweep` undoes half a swap
+    os.rename(stage, target)
+    sync_folder(target.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _prune(folder: Path, step: int, keep: int) -> None:
+    past = [(path, manifest.valid_bpc) for path, manifest in _readable(folder) if manifest.step <= step]
+    lowest, _ = min(past, key=lambda entry: entry[1])
+    wanted = {lowest, *(path for path, _ in past[:keep])}
+    for path in _newest_first(folder):
+        if path not in wanted:
+            condemned = path.with_name(f"{STAGED}{path.name}")
+            os.rename(path, condemned)  # a death while its files are removed must not leave half of a checkpoint
+            shutil.rmtree(condemned)

@@ -1,0 +1,121 @@
+"""The journal of a run: one JSON object a line, the truth that TensorBoard only shows."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rnnlab.errors import StorageError
+from rnnlab.storage.durable import storage_errors, write_file
+
+Record = dict[str, Any]
+LOST = {"kind": "lost"}
+"""Stands for a record that the run once wrote and the file no longer has."""
+
+
+def to_json(record: Mapping[str, Any]) -> str:
+    """Strict JSON on one line; what is not a finite number becomes null, since JSON has no NaN."""
+    return json.dumps(finite(record), allow_nan=False, separators=(", ", ": "))
+
+
+def finite(value: Any) -> Any:
+    """The same with None for what JSON does not have: a number that is not finite."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(child) for child in value]
+    return value
+
+
+class Journal:
+    """Appends records to a file, each whole and at once, so that a process that is killed loses none."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+        self._pending = b""
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write one line. A disk that takes none is no reason to stop yet: the line waits, and `sync` complains."""
+        self._pending += to_json(record).encode() + b"\n"
+        try:
+            self._drain()
+        except OSError:
+            return
+
+    def sync(self) -> None:
+        """Wait until the disk has every record: a checkpoint must not know of lines that a power cut can take back.
+
+        Raises: StorageError if a line cannot be written.
+        """
+        with storage_errors(f"{self.path}: cannot be written"):
+            self._drain()
+            os.fsync(self._open())
+
+    def cut(self, records: int) -> int:
+        """Keep the first `records` lines, those that the checkpoint knows of, and drop what came after it.
+
+        The count stays true whatever happened to the file: a line that is gone or unreadable is replaced by `LOST`.
+        Returns: how many were replaced; 0 unless the file was changed from outside.
+        Raises: StorageError if the file cannot be read or written.
+        """
+        self.close()
+        self._pending = b""
+        with storage_errors(f"{self.path}: cannot be cut back to the checkpoint"):
+            before = self.path.read_bytes() if self.path.exists() else b""
+            lines = before.split(b"\n")[:-1][:records]
+            lost = to_json(LOST).encode()
+            kept = [line if _is_record(line) else lost for line in lines] + [lost] * (records - len(lines))
+            after = b"".join(line + b"\n" for line in kept)
+            if after != before:
+                write_file(self.path, after)
+        intact = sum(_is_record(line) for line in lines)
+        return records - intact
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return self._descriptor
+
+    def _drain(self) -> None:
+        """Write what is pending; if only a part of it fits, take that part back, or the next line would join it."""
+        descriptor = self._open()
+        end = os.lseek(descriptor, 0, os.SEEK_END)
+        written = 0
+        try:
+            while written < len(self._pending):
+                written += os.write(descriptor, self._pending[written:])
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+        self._pending = b""
+
+
+def read(path: Path) -> list[Record]:
+    """Every record; [] if there is no file. A last line without its newline is being written, or was by a process
+    that was killed, and does not count.
+
+    Raises: StorageError naming the first line that is not a JSON object.
+    """
+    with storage_errors(f"{path}: cannot be read"):
+        lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+    for number, line in enumerate(lines, start=1):
+        if not _is_record(line):
+            raise StorageError(f"{path}:{number}: not a JSON object; `rnnlab resume` sets such a line aside")
+    return [json.loads(line) for line in lines]
+
+
+def _is_record(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False

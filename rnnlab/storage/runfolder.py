@@ -1,0 +1,216 @@
+"""The folder of a run: what it was told, what it wrote, and who may write there.
+
+    config.gin  operative.gin  environment.json  metrics.jsonl  result.json  checkpoints/  tb/  lock
+
+A folder with config.gin in it is a run; that file is written last.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from rnnlab import config
+from rnnlab.errors import ConfigError, RunHeldError, StorageError
+from rnnlab.storage import checkpoint
+from rnnlab.storage.checkpoint import Snapshot
+from rnnlab.storage.durable import STAGED, storage_errors, write_file
+from rnnlab.storage.metrics import Journal, to_json
+
+CONFIG = "config.gin"
+OPERATIVE = "operative.gin"
+ENVIRONMENT = "environment.json"
+METRICS = "metrics.jsonl"
+RESULT = "result.json"
+CHECKPOINTS = "checkpoints"
+TENSORBOARD = "tb"
+LOCK = "lock"
+RESUMED = "resumed.gin"
+
+
+class RunFolder:
+    """One run on disk. Reading needs nothing; whoever writes does so inside `hold()`."""
+
+    def __init__(self, path: Path, config_text: str, environment: Mapping[str, Any]) -> None:
+        """For `create` and `open`, which check what they pass."""
+        self.path = path
+        self.config_text = config_text
+        self.environment = dict(environment)
+        self.journal = Journal(path / METRICS)
+        self.checkpoints = path / CHECKPOINTS
+        self.tensorboard = path / TENSORBOARD
+
+    @classmethod
+    def create(cls, path: Path | str, config_text: str, operative_text: str, environment: Mapping[str, Any]) -> Self:
+        """Start a run in a folder that holds none; files of others in it are left alone.
+
+        Args:
+            config_text: the resolved configuration, from which the run can be loaded again.
+            operative_text: the same for a human reader.
+            environment: on what it runs; "corpus_sha" is the sha256 of its text.
+        Raises: ConfigError if the folder holds a run already, RunHeldError if one is starting in it right now,
+            StorageError if it cannot be written.
+        """
+        folder = cls(Path(path), config_text, environment)
+        with storage_errors(f"{folder.path}: the run cannot be kept there"):
+            folder.path.mkdir(parents=True, exist_ok=True)
+            with folder._locked():
+                for name in (CONFIG, METRICS, RESULT, CHECKPOINTS):
+                    if (folder.path / name).exists():
+                        raise ConfigError(
+                            f"{folder.path}: holds a run already ({name}); `rnnlab resume {folder.path}` continues it, "
+                            f"--run NEW_FOLDER starts another"
+                        )
+                write_file(folder.path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
+                write_file(folder.path / OPERATIVE, operative_text.encode())
+                write_file(folder.path / CONFIG, config_text.encode())
+        return folder
+
+    @classmethod
+    def open(cls, path: Path | str) -> Self:
+        """A run that was started before.
+
+        Raises: ConfigError if the folder holds none; StorageError if what it holds cannot be read.
+        """
+        path = Path(path)
+        if not (path / CONFIG).is_file():
+            raise ConfigError(f"{path}: not the folder of a run: it has no {CONFIG}")
+        with storage_errors(f"{path}: cannot be read"):
+            try:
+                config_text = (path / CONFIG).read_text(encoding="utf-8")
+                environment = json.loads((path / ENVIRONMENT).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise StorageError(f"{path}: {CONFIG} or {ENVIRONMENT} is damaged: {error}") from error
+        if not isinstance(environment, dict):
+            raise StorageError(f"{path / ENVIRONMENT}: a JSON object is expected")
+        return cls(path, config_text, environment)
+
+    def config(self) -> config.Config:
+        """Raises: ConfigError if this version cannot make sense of it."""
+        return config.load(self.path / CONFIG)
+
+    def resumed_with(self) -> list[str]:
+        """The bindings that earlier resumptions changed, oldest first."""
+        path = self.path / RESUMED
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def note_resumption(self, overrides: Sequence[str]) -> None:
+        """Keep what a resumption changed. Raises: StorageError."""
+        if overrides:
+            with storage_errors(f"{self.path / RESUMED}: cannot be written"):
+                lines = [*self.resumed_with(), *overrides]
+                write_file(self.path / RESUMED, "".join(f"{line}\n" for line in lines).encode())
+
+    @property
+    def config_sha(self) -> str:
+        return hashlib.sha256(self.config_text.encode()).hexdigest()
+
+    @property
+    def corpus_sha(self) -> str:
+        return str(self.environment.get("corpus_sha") or "")
+
+    @contextmanager
+    def hold(self) -> Iterator[Self]:
+        """Be the one process that writes here, and sweep up after one that died.
+
+        The lock is the kernel's and dies with the process; forked children share it.
+
+        Raises: RunHeldError if another process holds the run; StorageError if the folder cannot be written.
+        """
+        with self._locked():
+            with storage_errors(f"{self.path}: leftovers cannot be removed"):
+                for leftover in self.path.glob(f"{STAGED}*"):
+                    leftover.unlink()
+            checkpoint.sweep(self.checkpoints)
+            try:
+                yield self
+            finally:
+                self.journal.close()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        lock = self.path / LOCK
+        with storage_errors(f"{lock}: cannot be locked"):
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        try:
+            with storage_errors(f"{lock}: cannot be locked"):
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+                    raise RunHeldError(f"{self.path}: held by {holder}; wait for it, or stop it first") from None
+            os.ftruncate(descriptor, 0)
+            with suppress(OSError):  # who holds it is a courtesy, and a full disk is no reason not to hold it
+                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, 0)
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
+        finally:
+            os.close(descriptor)
+
+    def save(self, snapshot: Snapshot, keep: int = 2) -> None:
+        """Add a checkpoint, after the journal is safe; see `checkpoint.save`.
+
+        Raises: StorageError if either cannot be written; the checkpoints of before are whole.
+        """
+        self.journal.sync()
+        own = replace(snapshot, config_sha=self.config_sha, corpus_sha=self.corpus_sha)
+        checkpoint.save(self.checkpoints, own, keep)
+
+    def newest(self, at_most: int | None = None) -> Snapshot:
+        """The newest checkpoint that verifies, up to step `at_most`; those passed over are named on stderr.
+
+        Raises: StorageError if none verifies, or if it is not of this run.
+        """
+        return self._accepted(*checkpoint.newest(self.checkpoints, at_most))
+
+    def has_checkpoints(self) -> bool:
+        """Whether there is any, whole or not. A run that died before its first save has none, and starts anew."""
+        with storage_errors(f"{self.checkpoints}: cannot be read"):
+            return self.checkpoints.is_dir() and any(self.checkpoints.glob(f"{checkpoint.STEP}*"))
+
+    def best(self) -> Snapshot:
+        """The checkpoint with the lowest valid BPC that verifies, or the newest if none was scored; as `newest`."""
+        return self._accepted(*checkpoint.best(self.checkpoints))
+
+    def _accepted(self, snapshot: Snapshot, damage: list[str]) -> Snapshot:
+        for line in damage:
+            print(f"rnnlab: damaged, not used: {line}", file=sys.stderr)
+        if damage:
+            print(f"rnnlab: the checkpoint of step {snapshot.step} is whole and takes its place", file=sys.stderr)
+        checkpoint.check_same_experiment(snapshot, config_sha=self.config_sha, corpus_sha=self.corpus_sha)
+        return snapshot
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Replace result.json. Raises: StorageError."""
+        with storage_errors(f"{self.path / RESULT}: cannot be written"):
+            write_file(self.path / RESULT, (to_json(result) + "\n").encode())
+
+    def discard_result(self) -> None:
+        """Remove the result of a run that goes on: until it ends again it has none. Raises: StorageError."""
+        with storage_errors(f"{self.path / RESULT}: cannot be removed"):
+            (self.path / RESULT).unlink(missing_ok=True)
+
+    def result(self) -> dict[str, Any] | None:
+        """What result.json says; None if the run has not come to an end. Raises: StorageError."""
+        path = self.path / RESULT
+        if not path.exists():
+            return None
+        with storage_errors(f"{path}: cannot be read"):
+            try:
+                result = json.loads(path.read_bytes())
+            except ValueError as error:
+                raise StorageError(
+                    f"{path}: not JSON ({error}); remove it, and `rnnlab resume` writes it anew"
+                ) from error
+        return result if isinstance(result, dict) else None

@@ -1,0 +1,290 @@
+"""Learning by truncated backpropagation through time, with state and memory carried from chunk to chunk.
+
+What is random or due at a step is a function of the state before it, so a run that was killed and resumed, or evaluated
+and saved more often, goes through the same numbers. Nothing here touches the disk.
+"""
+
+import math
+import resource
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from rnnlab.data.splits import Lanes, chunk_length
+from rnnlab.dropout import set_lane_offset
+from rnnlab.errors import Diverged
+from rnnlab.evaluation import LN2, cross_entropy
+from rnnlab.rng import seed_torch
+from rnnlab.state import State, detach, flatten, leaves, map_state, select_lanes, to, unflatten
+from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
+from rnnlab.storage.metrics import Record as Record  # rnnlab.training.loop takes it from here
+from rnnlab.training.cudagraph import GraphedPass, Pass
+from rnnlab.training.experiment import Experiment
+from rnnlab.training.gradients import clip_gradients, global_norm, norms_by_part
+from rnnlab.training.optim import scale_lr
+from rnnlab.training.optimizer_state import load_optimizer_tensors, optimizer_tensors
+from rnnlab.training.ranks import ALONE, Ranks
+from rnnlab.training.recipe import Trainer
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands, but for its tensors; everything here is in the manifest of a checkpoint."""
+
+    step: int = 0
+    bytes: int = 0  # trained on so far, over all lanes
+    epoch: int = 0
+    position: int = 0  # within the lanes
+    schedule_pass: int = 0  # of the schedule; a new one starts with a fresh optimizer
+    pass_start: int = 0  # [step] at which it began
+    seconds: float = 0.0  # of training, over all the times it was resumed
+    loss_average: float | None = None  # [nats] exponential, over about 50 steps: what a spike is measured against
+    overflows: int = 0  # steps that fp16 skipped
+    evaluated_at: int = -1  # [step] of the last evaluation
+    evaluated_whole: bool = False  # whether that scored all of valid
+    evaluated_bytes: int = 0  # [bytes] at the last evaluation
+    valid_bpc: float | None = None  # the last evaluation's
+    comparable_bpc: float | None = None  # the same over what every evaluation scores, where the last scores more
+    best_valid_bpc: float | None = None
+    records: int = 0  # lines of metrics.jsonl that belong to this state
+
+
+class Piece(NamedTuple):
+    """A stretch of every lane, read at once; at position 0 the lanes begin anew, without state or memory."""
+
+    epoch: int
+    position: int
+    length: int
+
+
+class Learner:
+    """One run in memory: the model, its optimizer, the text it reads and where it stands.
+
+    With several ranks each holds some of the lanes and the whole model; all of them have to call `step`, `snapshot` and
+    `restore` together.
+    """
+
+    def __init__(self, experiment: Experiment, horizon: Trainer | None = None, ranks: Ranks = ALONE) -> None:
+        """Args:
+        experiment: what the configuration built; the learner takes it over.
+        horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
+        ranks: the processes that share the lanes.
+        """
+        assert experiment.corpus is not None
+        trainer = experiment.trainer
+        self.trainer, self.corpus, self.ranks = trainer, experiment.corpus, ranks
+        self.model, self.optimizer, self.schedule = experiment.model.train(), experiment.optimizer, experiment.schedule
+        self.device = trainer.torch_device()
+        if trainer.precision == "tf32":
+            torch.backends.cuda.matmul.fp32_precision = "tf32"
+        self.lanes = Lanes(self.corpus.train, trainer.lanes, shard=(ranks.rank, ranks.count)).to(self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
+        self.progress = Progress()
+        self.stream: State = self.model.initial_state(self.lanes.count)
+        self.horizon = budgets(horizon or trainer)  # the schedule's: a longer budget on resume does not move it
+        self._distributed = ranks.distribute(self.model)
+        self._forward = torch.compile(self._distributed) if trainer.compile else self._distributed
+        self._pass: Pass = self._forward_and_backward
+        if trainer.cuda_graph:
+            self._pass = GraphedPass(self._forward_and_backward, self.model.parameters())
+
+    # --- budget ---------------------------------------------------------------------------------------------------
+
+    def epoch_bytes(self) -> int:
+        return (self.lanes.length - 1) * self.trainer.lanes
+
+    def budget_bytes(self, within: dict[str, float] | None = None) -> int:
+        """The budget in bytes; about, if it is given in steps whose chunks vary in length."""
+        t = self.trainer
+        units = {"bytes": 1, "step": t.chunk * t.lanes * t.accumulate, "epoch": self.epoch_bytes()}
+        return int(min(units[name] * budget for name, budget in (within or budgets(t)).items()))
+
+    def fraction(self, within: dict[str, float] | None = None) -> float:
+        """How much of the budget is used, 0 to 1 and beyond."""
+        p = self.progress
+        used = {"bytes": p.bytes, "step": p.step, "epoch": p.bytes / self.epoch_bytes()}
+        return max(used[name] / budget for name, budget in (within or budgets(self.trainer)).items())
+
+    # --- one step -------------------------------------------------------------------------------------------------
+
+    def step(self, by_part: bool = False) -> Record:
+        """Read the next pieces, take one optimizer step, and return what can be said of it.
+
+        Args:
+            by_part: also the norm of every part's gradient, as "grad_norms"; like all norms before clipping.
+        Raises: Diverged, with the parameters, the stream and the progress as they were, if the loss, the gradient or
+            the optimizer's memory is not finite.
+        """
+        p, started = self.progress, time.perf_counter()
+        pieces = self.pieces()
+        read = sum(piece.length for piece in pieces) * self.trainer.lanes
+        schedule_pass, pass_start, lr_factor = self._schedule()
+        loss, stream = self.backward(pieces)
+        norms = {"grad_norms": norms_by_part(self.model.named_parameters())} if by_part else {}
+        lr = scale_lr(self.optimizer, lr_factor)
+        loss_value, norm, stepped = self._update(loss)
+        if stepped or self._is_finite(stream):
+            self.stream = stream
+        seconds = time.perf_counter() - started
+        self.progress = replace(
+            p,
+            step=p.step + 1,
+            bytes=p.bytes + read,
+            epoch=pieces[-1].epoch,
+            position=pieces[-1].position + pieces[-1].length,
+            schedule_pass=schedule_pass,
+            pass_start=pass_start,
+            seconds=p.seconds + seconds,
+            loss_average=_averaged(p.loss_average, loss_value),
+            overflows=p.overflows + (not stepped),
+        )
+        return {
+            "kind": "train",
+            "step": self.progress.step,
+            "bytes": self.progress.bytes,
+            "loss": loss_value,
+            "bpc": loss_value / LN2,
+            "lr": lr,
+            "grad_norm": norm,
+            **norms,
+            "bytes_per_second": read / seconds,
+            "seconds": self.progress.seconds,
+            "memory_mb": peak_memory_mb(self.device),
+        }
+
+    def pieces(self) -> list[Piece]:
+        """What the next step reads."""
+        t, p = self.trainer, self.progress
+        epoch, position, found = p.epoch, p.position, []
+        for part in range(t.accumulate):
+            if position >= self.lanes.length - 1:
+                epoch, position = epoch + 1, 0
+            length = chunk_length(t.seed, p.step * t.accumulate + part, t.chunk, t.jitter)
+            found.append(Piece(epoch, position, min(length, self.lanes.length - 1 - position)))
+            position += found[-1].length
+        return found
+
+    def backward(self, pieces: list[Piece]) -> tuple[Tensor, State]:
+        """Leave the gradient of the next step in the parameters; returns its loss [nats] and the state after it."""
+        t, stream = self.trainer, self.stream
+        seed_torch(t.seed, self.progress.step, self.ranks.purpose("dropout", self.device))
+        set_lane_offset(self.lanes.first)
+        loss_sum = torch.zeros((), device=self.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        for piece in pieces:
+            if piece.position == 0:
+                stream = self.model.initial_state(self.lanes.count)
+            inputs, targets = self.lanes.chunk(piece.position, piece.length)
+            with self._shared_gradient(last=piece is pieces[-1]):
+                loss, stream = self._pass(inputs.to(self.device), targets.to(self.device), stream)
+            loss_sum += loss
+        self.scaler.unscale_(self.optimizer)
+        return self.ranks.mean(loss_sum), stream
+
+    def _forward_and_backward(self, inputs: Tensor, targets: Tensor, stream: State) -> tuple[Tensor, State]:
+        """One chunk (T, B): its share of the step's loss, and the stream after it; the gradient is added up."""
+        with self._autocast():
+            logits, stream = self._forward(inputs, stream)
+            loss = cross_entropy(logits, targets) / self.trainer.accumulate
+        with self.ranks.together():
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        return loss.detach(), detach(stream)
+
+    def _schedule(self) -> tuple[int, int, float]:
+        """(pass, its first step, factor on the learning rate); a new pass starts with a fresh optimizer."""
+        p, fraction = self.progress, min(1.0, self.fraction(self.horizon))
+        now, start = self.schedule.pass_of(fraction), p.pass_start
+        if now != p.schedule_pass:
+            start = p.step
+            self.optimizer.state.clear()
+        return now, start, self.schedule(p.step, fraction, start)
+
+    def _update(self, loss: Tensor) -> tuple[float, float, bool]:
+        """(loss [nats], gradient norm, whether the step was taken): clip and step, if all that goes in is finite."""
+        here = f"step {self.progress.step + 1}"
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        moments = [x for slots in self.optimizer.state.values() for x in slots.values() if x.dim() > 0]
+        norm, moment = global_norm(gradients), global_norm(moments) if moments else torch.zeros_like(loss)
+        loss_value, norm_value, moment_value = torch.stack([loss, norm, moment]).tolist()  # the step's one transfer
+        if not math.isfinite(moment_value):
+            raise Diverged(f"{here}: the optimizer's moments are not finite; the parameters are from before it")
+        if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
+            if self.scaler.is_enabled() and self.scaler.get_scale() > 1.0:
+                # Not scaler.step: it would take the step if only the loss, or only the norm, had overflowed.
+                self.scaler.update(self.scaler.get_scale() * self.scaler.get_backoff_factor())
+                return loss_value, norm_value, False
+            raise Diverged(
+                f"{here}: loss {loss_value:g} nats, gradient norm {norm_value:g}; the parameters are from before it"
+            )
+        if self.trainer.clip is not None:
+            clip_gradients(gradients, norm, self.trainer.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss_value, norm_value, True
+
+    def _is_finite(self, stream: State) -> bool:
+        return not self.ranks.any(not all(bool(leaf.isfinite().all()) for _, leaf in leaves(stream)))
+
+    def _autocast(self) -> torch.autocast:
+        dtype = torch.float16 if self.trainer.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.device.type, dtype, enabled=self.trainer.precision in ("bf16", "fp16"))
+
+    def _shared_gradient(self, last: bool) -> AbstractContextManager[None]:
+        """Where gradients accumulate, the ranks exchange them once."""
+        return nullcontext() if last or self._distributed is self.model else self._distributed.no_sync()  # type: ignore[operator]
+
+    # --- saving and going on ----------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Everything that continues, with every rank's lanes."""
+        tensors = {f"model/{name}": x for name, x in self.model.state_dict().items()}
+        moments = optimizer_tensors(self.optimizer, self.model.named_parameters())
+        tensors |= {f"optimizer/{name}": x for name, x in moments.items()}
+        tensors |= {f"stream/{name}": x for name, x in flatten(self.ranks.all_lanes(self.stream)).items()}
+        facts = {"progress": asdict(self.progress), "scaler": self.scaler.state_dict(), "valid_bpc": self._valid_here()}
+        return Snapshot(self.progress.step, self.progress.position, tensors, facts)
+
+    def _valid_here(self) -> float | None:
+        """The BPC that this state scored, if it was scored: what `best` is chosen by."""
+        return self.progress.comparable_bpc if self.progress.evaluated_at == self.progress.step else None
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Take the place of the run that saved `snapshot`, on however many ranks that was.
+
+        Raises: StorageError if it is of another model.
+        """
+        own = {f"model/{name}": x for name, x in self.model.state_dict().items()}
+        check_same_experiment(snapshot, tensors=own)
+        self.model.load_state_dict(snapshot.section("model"))
+        load_optimizer_tensors(self.optimizer, self.model.named_parameters(), snapshot.section("optimizer"))
+        stream = unflatten(self.model.initial_state(self.trainer.lanes), snapshot.section("stream"))
+        own_lanes = select_lanes(stream, slice(self.lanes.first, self.lanes.first + self.lanes.count))
+        self.stream = to(map_state(Tensor.contiguous, own_lanes), self.device)
+        self.scaler.load_state_dict(snapshot.facts["scaler"])
+        self.progress = Progress(**snapshot.facts["progress"])
+
+
+def budgets(trainer: Trainer) -> dict[str, float]:
+    """The bounds that a recipe sets, by what they count."""
+    bounds = {"bytes": trainer.bytes, "step": trainer.steps, "epoch": trainer.epochs}
+    return {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """The most this process has held so far [MB]: of the device's memory, or resident on the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / 2**20 if sys.platform == "darwin" else most / 2**10  # bytes there, KiB on Linux
+
+
+def _averaged(average: float | None, loss: float) -> float | None:
+    """A step that fp16 skipped has a loss that says nothing."""
+    if not math.isfinite(loss):
+        return average
+    return loss if average is None else average + 0.02 * (loss - average)

@@ -1,0 +1,271 @@
+"""A run from its first step to its result: what is evaluated, written down and saved on the way, and how it ends."""
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Self
+
+from tqdm import tqdm
+
+from rnnlab.data.splits import Lanes, Split
+from rnnlab.errors import Diverged, Stopped, StorageError
+from rnnlab.evaluation import LN2, Score, evaluate
+from rnnlab.interrupts import Interrupts
+from rnnlab.model import count_parameters, fold
+from rnnlab.storage.checkpoint import Snapshot
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training.experiment import Experiment
+from rnnlab.training.learner import Learner, Record, peak_memory_mb
+from rnnlab.training.ranks import ALONE, Ranks
+from rnnlab.training.recipe import Trainer
+
+Observer = Callable[[Record], None]
+
+SPIKE_AFTER = 50  # [steps] that the average needs before a spike can be told
+SPIKE_FACTOR = 2.0  # times the average: a step whose loss is higher is reported
+MOST_FAILED_SAVES = 3  # in a row, before the run gives up
+
+
+class Loop:
+    """A learner and the folder it is kept in. Evaluating, logging and saving change nothing of what is learned."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        folder: RunFolder,
+        horizon: Trainer | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """Args:
+        experiment: what the configuration built, of a fit with its corpus (`check_fit`); the loop takes it over.
+        folder: where checkpoints, metrics and the result go; held by this process, or by that of rank 0.
+        horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
+        ranks: the processes that share the lanes.
+        """
+        self.learner, self.folder = Learner(experiment, horizon, ranks), folder
+        self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
+        self.trainer, self.ranks = experiment.trainer, ranks
+        self.interrupts = Interrupts()
+        self._saved: tuple[int, int] | None = None  # (step, records) of the newest checkpoint
+        self._failed_saves = 0
+
+    def restore(self, snapshot: Snapshot | None) -> None:
+        """Go on from there; what the journal has beyond it is dropped.
+
+        Args:
+            snapshot: None for a run that died before its first save: its beginning is in its configuration.
+        Raises: StorageError.
+        """
+        if snapshot is not None:
+            self.learner.restore(snapshot)
+            self._saved = self._place()
+        if self.ranks.first:
+            self.folder.journal.cut(self.learner.progress.records)
+
+    def run(self) -> Record:
+        """Train to the end of the budget, evaluate, write the result and return it.
+
+        Raises: Stopped on SIGINT or SIGTERM and Diverged, both with the state saved; StorageError if it cannot be;
+            RankLost if another rank died.
+        """
+        with self.interrupts:
+            try:
+                self.ranks.from_first(self.folder.discard_result)
+                self._train()
+                return self._finish()
+            except Stopped as error:
+                self._end("stopped")
+                place = f" at step {self.learner.progress.step}; `rnnlab resume {self.folder.path}` goes on"
+                raise Stopped(error.signal, place) from None
+            except Diverged as error:
+                self._end("diverged")
+                shown = f"`rnnlab replay {self.folder.path} --step {self.learner.progress.step + 1}` shows the step"
+                raise Diverged(f"{error}; {shown}") from None
+
+    def _train(self) -> None:
+        learner = self.learner
+        with ProgressBar(learner.budget_bytes(), learner.progress.bytes, shown=self.ranks.first) as bar:
+            while True:
+                finished = learner.fraction() >= 1.0
+                if finished or self._evaluation_due():
+                    self._evaluate(whole=finished)
+                if finished or learner.progress.step % self.trainer.save_every == 0:
+                    self.save(must=finished)
+                if finished:
+                    return
+                self._check_signals()
+                average = learner.progress.loss_average
+                record = learner.step(by_part=self._log_is_due(learner.progress.step + 1))
+                self._watch(record, average)
+                bar.show(record)
+
+    def _check_signals(self) -> None:
+        received = self.ranks.signal(self.interrupts.received)
+        if received is not None:
+            raise Stopped(received)
+
+    def _evaluation_due(self) -> bool:
+        t, p = self.trainer, self.learner.progress
+        if p.evaluated_at == p.step or p.step == 0:
+            return False
+        every = t.eval_every or max(1, min(self.learner.epoch_bytes(), self.learner.budget_bytes() // 10))
+        return p.bytes // every > p.evaluated_bytes // every
+
+    def _evaluate(self, whole: bool) -> None:
+        """Score valid and write it down, once a step. What is best goes by the part that every evaluation scores."""
+        t, p, valid = self.trainer, self.learner.progress, self.learner.corpus.valid
+        if p.evaluated_at == p.step and (p.evaluated_whole or not whole):
+            return
+        partly = t.eval_bytes is not None and t.eval_bytes < len(valid)
+        score = self._score(valid, t.eval_bytes if partly else None)
+        comparable = score.bpc
+        if whole and partly:
+            score = self._score(valid)
+        finite = [bpc for bpc in (p.best_valid_bpc, comparable) if bpc is not None and math.isfinite(bpc)]
+        best = min(finite, default=None)
+        self.learner.progress = replace(
+            p, evaluated_at=p.step, evaluated_whole=whole or not partly, evaluated_bytes=p.bytes,
+            valid_bpc=score.bpc, comparable_bpc=comparable, best_valid_bpc=best,
+        )  # fmt: skip
+        self._write(
+            {"kind": "valid", "step": p.step, "bytes": p.bytes, "valid_bpc": score.bpc, "best_valid_bpc": best,
+             "bytes_scored": score.protocol.bytes_scored, "seconds": p.seconds}
+        )  # fmt: skip
+
+    def _score(self, split: Split, limit: int | None = None) -> Score:
+        t, learner = self.trainer, self.learner
+        return self.ranks.from_first(
+            lambda: evaluate(
+                learner.model, split, lanes=t.eval_lanes, chunk=t.eval_chunk, limit=limit, progress=True,
+                between_chunks=self.interrupts.check,
+            )
+        )  # fmt: skip
+
+    def _watch(self, record: Record, average: float | None) -> None:
+        """Write the step down when it is due, and a spike of the loss over its average before the step at once."""
+        if average is not None and record["step"] > SPIKE_AFTER and record["loss"] > SPIKE_FACTOR * average:
+            self._write({"kind": "spike", "step": record["step"], "loss": record["loss"], "average": average})
+            self._warn(
+                f"the loss jumped to {record['loss'] / LN2:.3f} bpc at step {record['step']} (average "
+                f"{average / LN2:.3f}); `rnnlab replay {self.folder.path} --step {record['step']}` shows the step"
+            )
+        if self._log_is_due(record["step"]):
+            self._write(record)
+
+    def _log_is_due(self, step: int) -> bool:
+        return step % self.trainer.log_every == 0
+
+    def _write(self, record: Record) -> None:
+        progress = self.learner.progress
+        self.learner.progress = replace(progress, records=progress.records + 1)
+        if self.ranks.first:
+            self.folder.journal.append(record)
+            for observer in self.observers:
+                observer(record)
+
+    def _warn(self, message: str) -> None:
+        if self.ranks.first:
+            print(f"rnnlab: {message}", file=sys.stderr)
+
+    def save(self, must: bool = False) -> None:
+        """Write a checkpoint of this very state, unless it is there already.
+
+        Args:
+            must: False to go on after a failure, with one warning, as long as it is not the third in a row.
+        Raises: StorageError.
+        """
+        if self._saved == self._place():
+            return
+        failure = self._try_to_save(self.learner.snapshot())
+        if failure is None:
+            self._failed_saves, self._saved = 0, self._place()
+            return
+        self._failed_saves += 1
+        if must or self._failed_saves >= MOST_FAILED_SAVES:
+            raise failure
+        if self._failed_saves == 1:
+            self._warn(f"{failure}; going on, the checkpoint before is whole")
+
+    def _try_to_save(self, snapshot: Snapshot) -> StorageError | None:
+        try:
+            self.ranks.from_first(lambda: self.folder.save(snapshot, self.trainer.keep))
+        except StorageError as error:
+            return error
+        return None
+
+    def _place(self) -> tuple[int, int]:
+        return self.learner.progress.step, self.learner.progress.records
+
+    def _end(self, status: str) -> None:
+        """Keep the state of a run that ends early.
+
+        Raises: StorageError if it cannot be kept; where the run diverged that is only warned of.
+        """
+        try:
+            self.save(must=True)
+            self._write_result({**self._summary(), "status": status})
+        except StorageError as error:
+            if status != "diverged":
+                raise
+            self._warn(str(error))
+
+    def _finish(self) -> Record:
+        score = self._score(self.learner.corpus.test)
+        result = {**self._summary(), "status": "done", "test_bpc": score.bpc, "protocol": asdict(score.protocol)}
+        self._write_result(result)
+        return result
+
+    def _write_result(self, result: Record) -> None:
+        self.ranks.from_first(lambda: self.folder.write_result(result))
+
+    def _summary(self) -> Record:
+        t, p, model = self.trainer, self.learner.progress, self.learner.model
+        return {
+            "valid_bpc": p.valid_bpc,
+            "best_valid_bpc": p.best_valid_bpc,
+            "bytes_trained": p.bytes,
+            "steps": p.step,
+            "seconds": p.seconds,
+            "bytes_per_second": p.bytes / p.seconds if p.seconds else None,
+            "parameters": count_parameters(model),
+            "parameters_deployable": count_parameters(fold(model)),
+            "macs_per_byte": model.macs(),
+            "peak_memory_mb": peak_memory_mb(self.learner.device),
+            "overflows": p.overflows,
+            "seed": t.seed,
+            "device": str(self.learner.device),
+            "precision": t.precision,
+            "ranks": self.ranks.count,
+        }
+
+
+def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:
+    """Fail before there is a folder where training, or the evaluation after it, would.
+
+    Raises: DataError if a split is too short for its lanes; ConfigError if the ranks cannot share the lanes evenly.
+    """
+    trainer, corpus = experiment.trainer, experiment.corpus
+    assert corpus is not None
+    Lanes(corpus.train, trainer.lanes, shard=(ranks.rank, ranks.count))
+    for split in (corpus.valid, corpus.test):
+        Lanes(split, trainer.eval_lanes)
+
+
+class ProgressBar:
+    """Bytes trained of the budget, with loss, speed and time left; silent when standard error is no terminal."""
+
+    def __init__(self, total: int, done: int, shown: bool = True) -> None:
+        disable = None if shown else True  # None: where there is no terminal
+        self._bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc="train", disable=disable)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def show(self, record: Record) -> None:
+        if not self._bar.disable:
+            self._bar.set_postfix(loss=f"{record['loss']:.3f}", bpc=f"{record['bpc']:.3f}", refresh=False)
+            self._bar.update(record["bytes"] - self._bar.n)

@@ -1,0 +1,261 @@
+"""Optimizers, and the learning rate they step at. Nothing here moves a number from the device to the host."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, overload
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab import native
+from rnnlab.errors import ConfigError
+from rnnlab.registry import register
+from rnnlab.training.schedules import Schedule as Schedule  # rnnlab.training.recipe takes it from here
+
+Params = Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]
+"""What an optimizer is made of: the trainer passes `model.named_parameters()`, as torch's own take it."""
+
+
+def _named(params: Params) -> dict[str, nn.Parameter]:
+    """By name; those that come without are numbered."""
+    return dict(entry if isinstance(entry, tuple) else (str(number), entry) for number, entry in enumerate(params))
+
+
+@register("optimizer")
+class Lamb(torch.optim.Optimizer):
+    """Adam without bias correction, its step scaled tensor by tensor to the length of the parameter.
+
+    Source: You et al. 2019, arXiv:1904.00962, algorithm 2; the floor under the trust: Merity 2019, arXiv:1911.11423.
+        m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,  step = m / (sqrt(v) + eps) + weight_decay p
+        trust = max(min(|p|, 10) / |step|, min_trust), the ratio being 1 where |p| or |step| is 0;  p -= lr trust step
+    Args:
+        params: what is optimized; moments are kept in the parameter's dtype, and never below fp32.
+        lr: learning rate, > 0.
+        betas: decay of the two moments, each in [0, 1).
+        eps: added to sqrt(v), > 0.
+        weight_decay: pull towards zero, >= 0.
+        min_trust: floor under the trust, >= 0.
+    Raises: ConfigError if an argument is out of its range.
+    Differs: no bias correction, and a floor under the trust.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        min_trust: float = 0.25,
+    ) -> None:
+        _check("Lamb", lr=lr, eps=eps, weight_decay=weight_decay, min_trust=min_trust)
+        _check_betas("Lamb", betas)
+        super().__init__(
+            list(_named(params).values()),
+            {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "min_trust": min_trust},
+        )
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params = [p for p in group["params"] if p.grad is not None]
+            if any(p.device.type != "cpu" for p in params):
+                self._update(params, group)  # few launches of kernels
+                continue
+            compiled = native.kernels()
+            for p in params:  # what stays in the cache from one operation to the next is worth half the time
+                if compiled and p.dtype == torch.float32 and p.is_contiguous():
+                    self._update_compiled(p, group)
+                else:
+                    self._update([p], group)
+        return loss
+
+    def _moments(self, p: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.state[p]:
+            dtype = torch.promote_types(p.dtype, torch.float32)
+            self.state[p] = {name: torch.zeros_like(p, dtype=dtype) for name in ("exp_avg", "exp_avg_sq")}
+        return self.state[p]["exp_avg"], self.state[p]["exp_avg_sq"]
+
+    def _update_compiled(self, p: Tensor, group: dict[str, Any]) -> None:
+        """`_update` of one parameter in two passes over memory."""
+        assert p.grad is not None
+        mean, square = self._moments(p)
+        lengths = torch.zeros(torch.get_num_threads(), 2, dtype=torch.float64)
+        shared = group["eps"], group["weight_decay"]
+        native.run("lamb_moments", p, p.grad.contiguous(), mean, square, lengths, p.numel(), *group["betas"], *shared)
+        length, step_length = lengths.sum(dim=0).sqrt().tolist()
+        ratio = min(length, 10.0) / step_length if length and step_length else 1.0
+        native.run("lamb_step", p, mean, square, p.numel(), *shared, group["lr"] * max(ratio, group["min_trust"]))
+
+    def _update(self, params: list[Tensor], group: dict[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        means, squares = zip(*map(self._moments, params), strict=True)
+        grads = [p.grad.to(mean.dtype) for p, mean in zip(params, means, strict=True) if p.grad is not None]
+
+        torch._foreach_mul_(means, beta1)
+        torch._foreach_add_(means, grads, alpha=1.0 - beta1)
+        torch._foreach_mul_(squares, beta2)
+        torch._foreach_addcmul_(squares, grads, grads, value=1.0 - beta2)
+
+        steps = torch._foreach_sqrt(squares)
+        torch._foreach_add_(steps, group["eps"])
+        torch._foreach_reciprocal_(steps)
+        torch._foreach_mul_(steps, means)
+        if group["weight_decay"]:
+            torch._foreach_add_(steps, params, alpha=group["weight_decay"])
+
+        lengths = torch.stack(torch._foreach_norm(params)).clamp(max=10.0)
+        step_lengths = torch.stack(torch._foreach_norm(steps))
+        ratio = torch.where((lengths > 0) & (step_lengths > 0), lengths / step_lengths, 1.0)
+        scale = ratio.clamp(min=group["min_trust"]) * -group["lr"]
+        torch._foreach_mul_(steps, scale.unbind())
+        torch._foreach_add_(params, steps)
+
+
+@register("optimizer")
+class AdamW(torch.optim.AdamW):
+    """Adam with decoupled weight decay.
+
+    Source: Loshchilov & Hutter 2017, arXiv:1711.05101, algorithm 2; torch's implementation, in one pass over memory.
+    Args:
+        params: what is optimized.
+        lr: learning rate, > 0.
+        betas: decay of the two moments, each in [0, 1).
+        eps: added to sqrt(v), > 0.
+        weight_decay: share of a parameter that is lost per unit of learning rate, >= 0.
+    Raises: ConfigError if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        _check("AdamW", lr=lr, eps=eps, weight_decay=weight_decay)
+        _check_betas("AdamW", betas)
+        params = list(_named(params).values())
+        super().__init__(params, lr, betas, eps, weight_decay, fused=_fused_runs_on(params))
+
+
+@register("optimizer")
+class SGD(torch.optim.SGD):
+    """Gradient descent, with momentum if asked for.
+
+    Source: Sutskever et al. 2013 for momentum; torch's implementation, in one pass over memory.
+    Args:
+        params: what is optimized.
+        lr: learning rate, > 0.
+        momentum: decay of the running sum of gradients, in [0, 1).
+        nesterov: look ahead along the momentum.
+        weight_decay: added to the gradient, times the parameter, >= 0.
+    Raises: ConfigError if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 0.1,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        _check("SGD", lr=lr, weight_decay=weight_decay)
+        if not 0.0 <= momentum < 1.0:
+            raise ConfigError(f"SGD.momentum = {momentum}: in [0, 1)")
+        if nesterov and not momentum:
+            raise ConfigError("SGD.nesterov = True looks ahead along a momentum; bind SGD.momentum above 0")
+        params = list(_named(params).values())
+        super().__init__(
+            params, lr, momentum, nesterov=nesterov, weight_decay=weight_decay, fused=_fused_runs_on(params)
+        )
+
+
+@register("optimizer")
+class Muon(torch.optim.Optimizer):
+    """Momentum whose steps on the matrices are made orthogonal; AdamW for the embedding and the vectors.
+
+    Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon; the scale of the steps: Liu et al. 2025,
+    arXiv:2502.16982, equation 4, by which one learning rate suits both halves. torch's implementations.
+        m = momentum m + g,  step = 0.2 sqrt(max(rows, columns)) orthogonalize(g + momentum m)
+    Args:
+        params: what is optimized, with names: a matrix whose name has "embedding" in it goes to AdamW.
+        lr: learning rate of both, > 0.
+        momentum: of the matrices, in [0, 1).
+        betas, eps: AdamW's.
+        weight_decay: share of a parameter that is lost per unit of learning rate, >= 0.
+    Raises: ConfigError if an argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        lr: float = 2e-3,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        _check("Muon", lr=lr, eps=eps, weight_decay=weight_decay)
+        _check_betas("Muon", betas)
+        if not 0.0 <= momentum < 1.0:
+            raise ConfigError(f"Muon.momentum = {momentum}: in [0, 1)")
+        named = _named(params)
+        super().__init__(list(named.values()), {"lr": lr})
+        matrices = [p for name, p in named.items() if p.dim() == 2 and "embedding" not in name]
+        others = [p for name, p in named.items() if p.dim() != 2 or "embedding" in name]
+        self._halves: list[torch.optim.Optimizer] = []
+        if matrices:
+            self._halves.append(torch.optim.Muon(matrices, lr, weight_decay, momentum, adjust_lr_fn="match_rms_adamw"))
+        if others:
+            fused = _fused_runs_on(others)
+            self._halves.append(torch.optim.AdamW(others, lr, betas, eps, weight_decay, fused=fused))
+        self.param_groups = [group for half in self._halves for group in half.param_groups]
+        for half in self._halves:  # one memory, so that a checkpoint and a fresh start see both halves
+            half.state = self.state
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Update every parameter that has a gradient."""
+        loss = closure() if closure is not None else None
+        for half in self._halves:
+            half.step()
+        return loss
+
+
+def _fused_runs_on(params: list[nn.Parameter]) -> bool:
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in params)
+
+
+def _check(owner: str, **values: float) -> None:
+    for name, value in values.items():
+        may_be_zero = name in ("weight_decay", "min_trust")
+        if not (math.isfinite(value) and (value > 0 or (value == 0 and may_be_zero))):
+            raise ConfigError(f"{owner}.{name} = {value}: {'0 or more' if may_be_zero else 'more than 0'}")
+
+
+def _check_betas(owner: str, betas: tuple[float, float]) -> None:
+    if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+        raise ConfigError(f"{owner}.betas = {betas}: two numbers in [0, 1)")
+
+
+def scale_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:
+    """Set the learning rate to `factor` times the one the optimizer was built with, and return it."""
+    lr = 0.0
+    for group in optimizer.param_groups:
+        lr = group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+    return lr

@@ -1,0 +1,101 @@
+"""The recipe of a run, as gin binds it."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from rnnlab.data.splits import Corpus
+from rnnlab.errors import ConfigError
+from rnnlab.registry import configurable
+from rnnlab.training.optim import Schedule
+
+
+@configurable
+@dataclass
+class Trainer:
+    """The recipe: on what, by which rule, for how long, and what is written down on the way.
+
+    The run ends at the first of `bytes`, `steps` and `epochs` that it reaches. What begins with eval_, log_ and save_
+    changes no bit of the loss curve.
+    """
+
+    corpus: Callable[[], Corpus]
+    optimizer: Callable[..., torch.optim.Optimizer]
+    schedule: Callable[[], Schedule]
+    lanes: int  # B: contiguous pieces of the text, trained side by side
+    chunk: int  # T [positions] that gradients reach back
+    jitter: bool = False  # vary the chunk's length from step to step, as the paper's recipe does
+    accumulate: int = 1  # [chunks] whose gradients make one step
+    clip: float | None = None  # bound on the global norm of the gradient
+    bytes: int | None = None
+    steps: int | None = None
+    epochs: float | None = None
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"  # of the products; tf32 is an NVIDIA GPU's
+    device: str = "auto"  # auto, cpu, cuda, cuda:1
+    compile: bool = False  # the model by torch.compile: minutes at the start, and its own kernels for ours on the CPU
+    cuda_graph: bool = False  # a chunk's passes in one launch; an NVIDIA GPU's, for chunks of one length
+    seed: int = 1
+    unseen_logit: float | None = None  # output bias that bytes absent from the training text start with; None for 0
+    eval_every: int | None = None  # [bytes]; None for each epoch, or each tenth of the budget if that is less
+    eval_bytes: int | None = None  # [bytes] of valid that an evaluation during training scores; None for all
+    eval_lanes: int = 8
+    eval_chunk: int = 1024  # [positions]
+    log_every: int = 10  # [steps]
+    save_every: int = 200  # [steps]
+    keep: int = 2  # checkpoints, beside the best
+
+    def __post_init__(self) -> None:
+        least = {
+            "lanes": 1,
+            "chunk": 2,
+            "accumulate": 1,
+            "eval_lanes": 1,
+            "eval_chunk": 1,
+            "log_every": 1,
+            "save_every": 1,
+        }
+        for name, bound in {**least, "keep": 2}.items():
+            if getattr(self, name) < bound:
+                raise ConfigError(f"Trainer.{name} = {getattr(self, name)}: at least {bound}")
+        for name in ("bytes", "steps", "epochs", "eval_every", "eval_bytes", "clip"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ConfigError(f"Trainer.{name} = {value}: more than 0, or None")
+        if self.cuda_graph and (self.jitter or self.accumulate > 1):
+            varying = "Trainer.jitter = False" if self.jitter else "Trainer.accumulate = 1"
+            raise ConfigError(f"Trainer.cuda_graph = True: a recorded step is one chunk of one length; bind {varying}")
+        if self.bytes is None and self.steps is None and self.epochs is None:
+            raise ConfigError("no budget: bind Trainer.bytes, Trainer.steps or Trainer.epochs, or pass --bytes N")
+
+    def torch_device(self) -> torch.device:
+        """Raises: ConfigError if the device is not there."""
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError:
+            device = None
+        if device is None or device.type not in ("cpu", "cuda"):
+            raise ConfigError(f"Trainer.device = {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'")
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise ConfigError(f"Trainer.device = {name!r}: this torch sees no CUDA device; use --device cpu")
+        if self.precision == "tf32" and device.type != "cuda":
+            raise ConfigError(
+                f"Trainer.precision = 'tf32': NVIDIA GPUs have it, and the device is {device}; use 'fp32'"
+            )
+        shared = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        if self.cuda_graph and (device.type != "cuda" or shared):
+            where = f"the device is {device}" if device.type != "cuda" else "several ranks share this run"
+            raise ConfigError(f"Trainer.cuda_graph = True: for one process on an NVIDIA GPU, and {where}; use False")
+        rank = int(os.environ.get("LOCAL_RANK", "0"))  # of the ranks on this machine each takes a device
+        number = rank if device.index is None else device.index
+        if device.type == "cuda" and number >= torch.cuda.device_count():
+            raise ConfigError(
+                f"Trainer.device = {name!r}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0"
+                + (f", and none for rank {rank}; start fewer ranks, or use --device cpu" if rank else "")
+            )
+        return torch.device("cuda", number) if rank and device.type == "cuda" else device

@@ -1,0 +1,144 @@
+"""One step of a run once more, from the checkpoint before it: what a NaN or a spike of the loss was made of."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from rnnlab.errors import ConfigError, StorageError
+from rnnlab.evaluation import LN2
+from rnnlab.storage import metrics
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training import experiment
+from rnnlab.training.gradients import global_norm, norms_by_part
+from rnnlab.training.learner import Learner
+
+SHOWN = 60  # [bytes] of a lane's text, from its beginning and its end
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a step read, and what it made of it; nothing was updated."""
+
+    step: int
+    checkpoint: int  # [step] it was recomputed from; 0 may be the beginning itself
+    loss: float  # [nats]
+    bpc: float
+    recorded_loss: float | None  # [nats] in metrics.jsonl; None if the step was not written down
+    grad_norm: float  # before clipping
+    grad_norms: dict[str, float]  # by part
+    not_finite: list[str]  # tensors that were not finite before the step: model/..., optimizer/..., stream/...
+    pieces: list["Seen"]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one forward pass of the step read."""
+
+    epoch: int
+    position: int  # within the lanes
+    length: int  # [bytes] of every lane
+    lanes: list[str]  # text, escaped and abbreviated
+
+
+def replay(run: str | Path, step: int, device: str = "auto") -> Replay:
+    """Recompute a run up to `step` and look at that one; nothing is written.
+
+    Args:
+        run: its folder, which another process may hold.
+        step: 1 for the first; a run that diverged did so in the step after its last.
+    Raises: ConfigError if the run has no such step; DataError if the corpus is not what it was; Diverged if a step
+        between the checkpoint and this one is not finite.
+    """
+    if step < 1:
+        raise ConfigError(f"--step {step}: the first step is 1")
+    folder = RunFolder.open(run)
+    original = folder.config()
+    built = experiment.build(original.override([*folder.resumed_with(), f"Trainer.device = {device!r}"]))
+    experiment.check_corpus(built, folder.corpus_sha)
+    learner = Learner(built, horizon=experiment.build(original, shapes_only=True, needs_corpus=False).trainer)
+    start = _restore(learner, folder, step)
+    while learner.progress.step < step - 1 and learner.fraction() < 1.0:
+        learner.step()
+    if learner.fraction() >= 1.0:
+        raise ConfigError(f"--step {step}: the run ends with step {learner.progress.step}")
+    return _look(learner, folder, start)
+
+
+def _restore(learner: Learner, folder: RunFolder, step: int) -> int:
+    """Go to the newest whole checkpoint before `step`, or stay at the beginning; returns its step."""
+    try:
+        snapshot = folder.newest(at_most=step - 1)
+    except StorageError:  # there is none so early: the beginning can be computed from the configuration
+        return 0
+    learner.restore(snapshot)
+    return snapshot.step
+
+
+def _look(learner: Learner, folder: RunFolder, start: int) -> Replay:
+    before = _not_finite(learner.snapshot().tensors)
+    pieces = learner.pieces()
+    loss = float(learner.backward(pieces)[0])
+    gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
+    step = learner.progress.step + 1
+    return Replay(
+        step=step,
+        checkpoint=start,
+        loss=loss,
+        bpc=loss / LN2,
+        recorded_loss=_recorded_loss(folder, step),
+        grad_norm=float(global_norm(gradients)),
+        grad_norms=norms_by_part(learner.model.named_parameters()),
+        not_finite=before,
+        pieces=[
+            Seen(piece.epoch, piece.position, piece.length, list(_texts(learner.lanes.chunk(*piece[1:])[0])))
+            for piece in pieces
+        ],
+    )
+
+
+def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, x in tensors.items() if not bool(x.isfinite().all())]
+
+
+def _recorded_loss(folder: RunFolder, step: int) -> float | None:
+    for record in metrics.read(folder.journal.path):
+        if record.get("kind") == "train" and record.get("step") == step:
+            loss = record.get("loss")
+            return math.nan if loss is None else float(loss)  # JSON has no NaN
+    return None
+
+
+def _texts(inputs: Tensor) -> Iterator[str]:
+    """inputs (T, B) -> what each lane reads, on one line."""
+    for lane in inputs.t().to("cpu", torch.uint8):
+        data = bytes(lane.tolist())
+        if len(data) <= 2 * SHOWN:
+            yield _escaped(data)
+        else:
+            yield f"{_escaped(data[:SHOWN])} ... {_escaped(data[-SHOWN:])}"
+
+
+def _escaped(data: bytes) -> str:
+    text = data.decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def replay_text(found: Replay) -> str:
+    """What the command line prints."""
+    recorded = "" if found.recorded_loss is None else f"; metrics.jsonl has {found.recorded_loss:.6f}"
+    lines = [
+        f"step {found.step}, recomputed from step {found.checkpoint}: loss {found.loss:.6f} nats ({found.bpc:.4f} bpc)"
+        f"{recorded}",
+        f"gradient norm {found.grad_norm:.6g}, before clipping",
+        *(f"  {norm:12.6g}  {part}" for part, norm in found.grad_norms.items()),
+    ]
+    if found.not_finite:
+        lines.append(f"not finite before the step: {', '.join(found.not_finite)}")
+    for piece in found.pieces:
+        lines.append(f"epoch {piece.epoch}, {piece.length} bytes of every lane from position {piece.position:,}")
+        lines += [f"  {number:3}  {text}" for number, text in enumerate(piece.lanes)]
+    return "\n".join(lines)

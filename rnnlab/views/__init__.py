@@ -1,0 +1,1 @@
+"""What people look at: TensorBoard, tables, plots, pages, pictures of what a model does."""

@@ -1,0 +1,153 @@
+"""TensorBoard's view of runs and studies; metrics.jsonl is the truth, from which the view is written anew whenever a
+run begins or goes on. So a resumed run has no point twice, and one that was killed has lost none.
+
+A row of the HParams page is a variant, whose seeds are its sessions. A session's status is running until its run ends;
+then success, failure, or unknown for one that was stopped and can go on.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Self
+
+from tensorboard.plugins.hparams import api_pb2, metadata, summary_v2
+
+from rnnlab.errors import RunHeldError, Stopped, StorageError
+from rnnlab.storage.metrics import read
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.views.events import PATTERN, EventFile
+from rnnlab.views.hparams import Value, default_variant, experiment, hyperparameters, session_end
+
+OURS = "run"
+PICTURES = "pictures"  # of `rnnlab probe`; they outlast the run's own file
+TAGS = {
+    ("train", "bpc"): "bpc/train",
+    ("train", "bytes_per_second"): "machine/bytes_per_second",
+    ("train", "memory_mb"): "machine/memory_mb",
+    ("train", "grad_norms"): "grad_norm",
+    ("valid", "valid_bpc"): "bpc/valid",
+    ("valid", "best_valid_bpc"): "best/valid_bpc",
+}
+"""Tag of a field of metrics.jsonl where it is not `kind/field`."""
+
+UNDRAWN = ("kind", "step", "bytes", "seconds", "bytes_scored")
+CHARTS = {
+    "Learning": {
+        "Valid BPC": ["bpc/valid"],
+        "Best valid BPC": ["best/valid_bpc"],
+        "Training BPC": ["bpc/train"],
+    },
+    "Optimization": {
+        "Learning rate": ["train/lr"],
+        "Gradient norm, before clipping": ["train/grad_norm"],
+        "Gradient norm by part": ["grad_norm/.*"],
+    },
+    "Machine": {
+        "Bytes per second": ["machine/bytes_per_second"],
+        "Memory [MB]": ["machine/memory_mb"],
+    },
+}
+
+
+class BoardObserver:
+    """Shows a run while it trains: called with each record of metrics.jsonl, within a `with` around the training."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        """Args:
+        folder: of the run, held; its journal is cut back to where the run goes on. "variant" in its environment names
+            its row of the HParams page, the same for every seed; without one the configuration does.
+        """
+        self._folder = folder
+        self._variant = str(folder.environment.get("variant") or default_variant(folder.config_text))
+
+    def __enter__(self) -> Self:
+        folder, records = self._folder, read(self._folder.journal.path)
+        stale = own_files(folder)
+        self._started = time.time() - max((record.get("seconds") or 0.0 for record in records), default=0.0)
+        self._file = EventFile(folder.tensorboard, OURS)
+        values = hyperparameters(folder.config_text)
+        self._file.add(summary_v2.hparams_pb(values, trial_id=self._variant, start_time_secs=self._started))
+        self._file.text("configuration", f"```\n{folder.config_text}```")
+        costs = {f"cost/{name}": folder.environment.get(name) for name in ("parameters", "macs_per_byte")}
+        self._file.scalars({tag: value for tag, value in costs.items() if value is not None}, 0, self._started)
+        for record in records:
+            self(record)
+        remove(stale)  # after the new file: a death in between leaves points twice until the next start, never none
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        result = self._folder.result() if kind is None else None
+        if result is not None and result.get("test_bpc") is not None:
+            self._file.scalars({"bpc/test": result["test_bpc"]}, result["steps"], self._at(result))
+        self._file.add(session_end(_status(kind)))
+        self._file.close()
+
+    def __call__(self, record: Mapping[str, Any]) -> None:
+        points = scalars(record)
+        if points:
+            self._file.scalars(points, record["step"], self._at(record))
+
+    def _at(self, record: Mapping[str, Any]) -> float:
+        """When, on a clock that counts training only: the page's relative axis leaves out pauses and evaluations."""
+        return self._started + float(record.get("seconds") or 0.0)
+
+
+def _status(kind: type[BaseException] | None) -> int:
+    if kind is None:
+        return int(api_pb2.STATUS_SUCCESS)
+    return int(api_pb2.STATUS_UNKNOWN if issubclass(kind, Stopped | KeyboardInterrupt) else api_pb2.STATUS_FAILURE)
+
+
+def scalars(record: Mapping[str, Any]) -> dict[str, float]:
+    """The points that a record of metrics.jsonl stands for, by tag; a field of numbers by part is a tag a part."""
+    points = {}
+    for name, value in record.items():
+        tag = TAGS.get((record["kind"], name), f"{record['kind']}/{name}")
+        for end, number in value.items() if isinstance(value, Mapping) else [("", value)]:
+            if name not in UNDRAWN and isinstance(number, int | float):  # null stands for what is not finite
+                points[f"{tag}/{end}" if end else tag] = float(number)
+    return points
+
+
+def own_files(folder: RunFolder) -> list[Path]:
+    """The event files that observers wrote; those with pictures are the probe's."""
+    return [path for path in sorted(folder.tensorboard.glob(PATTERN)) if path.suffix != f".{PICTURES}"]
+
+
+def mark_killed(folder: RunFolder) -> None:
+    """End the session of a run that is not held by a process and did not end it itself: it was killed."""
+    files = own_files(folder)
+    if not files or any(_ends_session(path) for path in files):
+        return
+    with suppress(RunHeldError, StorageError), folder.hold(), EventFile(folder.tensorboard, OURS) as file:
+        file.add(session_end(api_pb2.STATUS_FAILURE))
+
+
+def _ends_session(path: Path) -> bool:
+    """Whether the file's last record, of some hundred bytes at most, is the end of a session."""
+    with suppress(OSError), path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 512))
+        return metadata.SESSION_END_INFO_TAG.encode() in file.read()
+    return False
+
+
+def remove(files: Iterable[Path]) -> None:
+    for path in files:
+        with suppress(OSError):  # it is only a view
+            path.unlink()
+
+
+def write_study_root(folder: Path, variants: Sequence[Mapping[str, Value]]) -> None:
+    """Write what TensorBoard needs to know of a study beyond its runs in an event file at its root: the columns of the
+    HParams page, and the custom scalars page. It replaces the one of an earlier call.
+
+    Args:
+        folder: of the study, with the runs below it.
+        variants: the hyperparameters of each variant, as `hyperparameters(config.text)` gives them.
+    """
+    stale = list(folder.glob(PATTERN))
+    with EventFile(folder, "study") as file:
+        file.add(experiment(variants))
+        file.layout(CHARTS)
+    remove(stale)

@@ -1,0 +1,367 @@
+"""What a model does with a text: how far back it looks, how fast it forgets, what it predicts well and badly.
+
+The model is watched through hooks: an attention is asked for the `weights` of `interfaces.Transparent`, a core for the
+`retention` of `interfaces.Forgetting`, and parts that offer neither are left out.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from rnnlab.data.splits import Lanes, Split
+from rnnlab.evaluation import LN2, cross_entropy
+from rnnlab.interfaces import Forgetting, Transparent
+from rnnlab.model import LanguageModel
+from rnnlab.state import State, detach
+from rnnlab.training.gradients import norms_by_part
+
+LANES = 4
+CHUNK = 256  # [positions]
+PASSAGE = 64  # [bytes] of the attention map
+GRADIENT_CHUNKS = 8  # that gradient norms are averaged over
+RETENTION_BINS = 50
+SMALLEST_RETENTION = 1e-6  # a gate that is all shut forgets within a position, whatever its logarithm
+DOCUMENT = b"<page>"  # what a document of enwik8 begins with
+MARKUP = b"[]{}<>|=&;#*/\\_^~"
+KINDS: dict[str, bytes] = {
+    "letters": bytes(range(65, 91)) + bytes(range(97, 123)),
+    "digits": b"0123456789",
+    "markup": MARKUP,
+    "newline": b"\n",
+}
+"""Kinds of bytes; what is in none of them, spaces and all other punctuation among them, is "other"."""
+
+FEWEST_BYTES = 50  # that a mean is drawn of
+SMALLEST = LANES * 4 * PASSAGE  # [bytes] of a text that can be probed
+
+Floats = npt.NDArray[np.floating[Any]]
+Bytes = npt.NDArray[np.uint8]
+
+
+@dataclass
+class Looking:
+    """Where one attention looked.
+
+    Attributes:
+        mass: share by distance: 0, 1, 2-3, 4-7, ... positions back, per head (H, bins).
+        uniform: what an attention that favors nothing would show (bins,).
+        mean_distance: [positions].
+        window: positions that a query may see [positions].
+        full: whether only queries with a full window were counted; if not, there was none.
+    """
+
+    mass: Floats
+    uniform: Floats
+    mean_distance: float
+    window: int
+    full: bool
+
+
+@dataclass
+class Passage:
+    """Where one attention looked from each byte of a passage.
+
+    Attributes:
+        text: the bytes that the model had read.
+        weights: share that each gives to each of them (n, n), 0 to the right of the diagonal.
+        before: share that each gives to what came before the passage (n,).
+    """
+
+    text: bytes
+    weights: Floats
+    before: Floats
+
+
+@dataclass
+class Keeping:
+    """How much one core keeps.
+
+    Attributes:
+        forget_times: positions until 1/e is left, per channel, ascending [positions].
+        histogram: share of gates by value, over RETENTION_BINS equal bins of [0, 1].
+    """
+
+    forget_times: Floats
+    histogram: Floats
+
+
+@dataclass
+class Findings:
+    """What a probe found; the keys of `looking`, `passages` and `keeping` are layers, from 0."""
+
+    text: str  # what was read
+    bytes_read: int
+    layers: int
+    bpc: float
+    bpc_by_kind: dict[str, tuple[float, float]]  # (BPC, share of the bytes)
+    bpc_by_position: list[tuple[int, float, int]]  # (from byte, BPC, bytes) in ranges that double
+    counted_from: str  # what positions are counted from
+    looking: dict[int, Looking]
+    passages: dict[int, Passage]
+    keeping: dict[int, Keeping]
+    gradient_norms: dict[str, float]  # by part
+
+
+def examine(model: LanguageModel, split: Split, progress: bool = False) -> Findings:
+    """Read the split and watch. Afterwards the model is as it was, without gradients.
+
+    Args:
+        split: at least SMALLEST bytes of it.
+        progress: show a bar when standard error is a terminal.
+    """
+    assert len(split) >= SMALLEST
+    was_training = model.training
+    model.eval()
+    try:
+        stream = Lanes(split, LANES).to(next(model.parameters()).device)
+        watch = _Watch(_readable_passage(stream))
+        bits, targets = _read(model, stream, watch, progress)
+        positions, counted_from = _by_position(bits, targets)
+        return Findings(
+            text=f"{split.file.path.name}, {split.name}",
+            bytes_read=bits.size,
+            layers=len(model.blocks),
+            bpc=float(bits.mean()),
+            bpc_by_kind=_by_kind(bits, targets),
+            bpc_by_position=positions,
+            counted_from=counted_from,
+            looking={layer: seen.found() for layer, seen in watch.looks.items()},
+            passages=watch.passages(),
+            keeping={layer: kept.found() for layer, kept in watch.keeps.items()},
+            gradient_norms=_gradient_norms(model, stream),
+        )
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.train(was_training)
+
+
+def _read(model: LanguageModel, stream: Lanes, watch: "_Watch", progress: bool) -> tuple[Floats, Bytes]:
+    """Bits of every byte (n, lanes), and the bytes that they were spent on."""
+    device = next(model.parameters()).device
+    bits, read = [], []
+    state: State = model.initial_state(LANES)
+    with (
+        torch.no_grad(),
+        watch.on(model),
+        tqdm(total=stream.length, unit="B", desc="probe", disable=not progress or None) as bar,
+    ):
+        for position in range(0, stream.length - 1, CHUNK):
+            length = min(CHUNK, stream.length - 1 - position)
+            inputs, targets = (part.to(device) for part in stream.chunk(position, length))
+            watch.position = position
+            logits, state = model(inputs, state)
+            nats = cross_entropy(logits, targets, reduction="none").view(targets.shape)
+            bits.append(nats.cpu().numpy() / LN2)
+            read.append(targets.cpu().numpy().astype(np.uint8))
+            bar.update(length)
+    return np.concatenate(bits), np.concatenate(read)
+
+
+class _Watch:
+    """Hooks on the parts of a model while it reads."""
+
+    def __init__(self, passage: tuple[int, bytes]) -> None:
+        """Args: passage: where in lane 0 the passage of the attention map begins, and its text."""
+        self.start, self.text = passage
+        self.position = 0  # of the chunk that is being read
+        self.looks: dict[int, _Look] = {}
+        self.keeps: dict[int, _Keep] = {}
+        self._maps: dict[int, Tensor] = {}  # weights from the passage, of the chunk that holds it (n, keys)
+
+    @contextmanager
+    def on(self, model: LanguageModel) -> Iterator[None]:
+        handles = []
+        for name, module in model.named_modules():
+            match = re.match(r"blocks\.(\d+)\.", name)
+            if match and isinstance(module, Transparent):
+                handles.append(module.register_forward_hook(self._attention_hook(int(match[1]))))  # type: ignore[attr-defined]
+            elif match and isinstance(module, Forgetting):
+                handles.append(module.register_forward_hook(self._core_hook(int(match[1]))))  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _attention_hook(self, layer: int) -> Any:
+        def hook(module: Any, arguments: tuple[Any, ...], output: Any) -> None:
+            queries, source, state = arguments
+            memory = state[0].to(source.dtype)
+            hidden = hidden_keys(len(queries), len(memory), module.memory).to(source.device)
+            weights = module.weights(queries, source, memory, hidden).float().cpu()  # (B, H, T, M' + T)
+            self.looks.setdefault(layer, _Look(module.memory, weights.shape[1])).add(weights, len(memory))
+            first = self.start - self.position
+            if first >= 0 and first + len(self.text) <= len(queries):
+                self._maps[layer] = weights[0, :, first : first + len(self.text)].mean(dim=0)
+                self._first_key = len(memory) + first
+
+        return hook
+
+    def _core_hook(self, layer: int) -> Any:
+        asking = False
+
+        def hook(module: Any, arguments: tuple[Any, ...], output: Any) -> None:
+            nonlocal asking
+            if not asking:  # a core that is not linear runs itself to answer
+                asking = True
+                self.keeps.setdefault(layer, _Keep()).add(module.retention(*arguments).float())
+                asking = False
+
+        return hook
+
+    def passages(self) -> dict[int, Passage]:
+        found = {}
+        for layer, weights in self._maps.items():
+            own = weights[:, self._first_key : self._first_key + len(self.text)]
+            found[layer] = Passage(self.text, own.numpy(), weights[:, : self._first_key].sum(dim=1).numpy())
+        return found
+
+
+def hidden_keys(queries: int, remembered: int, window: int) -> Tensor:
+    """(T, M' + T), True where a query must not see: what comes after it, or `window` positions or more before."""
+    distance = _distances(queries, remembered)
+    return (distance < 0) | (distance >= window)
+
+
+def _distances(queries: int, remembered: int) -> Tensor:
+    """(T, M' + T): how far before each query each key stands [positions]."""
+    return torch.arange(remembered, remembered + queries).unsqueeze(1) - torch.arange(remembered + queries)
+
+
+def distance_bin(distance: Tensor) -> Tensor:
+    """0, 1, 2-3, 4-7, ... -> 0, 1, 2, 3, ..."""
+    return torch.where(distance > 0, torch.log2(distance.clamp(min=1).double()).floor().long() + 1, 0)
+
+
+class _Look:
+    """Sums of attention by distance, over the queries whose window was full; over all, until there is one."""
+
+    def __init__(self, window: int, heads: int) -> None:
+        self._window = window
+        bins = int(distance_bin(torch.tensor([window - 1]))[0]) + 1
+        self._mass = {full: torch.zeros(heads, bins, dtype=torch.float64) for full in (False, True)}
+        self._uniform = {full: torch.zeros(bins, dtype=torch.float64) for full in (False, True)}
+        self._distance = {False: 0.0, True: 0.0}
+
+    def add(self, weights: Tensor, remembered: int) -> None:
+        """weights (B, H, T, M' + T)."""
+        distance = _distances(weights.shape[2], remembered)
+        seen = (distance >= 0) & (distance < self._window)
+        bins = distance_bin(distance.clamp(0, self._window - 1))
+        width = seen.sum(dim=1)  # positions that each query sees
+        by_head = weights.sum(dim=0).double()  # (H, T, M' + T)
+        uniform = len(weights) * seen / width.unsqueeze(1).double()
+        for full in (False, True):
+            rows = width == self._window if full else torch.ones_like(width, dtype=torch.bool)
+            picked = bins[rows].flatten()
+            self._mass[full].index_add_(1, picked, by_head[:, rows].flatten(1))
+            self._uniform[full].index_add_(0, picked, uniform[rows].flatten())
+            self._distance[full] += float((by_head[:, rows] * distance[rows]).sum())
+
+    def found(self) -> Looking:
+        full = bool(self._uniform[True].sum() > 0)
+        mass, queries = self._mass[full], float(self._uniform[full].sum())
+        return Looking(
+            mass=(mass / queries).numpy(),
+            uniform=(self._uniform[full] / queries).numpy(),
+            mean_distance=self._distance[full] / queries / len(mass),
+            window=self._window,
+            full=full,
+        )
+
+
+class _Keep:
+    """Sums over the gates of a core."""
+
+    def __init__(self) -> None:
+        self._logarithms: Tensor | float = 0.0  # per channel
+        self._histogram = torch.zeros(RETENTION_BINS, dtype=torch.float64)
+        self._positions = 0
+
+    def add(self, retention: Tensor) -> None:
+        """retention (T, B, channels)."""
+        self._logarithms = self._logarithms + retention.double().clamp(min=SMALLEST_RETENTION).log().sum(dim=(0, 1))
+        self._histogram += torch.histc(retention.cpu(), RETENTION_BINS, 0.0, 1.0)
+        self._positions += retention.shape[0] * retention.shape[1]
+
+    def found(self) -> Keeping:
+        assert isinstance(self._logarithms, Tensor)
+        rate = (-self._logarithms / self._positions).clamp(min=1e-9)
+        return Keeping(
+            forget_times=(1.0 / rate).sort().values.cpu().numpy(),
+            histogram=(self._histogram / self._histogram.sum()).numpy(),
+        )
+
+
+def _by_kind(bits: Floats, targets: Bytes) -> dict[str, tuple[float, float]]:
+    """{kind: (BPC, share of the bytes)} of the kinds that occur."""
+    kind_of = np.full(256, len(KINDS))
+    for number, members in enumerate(KINDS.values()):
+        kind_of[list(members)] = number
+    kinds = kind_of[targets]
+    return {
+        name: (float(bits[kinds == number].mean()), float((kinds == number).mean()))
+        for number, name in enumerate([*KINDS, "other"])
+        if (kinds == number).any()
+    }
+
+
+def _by_position(bits: Floats, targets: Bytes) -> tuple[list[tuple[int, float, int]], str]:
+    """[(from byte, BPC, bytes)] in ranges that double, and what they are counted from."""
+    age = np.concatenate([_age(lane) for lane in targets.T])
+    counted_from = "the start of the document"
+    if (age < 0).all():
+        age, counted_from = np.tile(np.arange(len(bits)), bits.shape[1]), "the start of the probe"
+    flat = bits.T.reshape(-1)
+    ranges = [(0, 16), *((2**k, 2 ** (k + 1)) for k in range(4, 40))]
+    found = []
+    for start, stop in ranges:
+        inside = (age >= start) & (age < stop)
+        if inside.sum() >= FEWEST_BYTES:
+            found.append((start, float(flat[inside].mean()), int(inside.sum())))
+    return found, counted_from
+
+
+def _age(lane: Bytes) -> npt.NDArray[np.int64]:
+    """(n,): how far each byte is from the first of its document [bytes]; -1 where its beginning was not read."""
+    starts = np.array([match.start() for match in re.finditer(re.escape(DOCUMENT), lane.tobytes())], dtype=np.int64)
+    place = np.arange(len(lane))
+    latest = np.searchsorted(starts, place, side="right") - 1
+    return np.where(latest >= 0, place - starts[latest.clip(0)] if len(starts) else 0, -1)
+
+
+def _readable_passage(stream: Lanes) -> tuple[int, bytes]:
+    """The stretch of the second half of lane 0, within a chunk, that reads most like prose: (its place, its bytes)."""
+    inputs, _ = stream.chunk(0, stream.length - 1)
+    lane = inputs[:, 0].cpu().numpy().astype(np.uint8)
+    prose = np.isin(lane, np.frombuffer(KINDS["letters"] + b" ,.", dtype=np.uint8)) - 3.0 * (lane == 10)
+    sums = np.concatenate([[0.0], np.cumsum(prose)])
+    places = np.arange(len(lane) // 2, len(lane) - PASSAGE + 1)
+    places = places[(places % CHUNK) + PASSAGE <= CHUNK]
+    best = int(places[np.argmax(sums[places + PASSAGE] - sums[places])])
+    return best, lane[best : best + PASSAGE].tobytes()
+
+
+def _gradient_norms(model: LanguageModel, stream: Lanes) -> dict[str, float]:
+    """Norm of the gradient of each part, without dropout or clipping: the mean over the first few chunks."""
+    device = next(model.parameters()).device
+    state: State = model.initial_state(LANES)
+    sums: dict[str, float] = {}
+    places = range(0, stream.length - 1, CHUNK)[:GRADIENT_CHUNKS]
+    for position in places:
+        inputs, targets = (part.to(device) for part in stream.chunk(position, min(CHUNK, stream.length - 1 - position)))
+        model.zero_grad(set_to_none=True)
+        logits, state = model(inputs, state)
+        cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]
+        state = detach(state)
+        for part, norm in norms_by_part(model.named_parameters()).items():
+            sums[part] = sums.get(part, 0.0) + norm
+    return {part: total / len(places) for part, total in sums.items()}

@@ -1,0 +1,91 @@
+"""What TensorBoard's HParams page is made of: the values of a variant, the columns, and how a session ended."""
+
+import ast
+import hashlib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+
+from rnnlab.views.runs import SEED, parse_bindings
+
+Value = bool | float | str
+
+METRICS = {
+    "best/valid_bpc": "Best valid BPC",
+    "bpc/valid": "Valid BPC",
+    "bpc/test": "Test BPC",
+    "machine/bytes_per_second": "Bytes/s",
+    "cost/parameters": "Parameters",
+    "cost/macs_per_byte": "MACs/byte",
+}
+"""Columns of the HParams page, each the last value of its tag."""
+
+
+def hyperparameters(config_text: str) -> dict[str, Value]:
+    """Macros and bindings of a resolved configuration, macros replaced, without the seed; numbers as numbers."""
+    macros = dict(re.findall(r"^([A-Za-z]\w*) *= *(.*)$", config_text, re.MULTILINE))
+    bindings = {key: text for key, text in parse_bindings(config_text).items() if key != SEED}
+    return {key: _typed(text) for key, text in (macros | bindings).items()}
+
+
+def _typed(text: str) -> Value:
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value if isinstance(value, bool | int | float) else text
+
+
+def default_variant(config_text: str) -> str:
+    """A name that runs share if their configurations differ in the seed alone."""
+    bindings = sorted((key, text) for key, text in parse_bindings(config_text).items() if key != SEED)
+    return hashlib.sha256(repr(bindings).encode()).hexdigest()[:8]
+
+
+def session_end(status: int) -> Any:
+    """The summary that ends a run's session. Args: status: of tensorboard.plugins.hparams.api_pb2."""
+    info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
+    return _hparams_summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info))
+
+
+def experiment(variants: Sequence[Mapping[str, Value]]) -> Any:
+    """The summary that names the columns: every hyperparameter that some variant has, and METRICS.
+
+    The page ticks the columns that "differ". Of those with the same values throughout, as a macro and all that it sets,
+    only the one with the shortest name counts as such.
+    """
+    names = sorted({name for variant in variants for name in variant}, key=lambda name: (len(name), name))
+    told: set[tuple[Value | None, ...]] = set()
+    columns = []
+    for name in names:
+        values = tuple(variant.get(name) for variant in variants)
+        columns.append(_column(name, [value for value in values if value is not None]))
+        columns[-1].differs = len(set(values)) > 1 and values not in told
+        told.add(values)
+    figures = [
+        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title) for tag, title in METRICS.items()
+    ]
+    info = api_pb2.Experiment(hparam_infos=columns, metric_infos=figures, time_created_secs=time.time())
+    return _hparams_summary(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=info))
+
+
+def _column(name: str, values: Sequence[Value]) -> Any:
+    """A hyperparameter with its domain: an interval for numbers, else the list, from which the page filters."""
+    column = api_pb2.HParamInfo(name=name)
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        column.type = api_pb2.DATA_TYPE_FLOAT64
+        column.domain_interval.min_value, column.domain_interval.max_value = min(values), max(values)
+    else:
+        only_bool = all(isinstance(value, bool) for value in values)
+        column.type = api_pb2.DATA_TYPE_BOOL if only_bool else api_pb2.DATA_TYPE_STRING
+        column.domain_discrete.extend(sorted(set(values), key=str))
+    return column
+
+
+def _hparams_summary(tag: str, data: Any) -> Any:
+    value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
+    return Summary(value=[value])

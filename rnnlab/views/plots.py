@@ -1,0 +1,277 @@
+"""Pictures of results for people and papers: learning curves, and BPC against cost. PNG and SVG, the same every time.
+
+Colors: Okabe and Ito's palette without its yellow, which white paper swallows; from the eighth series on the dashes
+tell series apart, and every point also has a shape.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import font_manager, ft2font
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Bbox
+
+from rnnlab.storage.durable import storage_errors
+from rnnlab.views.intervals import Interval
+from rnnlab.views.numerals import engineering
+from rnnlab.views.tables import printable
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
+SHAPES = "osD^vPX"
+SIDES = tuple((x, y) for y in (0, 9, -9, 20, -20) for x in (10, -10))  # where a label may stand [points]
+STYLE: dict[str, Any] = {
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#888888",
+    "axes.labelcolor": "#222222",
+    "axes.titlesize": 10.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.8,
+    "xtick.color": "#555555",
+    "ytick.color": "#555555",
+    "legend.frameon": False,
+    "svg.hashsalt": "rnnlab",  # or the identifiers in an SVG change with every call
+    "svg.fonttype": "path",
+    "text.parse_math": False,  # a name with a dollar sign is a name
+}
+
+
+@dataclass(frozen=True)
+class Series:
+    """The learning curves of one variant in one panel.
+
+    Attributes:
+        name: of the variant.
+        mean: points (x, BPC) of the mean over seeds.
+        runs: points of each seed; drawn thin if there are several.
+        train: training loss of each seed, in the same units; drawn thin.
+    """
+
+    name: str
+    mean: Sequence[tuple[float, float]]
+    runs: Sequence[Sequence[tuple[float, float]]]
+    train: Sequence[Sequence[tuple[float, float]]] = ()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Learning curves over one x axis."""
+
+    label: str
+    series: Sequence[Series]
+
+
+@dataclass(frozen=True)
+class CostPoint:
+    """A variant in the plot of BPC against cost."""
+
+    name: str
+    cost: float
+    bpc: Interval
+    is_baseline: bool = False
+
+
+def learning_curves(panels: Sequence[Panel]) -> Figure:
+    """Panels side by side over one BPC axis: validation strong, seeds and training thin, one legend beneath."""
+    with matplotlib.rc_context(STYLE):
+        names = list(dict.fromkeys(series.name for panel in panels for series in panel.series))
+        columns = max(1, min(len(names), 6))
+        rows = -(-len(names) // columns)
+        figure = Figure(figsize=(4.2 * len(panels), 3.9 + 0.22 * rows), layout="constrained")
+        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+        for panel, axis in zip(panels, axes, strict=True):
+            for series in panel.series:
+                _draw_series(axis, series, names.index(series.name))
+            axis.set_xlabel(panel.label)
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.set_xlim(left=0)
+        axes[0].set_ylabel("BPC [bits/byte]")
+        axes[0].set_ylim(*_bpc_range(panels[0]))
+        handles = [Line2D([], [], lw=2, marker=_shape(i), markersize=4, **_line(i)) for i in range(len(names))]
+        _legend(figure, handles, names, loc="outside lower center", ncols=columns)
+        return figure
+
+
+def _draw_series(axis: Any, series: Series, index: int) -> None:
+    line = _line(index)
+    for points in series.train:
+        axis.plot(*_xy(points), lw=0.7, alpha=0.3, **line)
+    if len(series.runs) > 1:
+        for points in series.runs:
+            axis.plot(*_xy(points), lw=0.8, alpha=0.5, **line)
+    axis.plot(
+        *_xy(series.mean), lw=2, marker=_shape(index), markersize=4, markevery=max(1, len(series.mean) // 8), **line
+    )
+
+
+def _xy(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
+    return [x for x, _ in points], [y for _, y in points]
+
+
+def _bpc_range(panel: Panel) -> tuple[float, float]:
+    """What validation shows after the first tenth: the beginning would squeeze all that matters to a line."""
+    points = [point for series in panel.series for run in series.runs for point in run]
+    points = (
+        points
+        or [point for series in panel.series for run in series.train for point in run]
+        or [(0.0, 0.0), (0.0, 8.0)]
+    )
+    start = max(x for x, _ in points) / 10
+    shown = [bpc for x, bpc in points if x >= start]
+    room = 0.06 * (max(shown) - min(shown)) or 0.1
+    return min(shown) - room, max(shown) + room
+
+
+def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: str) -> Figure:
+    """One point a variant, with its 95% interval, named where it stands; a dashed line marks the baseline.
+
+    Variants that cost the same stand side by side.
+    """
+    points = _side_by_side(points)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.6, 4.4), layout="constrained")
+        axis = figure.subplots()
+        for index, point in enumerate(points):
+            color = PALETTE[index % len(PALETTE)]
+            half = point.bpc.half_width
+            axis.errorbar(
+                point.cost, point.bpc.mean, half, fmt=_shape(index), color=color, ms=7, lw=1.6, capsize=4, zorder=3
+            )
+            if point.is_baseline:
+                axis.axhline(point.bpc.mean, color="#888888", lw=1, dashes=(4, 3), zorder=1)
+        axis.margins(x=0.2, y=0.14)
+        axis.set_xlabel(f"{cost_label[:1].upper()}{cost_label[1:]}")
+        axis.set_ylabel(f"{bpc_label[:1].upper()}{bpc_label[1:]} [bits/byte], mean and 95% interval")
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+        _name_points(figure, axis, points)
+        return figure
+
+
+def _side_by_side(points: Sequence[CostPoint]) -> list[CostPoint]:
+    """Points whose costs differ by less than a fiftieth of the axis, moved apart by as much: intervals on top of each
+    other cannot be read. The order along the axis stays."""
+    costs = [point.cost for point in points]
+    step = 0.02 * ((max(costs) - min(costs)) or abs(costs[0]) or 1.0) if costs else 0.0
+    order = sorted(range(len(points)), key=lambda index: costs[index])
+    groups: list[list[int]] = []
+    for index in order:
+        if groups and costs[index] - costs[groups[-1][-1]] < step:
+            groups[-1].append(index)
+        else:
+            groups.append([index])
+    placed = list(points)
+    for group in groups:
+        middle = sum(costs[index] for index in group) / len(group)
+        for rank, index in enumerate(group):
+            if len(group) > 1:
+                placed[index] = replace(points[index], cost=middle + step * (rank - (len(group) - 1) / 2))
+    return placed
+
+
+def _name_points(figure: Figure, axis: Any, points: Sequence[CostPoint]) -> None:
+    """A label at each point, on the side where it covers least: marks, intervals, labels, the baseline."""
+    figure.draw_without_rendering()  # the layout decides where a point is
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    taken = [box for point in points for box in _boxes(axis, point)]
+
+    def covered(label: Any) -> int:
+        box = label.get_window_extent(renderer)
+        outside = box.x0 < axis.bbox.x0 or box.x1 > axis.bbox.x1
+        return 100 * int(outside) + sum(int(box.overlaps(other)) for other in taken)
+
+    for point in points:
+        labels = [_label(axis, point, *side) for side in SIDES]
+        best = min(labels, key=covered)
+        taken.append(best.get_window_extent(renderer))
+        for label in labels:
+            if label is not best:
+                label.remove()
+
+
+def _label(axis: Any, point: CostPoint, x: float, y: float) -> Any:
+    """The point's name, x and y [points] away from it."""
+    return axis.annotate(
+        legible(point.name) + (" (baseline)" if point.is_baseline else ""),
+        (point.cost, point.bpc.mean),
+        (x, y),
+        textcoords="offset points",
+        ha="left" if x > 0 else "right",
+        va="center" if y == 0 else "bottom" if y > 0 else "top",
+        color="#222222",
+        zorder=4,
+        in_layout=False,  # or it would move the points that it stands beside
+        path_effects=[withStroke(linewidth=3, foreground="white")],
+    )
+
+
+def _boxes(axis: Any, point: CostPoint) -> list[Bbox]:
+    """What a point covers of the picture: its mark, its interval, and the baseline's line [pixels]."""
+    half = point.bpc.half_width or 0.0
+    x, y = axis.transData.transform((point.cost, point.bpc.mean))
+    (_, low), (_, high) = axis.transData.transform(
+        [(point.cost, point.bpc.mean - half), (point.cost, point.bpc.mean + half)]
+    )
+    boxes = [Bbox.from_bounds(x - 6, y - 6, 12, 12), Bbox.from_extents(x - 5, low, x + 5, high)]
+    return [*boxes, Bbox.from_extents(axis.bbox.x0, y - 1, axis.bbox.x1, y + 1)] if point.is_baseline else boxes
+
+
+def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write `folder/stem.png` and `folder/stem.svg`; equal figures give equal bytes.
+
+    Raises: StorageError if the folder cannot be written.
+    """
+    paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
+    with storage_errors(f"{folder}: the plot cannot be written"), matplotlib.rc_context(STYLE):
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(paths[0], dpi=160, metadata={"Software": None})
+        figure.savefig(paths[1], metadata={"Date": None})
+    return paths
+
+
+def tick(value: float) -> str:
+    """As `engineering`, without trailing zeros behind the point: 2.50M -> 2.5M, 60.0k -> 60k."""
+    return re.sub(r"^(-?\d+)(?:\.0+|(\.\d*[1-9])0*)(?=[A-Za-z]?$)", r"\1\2", engineering(value))
+
+
+def _line(index: int) -> dict[str, Any]:
+    dashes = DASHES[index // len(PALETTE) % len(DASHES)]
+    return {"color": PALETTE[index % len(PALETTE)], **({"dashes": dashes} if dashes else {})}
+
+
+def _shape(index: int) -> str:
+    return SHAPES[index % len(SHAPES)]
+
+
+def _legend(figure: Figure, handles: list[Line2D], names: Sequence[str], **place: Any) -> None:
+    """A legend of names as they are: matplotlib itself leaves out labels that begin with an underscore."""
+    legend = figure.legend(handles, [f" {legible(name)}" for name in names], **place)
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
+def legible(name: str, longest: int = 48) -> str:
+    """The name without what the font lacks (matplotlib would warn and draw boxes), shortened in its middle."""
+    known = _glyphs()
+    text = "".join(c if ord(c) in known else "?" for c in printable(name))
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]}…{text[-half + 1 :]}"
+
+
+@lru_cache(maxsize=1)
+def _glyphs() -> frozenset[int]:
+    return frozenset(ft2font.FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap())

@@ -1,0 +1,81 @@
+"""`rnnlab probe`: pictures of what a run's model does with a text. Training is not touched."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnlab.api import load
+from rnnlab.data.corpora import open_corpus
+from rnnlab.errors import ConfigError, DataError
+from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.views import probe_pictures
+from rnnlab.views.board import PICTURES
+from rnnlab.views.events import EventFile
+from rnnlab.views.examination import SMALLEST, Findings, examine
+
+
+def probe(
+    run: str | Path,
+    out: Path | None = None,
+    *,
+    corpus: str | None = None,
+    split: str = "valid",
+    size: int = 100_000,
+    best: bool = False,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Look at what a run's model does with a text, and draw it: as PNG, and for the run's page in TensorBoard.
+
+    Args:
+        run: the folder of the run.
+        out: where the pictures go; None for `probe/` in the run.
+        corpus: another text than the run's own, a name or a file.
+        split: which part of it.
+        size: about how much of that to read [bytes].
+        best: the best checkpoint in place of the newest.
+        device: auto, cpu, cuda.
+    Returns: the figures that the pictures show, and the paths of what was written under "files".
+    Raises: ConfigError, DataError, StorageError in the user's words.
+    """
+    loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
+    text = loaded.experiment.corpus if corpus is None else open_corpus(corpus)
+    assert text is not None
+    part = text.split(split)
+    if size < SMALLEST:
+        raise ConfigError(f"--bytes {size}: a probe reads {SMALLEST} bytes or more")
+    if len(part) < SMALLEST:
+        raise DataError(f"{part.file.path}: the {split} split has {len(part)} bytes, and a probe needs {SMALLEST}")
+    findings = examine(loaded.model, part[: min(size, len(part))], progress=True)
+    folder = loaded.folder.path / "probe" if out is None else out
+    told = {"step": loaded.snapshot.step, **_plain(dataclasses.asdict(findings))}
+    with storage_errors(f"{folder}: cannot be written"):
+        folder.mkdir(parents=True, exist_ok=True)
+        write_file(folder / "probe.json", (json.dumps(told, indent=1) + "\n").encode())
+        files = _draw(findings, folder, loaded.folder.tensorboard, loaded.snapshot.step)
+    return {**told, "files": [str(path) for path in (*files, folder / "probe.json")]}
+
+
+def _draw(findings: Findings, folder: Path, tensorboard: Path, step: int) -> list[Path]:
+    files = []
+    with EventFile(tensorboard, PICTURES) as page:
+        for name, figure in probe_pictures.draw(findings).items():
+            png, size = probe_pictures.to_png(figure)
+            page.picture(f"probe/{name}", png, size, step)
+            files.append(folder / f"{name}.png")
+            write_file(files[-1], png)
+    return files
+
+
+def _plain(value: Any) -> Any:
+    """For JSON: arrays as lists, bytes as text."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if isinstance(value, Mapping):
+        return {key: _plain(child) for key, child in value.items()}
+    return value

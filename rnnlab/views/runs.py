@@ -1,0 +1,204 @@
+"""Run folders as a reader sees them: finished, interrupted, diverged or still going.
+
+Reads `config.gin`, `metrics.jsonl`, `environment.json` and `result.json`, takes no lock and writes nothing.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rnnlab.errors import StorageError
+from rnnlab.storage import metrics
+
+SEED = "Trainer.seed"
+PROTOCOL = {"lanes": "{} lanes", "chunk": "chunks of {}", "memory": "memory {}", "bytes_scored": "{} bytes scored"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a learning curve.
+
+    Attributes:
+        bytes: trained so far [bytes].
+        seconds: spent training so far [s].
+        bpc: loss [bits/byte].
+    """
+
+    bytes: int
+    seconds: float
+    bpc: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run folder says.
+
+    Attributes:
+        name: what to call it.
+        path: the folder.
+        status: done, diverged or stopped; unfinished if there is no result yet.
+        seed: None if the configuration does not bind it.
+        bindings: the configuration by key, macros replaced by their values, without the seed.
+        facts: environment.json, over it where the curves stand, over it result.json.
+        valid, train: learning curves, by bytes trained.
+    """
+
+    name: str
+    path: Path
+    status: str
+    seed: int | None
+    bindings: Mapping[str, str]
+    facts: Mapping[str, Any]
+    valid: Sequence[Point]
+    train: Sequence[Point]
+
+    def number(self, key: str) -> float | None:
+        """A finite number from the facts, or None."""
+        value = self.facts.get(key)
+        finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        return value if finite else None
+
+
+def find_runs(path: Path) -> list[Path]:
+    """The folder itself if it is a run, else every run below it, in natural order.
+
+    Raises: StorageError if there is none.
+    """
+    if not path.is_dir():
+        raise StorageError(f"{path}: there is no such folder; give a run or a study")
+    if (path / "config.gin").is_file():
+        return [path]
+    found = sorted({config.parent for config in path.rglob("config.gin")}, key=natural)
+    if not found:
+        raise StorageError(
+            f"{path}: no run in or below it; a run is a folder with a config.gin, as `rnnlab train` writes"
+        )
+    return found
+
+
+def natural(value: object) -> list[tuple[int, int, str]]:
+    """Sorting key under which seed-2 comes before seed-10."""
+    pieces = re.split(r"(\d+)", str(value))
+    return [
+        (int(piece.isdigit() and piece.isascii()), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces
+    ]
+
+
+def read_run(path: Path, name: str) -> Run:
+    """Read one run folder.
+
+    Raises: StorageError naming the file that is missing or damaged.
+    """
+    bindings = parse_bindings(_text(path / "config.gin"))
+    seed = next((value for key, value in bindings.items() if key.endswith(SEED)), "")
+    result = _json(path / "result.json")
+    records = metrics.read(path / "metrics.jsonl")
+    valid, train = _curve(records, "valid", "valid_bpc"), _curve(records, "train", "bpc")
+    return Run(
+        name=name,
+        path=path,
+        status=str(result.get("status", "unfinished")),
+        seed=int(seed) if re.fullmatch(r"-?[0-9]+", seed) else None,
+        bindings={key: value for key, value in bindings.items() if not key.endswith(SEED)},
+        facts={**_json(path / "environment.json"), **_standing(records, valid, train), **result},
+        valid=valid,
+        train=train,
+    )
+
+
+def _standing(records: Sequence[Mapping[str, Any]], valid: Sequence[Point], train: Sequence[Point]) -> dict[str, Any]:
+    """What result.json will say, as far as the journal knows: a run that is not finished has figures as well."""
+    last = max([*valid[-1:], *train[-1:]], key=lambda point: point.bytes, default=None)
+    memory = [record["memory_mb"] for record in records if isinstance(record.get("memory_mb"), int | float)]
+    return {
+        "valid_bpc": valid[-1].bpc if valid else None,
+        "best_valid_bpc": min((point.bpc for point in valid), default=None),
+        "bytes_trained": last.bytes if last else None,
+        "seconds": last.seconds if last else None,
+        "bytes_per_second": last.bytes / last.seconds if last and last.seconds > 0 else None,
+        "peak_memory_mb": max(memory, default=None),
+    }
+
+
+def parse_bindings(text: str) -> dict[str, str]:
+    """The bindings of a resolved configuration, one `key = value` a line, with macros replaced by their values."""
+    bindings: dict[str, str] = {}
+    key = ""
+    for line in text.splitlines():
+        if match := re.match(r"([\w./]+)\s*=\s*(.*)", line):
+            key, bindings[match[1]] = match[1], match[2]
+        elif key and line.strip() and not line.lstrip().startswith("#"):
+            bindings[key] += " " + line.strip()
+    macros = {key: value for key, value in bindings.items() if "." not in key}
+    return {key: _expand(value, macros) for key, value in bindings.items() if key not in macros}
+
+
+def _expand(value: str, macros: Mapping[str, str]) -> str:
+    """Macros within macros as well, as long as it stays readable: a macro that names itself would grow without end."""
+    for _ in range(8):
+        expanded = re.sub(r"%([A-Za-z_][\w/]*)", lambda match: macros.get(match[1], match[0])[:1000], value)
+        if expanded == value or len(expanded) > 10_000:
+            break
+        value = expanded
+    return value
+
+
+def differing(bindings: Sequence[Mapping[str, str]]) -> dict[str, list[str | None]]:
+    """Keys that do not have one value everywhere, each with its value per configuration (None: not bound)."""
+    keys = sorted({key for one in bindings for key in one})
+    values = {key: [one.get(key) for one in bindings] for key in keys}
+    return {key: row for key, row in values.items() if len(set(row)) > 1}
+
+
+def protocol_note(facts: Sequence[Mapping[str, Any]]) -> str:
+    """How BPC was measured, to stand beside every table of it; empty if no run says.
+
+    Variants may well differ in their memory; lanes, chunk and bytes should be the same wherever BPC is compared.
+    """
+    protocols = [one["protocol"] for one in facts if isinstance(one.get("protocol"), dict)]
+    if not protocols:
+        return ""
+    values = {key: sorted({one.get(key) for one in protocols}, key=natural) for key in PROTOCOL}
+    told = ", ".join(words.format(" or ".join(map(_number, values[key]))) for key, words in PROTOCOL.items())
+    uneven = [key for key in PROTOCOL if key != "memory" and len(values[key]) > 1]
+    warning = f" Not the same everywhere: {', '.join(uneven).replace('_', ' ')}; compare with care." if uneven else ""
+    return f"BPC measured with {told}.{warning}"
+
+
+def _number(value: Any) -> str:
+    return "none" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StorageError(f"{path}: cannot be read: {error}") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The object in the file; empty if there is no file yet."""
+    if not path.exists():
+        return {}
+    try:
+        answer = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        raise StorageError(
+            f"{path}: not JSON ({error}); restore it, or remove the file to treat the run as unfinished"
+        ) from error
+    if not isinstance(answer, dict):
+        raise StorageError(f"{path}: a JSON object is expected, not {type(answer).__name__}")
+    return answer
+
+
+def _curve(records: Sequence[Mapping[str, Any]], kind: str, field: str) -> list[Point]:
+    points = []
+    for record in records:
+        values = [record.get(key) for key in ("bytes", "seconds", field)]
+        if record.get("kind") == kind and all(isinstance(v, int | float) and math.isfinite(v) for v in values):
+            points.append(Point(int(values[0]), float(values[1]), float(values[2])))  # type: ignore[arg-type]
+    return points

@@ -1,0 +1,102 @@
+"""Runs folded over seeds: runs whose configurations differ in the seed alone are one variant."""
+
+import itertools
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rnnlab.views.intervals import Interval, mean_interval
+from rnnlab.views.runs import Point, Run, differing
+
+MOST_TRAIN_POINTS = 50  # of a drawn curve: the loss of single steps would be a band of noise
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Runs of one configuration, each with its own seed, and a name for them."""
+
+    name: str
+    runs: Sequence[Run]
+
+    @property
+    def done(self) -> list[Run]:
+        return [run for run in self.runs if run.status == "done"]
+
+    def interval(self, key: str) -> Interval | None:
+        """Mean and interval of a figure over the runs that are done; None if none has it."""
+        values = [value for run in self.done if (value := run.number(key)) is not None]
+        return mean_interval(values) if values else None
+
+    def mean(self, key: str) -> float | None:
+        """Mean of a figure over the runs that are done, over all if none is; exact where they agree."""
+        values = [value for run in self.done or self.runs if (value := run.number(key)) is not None]
+        return (values[0] if len(set(values)) == 1 else sum(values) / len(values)) if values else None
+
+    def mean_curve(self) -> list[Point]:
+        """Validation over the seeds, where every run that has begun was evaluated."""
+        curves = [{point.bytes: point for point in run.valid} for run in self.runs if run.valid]
+        shared = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
+        points = [[curve[position] for curve in curves] for position in shared]
+        n = len(curves)
+        return [Point(at[0].bytes, sum(p.seconds for p in at) / n, sum(p.bpc for p in at) / n) for at in points]
+
+
+def name_runs(folders: Sequence[Path]) -> list[str]:
+    """What tells the folders apart: their paths below the folder that holds them all."""
+    if len(folders) == 1:
+        return [folders[0].name]
+    common = Path(os.path.commonpath(folders))
+    return [folder.relative_to(common).as_posix() for folder in folders]
+
+
+def fold(runs: Sequence[Run]) -> list[Variant]:
+    """Runs by configuration, in order of appearance; a variant is called what the names of its runs share."""
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(sorted(run.bindings.items())), []).append(run)
+    folded = len(groups) < len(runs)
+    names = [_shared_name([run.name for run in group], folded) for group in groups.values()]
+    numbered = [
+        name if names.count(name) == 1 else f"{name} #{1 + names[:i].count(name)}" for i, name in enumerate(names)
+    ]
+    return [Variant(name, group) for name, group in zip(numbered, groups.values(), strict=True)]
+
+
+def _shared_name(names: Sequence[str], folded: bool) -> str:
+    """core/seed-1, core/seed-2 -> core, also with the hash that a study puts behind the seed; a run on its own loses
+    its seed only beside variants that are folded."""
+    if not folded:
+        return names[0]
+    without_seed = {re.sub(r"[-_/. ]*(seed)?[-_=]?[0-9]+(-[0-9a-f]{8})?$", "", name) for name in names}
+    if len(without_seed) == 1 and (shared := without_seed.pop()):
+        return shared
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def differences(variants: Sequence[Variant]) -> dict[str, list[str | None]]:
+    """Keys that do not have one value everywhere, each with its value per variant (None: not bound)."""
+    return differing([variant.runs[0].bindings for variant in variants])
+
+
+def deviations(found: dict[str, list[str | None]], index: int) -> tuple[str, ...]:
+    """The bindings of one variant that are not those of a majority; all that differ where there is no majority.
+
+    What it does not bind is told only if there is nothing else to tell: a part left out takes its bindings along.
+    """
+    odd = {key: values[index] for key, values in found.items() if 2 * values.count(values[index]) <= len(values)}
+    bound = tuple(f"{key} = {value}" for key, value in odd.items() if value is not None)
+    return bound or tuple(f"{key} is not bound" for key in odd)
+
+
+def thin(points: Sequence[Point], most: int) -> list[Point]:
+    """At most `most` points that stand for all: means over stretches of equal length."""
+    if len(points) <= most:
+        return list(points)
+    edges = [len(points) * i // most for i in range(most + 1)]
+    stretches = [points[a:b] for a, b in itertools.pairwise(edges)]
+    return [
+        Point(stretch[-1].bytes, stretch[-1].seconds, sum(point.bpc for point in stretch) / len(stretch))
+        for stretch in stretches
+    ]

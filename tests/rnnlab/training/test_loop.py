@@ -1,0 +1,253 @@
+"""What a run promises, without faults from outside: the same bits however it is cut, watched or saved."""
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnlab import api, rng
+from rnnlab.data.corpora import open_corpus
+from rnnlab.errors import ConfigError, DataError, Stopped, StorageError
+from rnnlab.evaluation import evaluate
+from rnnlab.training.learner import Learner
+from rnnlab.training.loop import SPIKE_AFTER, Loop
+from tests.rnnlab.tiny_runs import build, journal, losses, new_loop, state_hash, timeless, train, write_text
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def whole(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was left alone."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(run, text)
+    return run
+
+
+def stop_after(loop: Loop, step: int) -> None:
+    """Train until the signal that comes during `step` is obeyed."""
+
+    def observe(record: dict[str, Any]) -> None:
+        if record["kind"] == "train" and record["step"] == step:
+            signal.raise_signal(signal.SIGTERM)
+
+    loop.observers = [observe]
+    with loop.folder.hold(), pytest.raises(Stopped) as stopped:
+        loop.run()
+    assert stopped.value.exit_code == 143
+    assert loop.learner.progress.step == step
+
+
+VARIANTS = {
+    "": [],
+    "qrnn": ["Block.core = @core.QRNN"],
+    "rg_lru and projected": ["Block.core = @core.RGLRU", "attention = @attention.Projected", "Projected.heads = 2"],
+    "a memory that slides, in odd widths": ["LanguageModel.dim = 10", "memory = 7", "Trainer.lanes = 3"],
+    "chunks longer than the memory": ["memory = 5", "Trainer.chunk = 40"],
+    "accumulation": ["Trainer.accumulate = 3"],
+    "over the end of an epoch": ["Trainer.lanes = 16", "Trainer.chunk = 50"],
+    "sgd": ["Trainer.optimizer = @optimizer.SGD", "SGD.momentum = 0.9", "SGD.lr = 0.1"],
+    "two passes of lamb": [
+        "Trainer.optimizer = @optimizer.Lamb", "Trainer.schedule = @schedule.TwoPass", "TwoPass.warmup = 4",
+        "TwoPass.switch = 0.5",
+    ],
+    "bf16": ["Trainer.precision = 'bf16'"],
+    "fp16": ["Trainer.precision = 'fp16'"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name else ()) for name in VARIANTS])
+def test_a_resumed_run_equals_one_that_was_left_alone(name: str, text: Path, tmp_path: Path) -> None:
+    train(tmp_path / "whole", text, *VARIANTS[name])
+    stop_after(new_loop(tmp_path / "cut", text, *VARIANTS[name]), step=16)
+    api.resume(tmp_path / "cut")
+    assert state_hash(tmp_path / "cut") == state_hash(tmp_path / "whole")
+    assert journal(tmp_path / "cut") == journal(tmp_path / "whole")
+    results = [timeless(json.loads((tmp_path / name / "result.json").read_text())) for name in ("cut", "whole")]
+    assert {**results[0], "peak_memory_mb": 0} == {**results[1], "peak_memory_mb": 0}
+
+
+@pytest.mark.parametrize(
+    "cadence",
+    [
+        ["Trainer.eval_every = 100"],
+        ["Trainer.eval_every = 100_000"],
+        ["Trainer.eval_bytes = 100", "Trainer.eval_lanes = 3", "Trainer.eval_chunk = 7", "Trainer.eval_every = 300"],
+        ["Trainer.save_every = 1", "Trainer.keep = 3"],
+        ["Trainer.save_every = 1000"],
+        ["Trainer.log_every = 9"],
+    ],
+    ids=lambda cadence: cadence[0],
+)
+def test_evaluating_logging_and_saving_change_no_bit(
+    cadence: list[str], text: Path, whole: Path, tmp_path: Path
+) -> None:
+    train(tmp_path / "run", text, *cadence)
+    assert state_hash(tmp_path / "run") == state_hash(whole)
+    seen = losses(tmp_path / "run")
+    assert len(seen) >= 3
+    assert seen.items() <= losses(whole).items()
+
+
+def test_an_observer_that_draws_random_numbers_changes_no_bit(text: Path, whole: Path, tmp_path: Path) -> None:
+    loop = new_loop(tmp_path / "run", text)
+    loop.observers = [lambda record: rng.seed_torch(7, 7, "mischief"), lambda record: print(torch.rand(3))]
+    with loop.folder.hold():
+        loop.run()
+    assert state_hash(tmp_path / "run") == state_hash(whole)
+    assert journal(tmp_path / "run") == journal(whole)
+
+
+def test_a_run_that_died_before_its_first_save_starts_anew(text: Path, whole: Path, tmp_path: Path) -> None:
+    new_loop(tmp_path / "run", text)
+    api.resume(tmp_path / "run")
+    assert state_hash(tmp_path / "run") == state_hash(whole)
+    assert journal(tmp_path / "run") == journal(whole)
+
+
+def test_a_run_of_which_no_checkpoint_is_whole_is_not_started_anew(text: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", text, "Trainer.steps = 3")
+    for path in (tmp_path / "run" / "checkpoints").glob("*/state.pt"):
+        path.write_bytes(b"damaged")
+    with pytest.raises(StorageError, match="no checkpoint is whole"):
+        api.resume(tmp_path / "run")
+
+
+def test_a_longer_budget_leaves_the_past_and_its_schedule_alone(text: Path, tmp_path: Path) -> None:
+    decay = ("Cosine.final = 0.25", "Cosine.warmup = 1")
+    planned = train(tmp_path / "alone", text, *decay)["steps"]
+    train(tmp_path / "run", text, *decay)
+    longer = api.resume(tmp_path / "run", [f"Trainer.steps = {planned + 4}"])
+    assert longer["steps"] == planned + 4
+    assert losses(tmp_path / "alone").items() <= losses(tmp_path / "run").items()
+    rates = {record["step"]: record["lr"] for record in journal(tmp_path / "run") if record["kind"] == "train"}
+    assert rates[planned + 4] == pytest.approx(0.25 * max(rates.values()), rel=0.1), "the cosine kept its budget"
+    assert (tmp_path / "run" / "resumed.gin").read_text() == f"Trainer.steps = {planned + 4}\n"
+
+
+def test_a_longer_budget_at_a_learning_rate_of_0_is_refused(text: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", text, "Trainer.steps = 3")
+    before = state_hash(tmp_path / "run")
+    with pytest.raises(ConfigError, match=r"learning rate to 0 at 288 bytes.*start a new run"):
+        api.resume(tmp_path / "run", ["Trainer.steps = 6"])
+    assert state_hash(tmp_path / "run") == before
+    assert not (tmp_path / "run" / "resumed.gin").exists()
+
+
+@pytest.mark.parametrize("change", ["Trainer.lanes = 8", "Trainer.seed = 2", "dropout = 0.2", "Muon.lr = 0.1"])
+def test_resuming_cannot_change_the_past(change: str, text: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", text, "Trainer.steps = 3")
+    before = state_hash(tmp_path / "run")
+    with pytest.raises(ConfigError, match="resuming cannot change it"):
+        api.resume(tmp_path / "run", [change])
+    assert state_hash(tmp_path / "run") == before
+    assert not (tmp_path / "run" / "resumed.gin").exists()
+
+
+def test_resuming_on_another_text_is_refused(tmp_path: Path) -> None:
+    text = write_text(tmp_path)
+    train(tmp_path / "run", text, "Trainer.steps = 3")
+    text.write_bytes(write_text(tmp_path, seed=1).read_bytes())
+    with pytest.raises(DataError, match="is not what the run trained on"):
+        api.resume(tmp_path / "run")
+
+
+def test_a_run_that_goes_on_has_no_result_until_it_ends(text: Path, tmp_path: Path) -> None:
+    train(tmp_path / "run", text, "Trainer.steps = 3")
+    loop = new_loop(tmp_path / "next", text, "Trainer.steps = 3")
+    seen = []
+    (tmp_path / "next" / "result.json").write_text('{"status": "stopped"}')
+    loop.observers = [lambda record: seen.append(loop.folder.result())]
+    with loop.folder.hold():
+        loop.run()
+    assert seen
+    assert set(seen) == {None}
+    assert loop.folder.result() is not None
+
+
+def test_a_split_too_short_to_evaluate_is_told_before_there_is_a_folder(tmp_path: Path) -> None:
+    text = write_text(tmp_path, size=200)
+    with pytest.raises(DataError, match="valid split has 10 bytes, too few for 8 lanes"):
+        train(tmp_path / "run", text)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_run_ends_at_the_first_budget_that_it_reaches(text: Path, tmp_path: Path) -> None:
+    fixed = ("Trainer.jitter = False", "Trainer.epochs = 0.05")
+    by_epoch = train(tmp_path / "a", text, *fixed, "Trainer.steps = 100")
+    lane_bytes = (12_000 * 9 // 10 // 4 - 1) * 4
+    assert 0.05 * lane_bytes <= by_epoch["bytes_trained"] < 0.05 * lane_bytes + 24 * 4
+    by_bytes = train(tmp_path / "b", text, *fixed, "Trainer.steps = 100", "Trainer.bytes = 200")
+    assert by_bytes["bytes_trained"] == 3 * 24 * 4
+
+
+def test_the_last_evaluation_scores_all_of_valid_even_where_one_scored_a_part(text: Path, tmp_path: Path) -> None:
+    partly = ("Trainer.eval_bytes = 100", "Trainer.eval_every = 1")
+    loop = new_loop(tmp_path / "run", text, *partly)
+    stop_after(loop, step=5)
+    assert api.resume(tmp_path / "run", ["Trainer.steps = 6"])["steps"] == 6
+    scored = [record["bytes_scored"] for record in journal(tmp_path / "run") if record["kind"] == "valid"]
+    assert scored[-1] > 500 > scored[-2]
+    again = api.resume(tmp_path / "run", ["Trainer.steps = 6"])
+    assert [record["bytes_scored"] for record in journal(tmp_path / "run") if record["kind"] == "valid"] == scored
+    assert again["valid_bpc"] == journal(tmp_path / "run")[-1]["valid_bpc"]
+
+
+def test_accumulated_pieces_carry_the_state_and_average_their_gradients(text: Path) -> None:
+    learner = Learner(build(text, "Trainer.accumulate = 3", "Trainer.jitter = False", "dropout = 0.0"))
+    pieces = learner.pieces()
+    assert [piece.position for piece in pieces] == [0, 24, 48]
+    loss, _ = learner.backward(pieces)
+    together = {name: p.grad.clone() for name, p in learner.model.named_parameters() if p.grad is not None}
+    single, gradients = [], {name: torch.zeros_like(x) for name, x in together.items()}
+    learner.trainer.accumulate = 1
+    for piece in pieces:
+        one, learner.stream = learner.backward([piece])
+        single.append(one)
+        for name, p in learner.model.named_parameters():
+            assert p.grad is not None
+            gradients[name] += p.grad / 3
+    torch.testing.assert_close(loss, torch.stack(single).mean())
+    torch.testing.assert_close(together, gradients)
+
+
+def test_a_spike_is_reported_at_its_step_and_names_the_replay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lanes, chunk, at = 4, 24, SPIKE_AFTER + 33
+    length = chunk * (at + 20)
+    lane = b"ab" * (chunk * (at - 1) // 2)
+    lane += bytes(range(128, 256)) * 2
+    lane += b"ab" * (length - len(lane))
+    train_text, other = tmp_path / "train", write_text(tmp_path)
+    train_text.write_bytes(lane[:length] * lanes)
+    files = [f"File.valid = {str(other)!r}", f"File.test = {str(other)!r}"]
+    fixed = [
+        f"Trainer.steps = {at + 1}",
+        "Muon.lr = 0.03",
+        "Trainer.jitter = False",
+        "Trainer.log_every = 1000",
+        *files,
+    ]
+    train(tmp_path / "run", train_text, *fixed)
+    spikes = [record["step"] for record in journal(tmp_path / "run") if record["kind"] == "spike"]
+    assert spikes[:1] == [at]
+    assert f"rnnlab replay {tmp_path / 'run'} --step {at}` shows the step" in capsys.readouterr().err
+
+
+def test_the_best_is_chosen_by_the_part_that_every_evaluation_scores(text: Path, tmp_path: Path) -> None:
+    result = train(tmp_path / "run", text, "Trainer.eval_bytes = 100", "Trainer.eval_every = 400")
+    *partial, whole = [record for record in journal(tmp_path / "run") if record["kind"] == "valid"]
+    assert whole["bytes_scored"] > 500 > max(record["bytes_scored"] for record in partial)
+    assert result["valid_bpc"] == whole["valid_bpc"]
+    model = api.load(tmp_path / "run").model
+    valid = open_corpus(str(text)).valid
+    at_the_end = evaluate(model, valid, lanes=8, chunk=64, limit=100).bpc
+    partly = [*(record["valid_bpc"] for record in partial), at_the_end]
+    assert result["best_valid_bpc"] == pytest.approx(min(partly), rel=1e-6)

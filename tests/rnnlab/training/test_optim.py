@@ -1,0 +1,178 @@
+"""Optimizers against closed forms in float64, and against other implementations."""
+
+import copy
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rnnlab import native
+from rnnlab.errors import ConfigError
+from rnnlab.training import optim
+from rnnlab.training.optimizer_state import optimizer_tensors
+from tests.rnnlab.small_models import give_gradients, small_model, take_steps
+
+
+def lamb_by_hand(p: Tensor, grads: list[Tensor], lr: float, decay: float, min_trust: float) -> Tensor:
+    """The equations of the docstring for one tensor, one number at a time."""
+    mean, square = torch.zeros_like(p), torch.zeros_like(p)
+    for grad in grads:
+        mean = 0.9 * mean + 0.1 * grad
+        square = 0.999 * square + 0.001 * grad**2
+        step = mean / (square.sqrt() + 1e-6) + decay * p
+        length, step_length = p.norm().item(), step.norm().item()
+        ratio = min(length, 10.0) / step_length if length > 0 and step_length > 0 else 1.0
+        p = p - lr * max(ratio, min_trust) * step
+    return p
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 100.0], ids=["zero", "below the floor", "above it", "beyond 10"])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_lamb_equals_its_equations(scale: float, decay: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    start = scale * torch.randn(6, 4, generator=generator, dtype=torch.float64)
+    grads = [torch.randn(6, 4, generator=generator, dtype=torch.float64) for _ in range(5)]
+    parameter = nn.Parameter(start.clone())
+    optimizer = optim.Lamb([parameter], lr=0.02, weight_decay=decay, min_trust=0.25)
+    for grad in grads:
+        parameter.grad = grad.clone()
+        optimizer.step()
+    expected = lamb_by_hand(start, grads, lr=0.02, decay=decay, min_trust=0.25)
+    torch.testing.assert_close(parameter.detach(), expected, rtol=1e-12, atol=1e-14)
+
+
+def test_lamb_leaves_a_parameter_alone_when_gradient_and_moments_are_zero() -> None:
+    parameter = nn.Parameter(torch.ones(3))
+    parameter.grad = torch.zeros(3)
+    optim.Lamb([parameter], min_trust=0.25).step()
+    assert torch.equal(parameter.detach(), torch.ones(3))
+
+
+def test_lamb_agrees_with_another_implementation_where_the_two_are_the_same_rule() -> None:
+    from pytorch_optimizer import Lamb as Other
+
+    ours, theirs = small_model(torch.float64), small_model(torch.float64)
+    take_steps(ours, optim.Lamb(ours.parameters(), lr=0.02, weight_decay=0.1, min_trust=0.0), range(20))
+    other = Other(
+        theirs.parameters(), lr=0.02, weight_decay=0.1, weight_decouple=False, adam_debias=True
+    )  # its adam_debias takes the bias correction out
+    take_steps(theirs, other, range(20))
+    for mine, its in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-5, atol=1e-8)  # it adds eps to the length of the step
+
+
+def test_lamb_keeps_its_moments_in_fp32_for_parameters_in_bf16() -> None:
+    parameter = nn.Parameter(torch.ones(4, dtype=torch.bfloat16))
+    optimizer = optim.Lamb([parameter])
+    parameter.grad = torch.full((4,), 0.3, dtype=torch.bfloat16)
+    optimizer.step()
+    assert {slot: value.dtype for slot, value in optimizer.state[parameter].items()} == {
+        "exp_avg": torch.float32,
+        "exp_avg_sq": torch.float32,
+    }
+    assert parameter.dtype == torch.bfloat16
+
+
+def test_lamb_updates_all_tensors_together_as_it_updates_each_alone() -> None:
+    alone, together = small_model(), small_model()
+    by_one, by_all = (optim.Lamb(model.parameters(), weight_decay=0.1) for model in (alone, together))
+    for seed in range(3):
+        give_gradients(alone, seed)
+        give_gradients(together, seed)
+        by_one.step()  # on the CPU: one tensor after the other
+        with torch.no_grad():
+            by_all._update(list(together.parameters()), by_all.param_groups[0])  # as on other devices
+    for a, b in zip(alone.parameters(), together.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_lamb_skips_what_has_no_gradient() -> None:
+    model = small_model()
+    before = copy.deepcopy(model.state_dict())
+    optimizer = optim.Lamb(model.parameters())
+    optimizer.step()
+    weight = model.get_parameter("1.weight")
+    weight.grad = torch.ones_like(weight)
+    optimizer.step()
+    moved = [name for name, value in model.state_dict().items() if not torch.equal(value, before[name])]
+    assert moved == ["1.weight"]
+
+
+def test_muon_orthogonalizes_matrices_and_leaves_embeddings_and_vectors_to_adamw() -> None:
+    model = nn.Sequential(OrderedDict(embedding=nn.Embedding(6, 4), linear=nn.Linear(4, 8)))
+    optimizer = optim.Muon(model.named_parameters(), lr=1.0, weight_decay=0.0, momentum=0.0)
+    before = copy.deepcopy(model.state_dict())
+    give_gradients(model, seed=0)
+    optimizer.step()
+    slots = set(optimizer_tensors(optimizer, model.named_parameters()))
+    assert {"linear.weight/momentum_buffer", "embedding.weight/exp_avg", "linear.bias/exp_avg"} <= slots
+    assert "linear.weight/exp_avg" not in slots
+    step = (before["linear.weight"] - model.get_parameter("linear.weight")).detach() / (0.2 * 8**0.5)
+    singular = torch.linalg.svdvals(step)  # all 1 if orthonormal; five iterations reach 0.7 to 1.2
+    assert 0.6 < singular.min() <= singular.max() < 1.3
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (lambda p: optim.Lamb(p, lr=0.0), "Lamb.lr = 0.0"),
+        (lambda p: optim.Lamb(p, lr=math.nan), "Lamb.lr = nan"),
+        (lambda p: optim.Lamb(p, betas=(0.9, 1.0)), "Lamb.betas"),
+        (lambda p: optim.Lamb(p, min_trust=-1.0), "Lamb.min_trust"),
+        (lambda p: optim.AdamW(p, weight_decay=-0.1), "AdamW.weight_decay"),
+        (lambda p: optim.SGD(p, momentum=1.0), "SGD.momentum"),
+        (lambda p: optim.SGD(p, nesterov=True), "SGD.nesterov"),
+    ],
+)
+def test_an_argument_out_of_range_is_a_configuration_error(
+    build: Callable[[Iterable[nn.Parameter]], object], words: str
+) -> None:
+    with pytest.raises(ConfigError, match=words):
+        build(small_model().parameters())
+
+
+def test_scale_lr_always_starts_from_the_rate_the_optimizer_was_built_with() -> None:
+    optimizer = optim.Lamb(small_model().parameters(), lr=0.5)
+    assert [optim.scale_lr(optimizer, factor) for factor in (0.5, 0.5, 2.0)] == [0.25, 0.25, 1.0]
+    assert optimizer.param_groups[0]["lr"] == 1.0
+
+
+@pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")
+@pytest.mark.parametrize("count", [1, 4096, 40_001])
+def test_lamb_compiled_is_lamb(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = torch.Generator().manual_seed(0)
+    start, *grads = (torch.randn(count, generator=draws) for _ in range(6))
+    ends = []
+    for compiled in (True, False):
+        parameter = nn.Parameter(start.clone())
+        optimizer = optim.Lamb([parameter], lr=0.01, weight_decay=0.1)
+        if not compiled:
+            monkeypatch.setattr(native, "kernels", lambda: None)
+        for grad in grads:
+            parameter.grad = grad.clone()
+            optimizer.step()
+            assert torch.equal(parameter.grad, grad)
+        ends.append([parameter.detach(), *optimizer.state[parameter].values()])
+    for got, want in zip(*ends, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")
+def test_lamb_on_several_threads_steps_to_the_same_bits_every_time() -> None:
+    draws = torch.Generator().manual_seed(0)
+    start, grad = torch.randn(2, 200_000, generator=draws).unbind()
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        torch.set_num_threads(4)
+        for _ in range(5):
+            parameter = nn.Parameter(start.clone())
+            parameter.grad = grad.clone()
+            optim.Lamb([parameter], lr=0.01).step()
+            found.append(parameter.detach())
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, found[0]) for one in found)

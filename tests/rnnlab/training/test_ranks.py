@@ -1,0 +1,233 @@
+"""Several processes on one run, started by torchrun: the same numbers, one voice, one end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rnnlab import api
+from rnnlab.storage import checkpoint, metrics
+from rnnlab.training.ranks import ALONE
+from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, journal, losses, train, write_text
+
+STEPS = 50
+MORE = [f"Trainer.steps = {STEPS}", "Trainer.save_every = 10", "Trainer.optimizer = @optimizer.Lamb", "Lamb.lr = 4e-3"]
+"""An optimizer that computes in fp32: rounding to bf16 inside one makes a difference of 1e-7 one of 1e-3."""
+
+PATIENCE = 200.0  # [s]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def alone(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One process with all the lanes."""
+    run = tmp_path_factory.mktemp("alone") / "run"
+    train(run, text, *MORE)
+    return run
+
+
+@pytest.fixture(scope="module")
+def shared(text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """Two processes with half of the lanes each; and what they said."""
+    run = tmp_path_factory.mktemp("shared") / "run"
+    done = finish(torchrun(2, *train_arguments(run, text)))
+    assert done.code == 0, done.err
+    return run, done.out, done.err
+
+
+class Done:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+def train_arguments(run: Path, text: Path, *more: str) -> list[str]:
+    sets = [part for binding in bindings(text, *MORE, *more) for part in ("--set", binding)]
+    return ["train", *FRAGMENTS, *sets, "--run", str(run)]
+
+
+def torchrun(ranks: int, *arguments: str) -> subprocess.Popen[str]:
+    """The arguments stand after `--`, or torchrun takes `--run` for one of its own."""
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(ranks),
+        "-m",
+        "--",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*launcher, "rnnlab", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> Done:
+    try:
+        out, err = process.communicate(timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        raise
+    return Done(process.returncode, out, err)
+
+
+def wait_for_step(run: Path, step: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if any(record["step"] >= step for record in metrics.read(run / "metrics.jsonl")):
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{run} never came to step {step}")
+
+
+def tensors(run: Path) -> dict[str, torch.Tensor]:
+    return dict(checkpoint.newest(run / "checkpoints")[0].tensors)
+
+
+def expect_close(run: Path, alone: Path) -> None:
+    """To 1e-5 in every loss, parameter, lane of the stream and moment of the optimizer."""
+    expected = losses(alone)
+    assert len(expected) == STEPS
+    assert losses(run) == pytest.approx(expected, abs=1e-5, rel=0)
+    torch.testing.assert_close(tensors(run), tensors(alone), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_two_ranks_go_through_the_numbers_of_one_process(shared: tuple[Path, str, str], alone: Path) -> None:
+    expect_close(shared[0], alone)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_ranks_evaluate_write_and_speak_once(shared: tuple[Path, str, str], alone: Path) -> None:
+    run, out, err = shared
+    places = [(record["kind"], record["step"], record["bytes"]) for record in journal(run)]
+    assert places == [(record["kind"], record["step"], record["bytes"]) for record in journal(alone)]
+    assert out.count("valid ") == 1
+    assert "rnnlab" not in err
+    result = json.loads((run / "result.json").read_text())
+    assert (result["ranks"], result["status"]) == (2, "done")
+    assert result["test_bpc"] == pytest.approx(json.loads((alone / "result.json").read_text())["test_bpc"], abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_signal_to_torchrun_stops_all_ranks_at_one_step_and_one_process_goes_on(
+    text: Path, alone: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = torchrun(2, *train_arguments(run, text))
+    wait_for_step(run, 12)
+    process.send_signal(signal.SIGTERM)
+    expect_stopped(finish(process), run)
+    api.resume(run)
+    expect_close(run, alone)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_signal_to_one_rank_stops_all_at_one_step_and_four_ranks_go_on(
+    text: Path, alone: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = torchrun(2, *train_arguments(run, text))
+    wait_for_step(run, 12)
+    os.kill(second_rank(process), signal.SIGTERM)
+    expect_stopped(finish(process), run)
+    on_four = finish(torchrun(4, "resume", str(run)))
+    assert on_four.code == 0, on_four.err
+    expect_close(run, alone)
+
+
+def expect_stopped(done: Done, run: Path) -> None:
+    assert done.code != 0
+    assert done.err.count("rnnlab: stopped by SIGTERM at step ") == 1
+    result = json.loads((run / "result.json").read_text())
+    snapshot, damage = checkpoint.newest(run / "checkpoints")
+    assert (result["status"], result["steps"], damage) == ("stopped", snapshot.step, [])
+    assert 12 <= snapshot.step < STEPS
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_a_rank_that_dies_takes_the_run_down_and_its_checkpoint_goes_on(
+    text: Path, alone: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    process = torchrun(2, *train_arguments(run, text))
+    wait_for_step(run, 12)
+    os.kill(second_rank(process), signal.SIGKILL)
+    died = time.monotonic()
+    done = finish(process)
+    assert time.monotonic() - died < 30.0
+    assert done.code != 0
+    assert "rnnlab: error: rank 0 lost another rank of the run" in done.err
+    saved, damage = checkpoint.newest(run / "checkpoints")
+    assert (saved.step >= 10, damage) == (True, [])
+    api.resume(run)
+    expect_close(run, alone)
+
+
+def second_rank(process: subprocess.Popen[str]) -> int:
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return next(int(child) for child in children if environment_of(int(child)).get("RANK") == "1")
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_lanes_that_cannot_be_shared_evenly_are_refused_before_there_is_a_folder(text: Path, tmp_path: Path) -> None:
+    done = finish(torchrun(3, *train_arguments(tmp_path / "run", text)))
+    assert done.code != 0
+    assert done.err.count("rnnlab: error: 4 lanes cannot be shared evenly by 3 ranks") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_process_alone_talks_to_nobody() -> None:
+    x: Any = torch.tensor(3.0)
+    assert ALONE.first
+    assert ALONE.mean(x) is x
+    assert ALONE.all_lanes(x) is x
+    assert ALONE.any(True)
+    assert not ALONE.any(False)
+    assert ALONE.signal(None) is None
+    assert ALONE.signal(signal.SIGTERM) is signal.SIGTERM
+    assert ALONE.from_first(lambda: "answer") == "answer"
+
+
+LEAVING = """
+import atexit, sys
+from rnnlab.training.ranks import leave
+
+class Late:
+    def __del__(self):
+        print("taken apart", flush=True)
+
+late = Late()
+atexit.register(print, "at exit")
+print("said", end=" ")
+leave(7)
+"""
+
+
+def test_a_rank_leaves_with_its_code_and_its_words_but_does_not_take_python_apart() -> None:
+    left = subprocess.run([sys.executable, "-c", LEAVING], stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
+    assert (left.returncode, left.stdout) == (7, "said at exit\n")

@@ -1,0 +1,114 @@
+"""Reading run folders that are finished, going on, interrupted or damaged."""
+
+from pathlib import Path
+
+import pytest
+
+from rnnlab.errors import StorageError
+from rnnlab.views.runs import differing, find_runs, parse_bindings, protocol_note, read_run
+from tests.rnnlab.run_folders import write_run
+
+
+def test_a_finished_run_is_read_whole(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "a", seed=3, bpc=2.6), "a")
+    assert (run.name, run.status, run.seed) == ("a", "done", 3)
+    assert len(run.valid) == 20
+    assert len(run.train) == 100
+    assert run.valid[-1].bytes == 1_000_000
+    assert run.number("parameters") == 3_412_736
+    assert run.number("valid_bpc") == run.valid[-1].bpc
+    assert "Trainer.seed" not in run.bindings
+
+
+def test_an_unfinished_run_has_the_figures_of_its_journal(tmp_path: Path) -> None:
+    run = read_run(write_run(tmp_path / "a", status="unfinished", share=0.5), "a")
+    assert run.status == "unfinished"
+    assert run.number("bytes_trained") == 500_000
+    assert run.number("valid_bpc") == run.valid[-1].bpc
+    assert run.number("test_bpc") is None
+    assert run.number("bytes_per_second") == pytest.approx(9000)
+    assert run.number("peak_memory_mb") == pytest.approx(725)
+    assert run.number("macs_per_byte") == 3_900_000
+
+
+def test_a_run_that_has_only_begun_is_read_without_figures(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a", status="unfinished")
+    (folder / "metrics.jsonl").unlink()
+    (folder / "environment.json").unlink()
+    run = read_run(folder, "a")
+    assert (run.status, list(run.valid), run.number("valid_bpc")) == ("unfinished", [], None)
+
+
+def test_a_line_that_is_being_written_is_left_out(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    with (folder / "metrics.jsonl").open("a") as journal:
+        journal.write('{"kind": "valid", "bytes": 99')
+    assert len(read_run(folder, "a").valid) == 20
+
+
+def test_points_that_are_not_finite_are_left_out_of_a_curve(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    with (folder / "metrics.jsonl").open("a") as journal:
+        journal.write('{"kind": "valid", "bytes": 2000000, "seconds": 9.0, "valid_bpc": null}\n')
+        journal.write('{"kind": "valid", "bytes": 2000000, "seconds": 9.0, "valid_bpc": NaN}\n')
+    assert len(read_run(folder, "a").valid) == 20
+
+
+def test_damage_is_named_with_its_place(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "a")
+    journal = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join([*journal[:3], "garbage\n", *journal[3:]]))
+    with pytest.raises(StorageError, match=r"metrics\.jsonl:4: not a JSON object"):
+        read_run(folder, "a")
+    (folder / "result.json").write_text("{")
+    with pytest.raises(StorageError, match=r"result\.json: not JSON"):
+        read_run(folder, "a")
+    (folder / "result.json").write_text("[]")
+    with pytest.raises(StorageError, match=r"result\.json: a JSON object is expected"):
+        read_run(folder, "a")
+    (folder / "config.gin").write_bytes(b"\xff\xfe")
+    with pytest.raises(StorageError, match=r"config\.gin: cannot be read"):
+        read_run(folder, "a")
+
+
+def test_runs_below_a_folder_are_found_in_natural_order(tmp_path: Path) -> None:
+    for seed in (10, 2, 1):
+        write_run(tmp_path / "study" / f"seed-{seed}", seed)
+    assert [path.name for path in find_runs(tmp_path / "study")] == ["seed-1", "seed-2", "seed-10"]
+    assert find_runs(tmp_path / "study" / "seed-2") == [tmp_path / "study" / "seed-2"]
+
+
+def test_a_folder_without_runs_and_a_missing_one_are_named(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="no run in or below it"):
+        find_runs(tmp_path)
+    with pytest.raises(StorageError, match="missing: there is no such folder"):
+        find_runs(tmp_path / "missing")
+
+
+def test_macros_are_replaced_by_their_values() -> None:
+    bindings = {"Block.dropout": "%dropout", "Block.name": "'100%sure'", "a.b": "[%dropout, %memory]"}
+    macros = {"dropout": "0.1", "memory": "%long", "long": "5000"}
+    text = "# a comment\n\n" + "".join(f"{key} = {value}\n" for key, value in {**bindings, **macros}.items())
+    assert parse_bindings(text) == {"Block.dropout": "0.1", "Block.name": "'100%sure'", "a.b": "[0.1, 5000]"}
+
+
+def test_a_macro_that_names_itself_does_not_grow_without_end() -> None:
+    assert parse_bindings("a.b = %x\nx = %x\n") == {"a.b": "%x"}
+    assert len(parse_bindings(f"a.b = %x\nx = [{'%x, ' * 200}]\n")["a.b"]) <= 10_000
+
+
+def test_a_value_may_go_on_over_several_lines() -> None:
+    assert parse_bindings("a.b = [1,\n    2]\nc.d = 3\n") == {"a.b": "[1, 2]", "c.d": "3"}
+
+
+def test_only_keys_that_differ_are_listed() -> None:
+    assert differing([{"a": "1", "b": "2"}, {"a": "1", "b": "3"}, {"a": "1"}]) == {"b": ["2", "3", None]}
+
+
+def test_the_protocol_is_told_once_where_it_is_shared() -> None:
+    facts = {"protocol": {"lanes": 8, "chunk": 256, "memory": None, "bytes_scored": 1000}}
+    assert (
+        protocol_note([facts, facts, {}])
+        == "BPC measured with 8 lanes, chunks of 256, memory none, 1,000 bytes scored."
+    )
+    assert protocol_note([{}]) == ""
