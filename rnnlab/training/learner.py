@@ -22,7 +22,7 @@ from rnnlab.evaluation import LN2, cross_entropy
 from rnnlab.rng import seed_torch
 from rnnlab.state import State, detach, flatten, leaves, map_state, select_lanes, to, unflatten
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
-from rnnlab.storage.metrics import Record as Record  # rnnlab.training.loop takes it from here
+from rnnlab.storage.metrics import Record
 from rnnlab.training.cudagraph import GraphedPass, Pass
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.gradients import clip_gradients, global_norm, norms_by_part
@@ -93,8 +93,6 @@ class Learner:
         if trainer.cuda_graph:
             self._pass = GraphedPass(self._forward_and_backward, self.model.parameters())
 
-    # --- budget ---------------------------------------------------------------------------------------------------
-
     def epoch_bytes(self) -> int:
         return (self.lanes.length - 1) * self.trainer.lanes
 
@@ -109,8 +107,6 @@ class Learner:
         p = self.progress
         used = {"bytes": p.bytes, "step": p.step, "epoch": p.bytes / self.epoch_bytes()}
         return max(used[name] / budget for name, budget in (within or budgets(self.trainer)).items())
-
-    # --- one step -------------------------------------------------------------------------------------------------
 
     def step(self, by_part: bool = False) -> Record:
         """Read the next pieces, take one optimizer step, and return what can be said of it.
@@ -237,8 +233,6 @@ class Learner:
     def _shared_gradient(self, last: bool) -> AbstractContextManager[None]:
         """Where gradients accumulate, the ranks exchange them once."""
         return nullcontext() if last or self._distributed is self.model else self._distributed.no_sync()  # type: ignore[operator]
-
-    # --- saving and going on ----------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
         """Everything that continues, with every rank's lanes."""

@@ -14,9 +14,10 @@ from rnnlab.evaluation import LN2, Score, evaluate
 from rnnlab.interrupts import Interrupts
 from rnnlab.model import count_parameters, fold
 from rnnlab.storage.checkpoint import Snapshot
+from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training.experiment import Experiment
-from rnnlab.training.learner import Learner, Record, peak_memory_mb
+from rnnlab.training.learner import Learner, peak_memory_mb
 from rnnlab.training.ranks import ALONE, Ranks
 from rnnlab.training.recipe import Trainer
 

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from rnnlab import native
 from rnnlab.errors import ConfigError
 from rnnlab.registry import register
-from rnnlab.training.schedules import Schedule as Schedule  # rnnlab.training.recipe takes it from here
 
 Params = Iterable[nn.Parameter] | Iterable[tuple[str, nn.Parameter]]
 """What an optimizer is made of: the trainer passes `model.named_parameters()`, as torch's own take it."""

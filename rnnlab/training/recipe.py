@@ -10,7 +10,7 @@ import torch
 from rnnlab.data.splits import Corpus
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
-from rnnlab.training.optim import Schedule
+from rnnlab.training.schedules import Schedule
 
 
 @configurable
