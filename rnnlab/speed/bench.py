@@ -56,6 +56,8 @@ def benchmark(
         raise ConfigError(f"repeats {repeats}: at least 1")
     baseline_module = load_baseline(against) if against else None
     learner = steady_learner(fragments, overrides)
+    if cpu_time and learner.device.type != "cpu":
+        raise ConfigError(f"--cpu-time counts what the CPU does, and the device is {learner.device}; leave it out")
     clock = clock_of(learner.device, cpu_time)
     learner.step()
     parts = split(learner, clock, repeats)

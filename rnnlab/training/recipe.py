@@ -35,7 +35,7 @@ class Trainer:
     epochs: float | None = None
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"  # of the products; tf32 is an NVIDIA GPU's
     device: str = "auto"  # auto, cpu, cuda, cuda:1
-    compile: bool = False  # the model by torch.compile: minutes at the start, and its own kernels for ours on the CPU
+    compile: bool = False  # by torch.compile, whose kernels take the place of ours; minutes before the first step
     cuda_graph: bool = False  # a chunk's passes in one launch; an NVIDIA GPU's, for chunks of one length
     seed: int = 1
     unseen_logit: float | None = None  # output bias that bytes absent from the training text start with; None for 0
