@@ -167,6 +167,7 @@ def command(run: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "rnnlab", "generate", str(run), *options]
 
 
+@pytest.mark.slow
 def test_standard_input_goes_through_to_standard_output(run: Path) -> None:
     prompt = b"The \xff\x00 quick"
     process = subprocess.run(

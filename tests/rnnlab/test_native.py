@@ -169,6 +169,7 @@ def test_a_cache_that_cannot_be_written_costs_a_compilation_and_no_more(
     assert "compiling for this process alone" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_sixteen_processes_that_start_at_once_share_one_compilation(cache: Path) -> None:
     script = textwrap.dedent("""
@@ -197,6 +198,7 @@ def test_sixteen_processes_that_start_at_once_share_one_compilation(cache: Path)
     assert list(cache.glob(".native-*")) == []
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="loaded libraries cannot be seen here")
 def test_the_process_has_one_openmp_runtime() -> None:

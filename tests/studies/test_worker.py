@@ -204,6 +204,7 @@ def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
     assert json.loads((run / "result.json").read_text())["status"] == "stopped"
 
 
+@pytest.mark.slow
 def test_a_server_without_a_job_ends_with_its_input() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rnnlab.studies._worker"], input="", capture_output=True, text=True, timeout=240

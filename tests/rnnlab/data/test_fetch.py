@@ -150,6 +150,7 @@ def test_the_published_facts_are_those_of_the_literature() -> None:
     assert PUBLISHED["enwik8"].url == "http://mattmahoney.net/dc/enwik8.zip"
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_leaves_no_piece(tmp_path: Path, own_cache: Path) -> None:
     given = written(tmp_path / "given", CONTENT)
     command = (

@@ -71,6 +71,7 @@ def test_everything_is_written_and_the_tables_agree(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_equal_runs_give_equal_files(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study")
     first, second = (compare([study], tmp_path / name).files for name in ("a", "b"))

@@ -206,11 +206,13 @@ def test_a_model_without_attention_is_drawn_without_it(tmp_path: Path) -> None:
     assert not any(name.startswith("attention") for name in drawn)
 
 
+@pytest.mark.slow
 def test_the_same_findings_are_the_same_pictures(findings: Findings) -> None:
     one, two = ({name: to_png(figure)[0] for name, figure in draw(findings).items()} for _ in range(2))
     assert one == two
 
 
+@pytest.mark.slow
 def test_the_command_takes_another_text_and_prints_what_it_found(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
