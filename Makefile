@@ -40,8 +40,10 @@ check: install
 	$(BIN)/mypy
 	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not long and not faults and not packaging' -q
 
+# the fault matrix, and the other tests that take minutes
 faults: install
 	$(BIN)/python -m tests.faults
+	$(PYTEST) -n 2 -m long tests/studies/test_search.py tests/rnnlab
 
 soak: install
 	$(BIN)/python -m tests.faults --soak

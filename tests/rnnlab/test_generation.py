@@ -216,6 +216,7 @@ def test_an_interrupt_ends_it_without_a_traceback(run: Path, number: signal.Sign
         assert b"Traceback" not in process.stderr.read()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_memory_is_the_same_from_byte_10_000_to_the_end(run: Path) -> None:
     """To byte 30,000 here; over 100,000 it was 0.1 MB as well."""

@@ -201,6 +201,7 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     assert cli.main(["train", str(folder / "best.gin"), "--run", str(tmp_path / "winner")]) == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_one_finds(tmp_path: Path) -> None:
     for name in ("whole", "parts"):
@@ -213,6 +214,7 @@ def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_o
     assert [t.value for t in trials_of(parts)] == [t.value for t in trials_of(whole)]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_forty_trials_over_four_workers_each_train_with_their_own_parameters(tmp_path: Path) -> None:
