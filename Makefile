@@ -43,7 +43,7 @@ check: install
 # the fault matrix, and the other tests that take minutes
 faults: install
 	$(BIN)/python -m tests.faults
-	$(PYTEST) -n 2 -m long tests/studies/test_search.py tests/rnnlab
+	$(PYTEST) -n 2 -m 'long and not faults'
 
 soak: install
 	$(BIN)/python -m tests.faults --soak

@@ -122,7 +122,7 @@ def measure_gpu(table: Table) -> Iterator[None]:
         yield
     for way in tasks.WAYS:
         if answer := table.ask(f"step, eager over {way}, paper", tasks.launching, "paper", "bf16", way):
-            table.add(f"step, eager over {way}, paper", answer["ratio"], 1.1)
+            table.add(f"step, eager over {way}, paper", answer["ratio"], 1.1)  # less is not worth a switch
             yield
     if answer := table.ask("step at memory 5,000 over 1, paper", tasks.memory_growth, "paper", "bf16"):
         table.add("step at memory 5,000 over 1, paper", answer["ratio"], 1.1, at_most=True)

@@ -34,6 +34,7 @@ def test_a_registered_part_obeys(part: PartFactory, law: Law) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.faults
 def test_a_registered_part_obeys_compiled(part: PartFactory, law: Law) -> None:
     law(part)
 

@@ -38,6 +38,7 @@ def test_the_part_a_mutant_was_made_from_obeys(part: type) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
+@pytest.mark.faults
 def test_the_part_a_mutant_was_made_from_obeys_when_compiled() -> None:
     for part, kind in HONEST.items():
         for law in testing.laws(kind, slow=True):

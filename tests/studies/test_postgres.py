@@ -58,6 +58,7 @@ def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str
 
 
 @pytest.mark.long
+@pytest.mark.faults
 def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=3, bytes=2560)
     plan = search.plan(str(path), run=tmp_path / "killed", storage=url)
@@ -72,6 +73,7 @@ def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.faults
 def test_f14_a_worker_of_another_machine_that_is_gone_is_told_by_its_heartbeat(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=2, bytes=2560)
     plan = search.plan(str(path), run=tmp_path / "far", storage=url)
@@ -89,6 +91,7 @@ def test_f14_a_worker_of_another_machine_that_is_gone_is_told_by_its_heartbeat(u
 
 
 @pytest.mark.long
+@pytest.mark.faults
 def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_many(url: str) -> None:
     six = [subprocess.Popen([sys.executable, "-c", SIX, url], stderr=subprocess.PIPE, text=True) for _ in range(6)]
     for process in six:
@@ -99,6 +102,7 @@ def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_ma
 
 
 @pytest.mark.long
+@pytest.mark.faults
 def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=2, bytes=2560)
     plan = search.plan(str(path), run=tmp_path / "held", storage=url)
