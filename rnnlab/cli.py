@@ -63,7 +63,10 @@ class _CommandLine(argparse.ArgumentParser):
         if unknown:
             option = unknown[0].partition("=")[0]
             near = difflib.get_close_matches(option, self._option_string_actions, n=1)
-            self.error(f"no such argument: {option}" + (f" (did you mean {near[0]}?)" if near else ""))
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            if not option.startswith("-"):
+                hint = " here: names stand together, in front of the options"
+            self.error(f"no such argument: {option}{hint}")
         return namespace, unknown
 
     def error(self, message: str) -> Any:

@@ -302,6 +302,12 @@ BAD = [
     Bad("no run to evaluate", ["eval", "elsewhere"], ConfigError, ["elsewhere", "config.gin"]),
     Bad("no run to resume", ["resume", "."], ConfigError, ["config.gin"]),
     Bad("no such split", ["eval", "R", "--split", "dev"], ConfigError, ["'dev'", "valid"]),
+    Bad(
+        "fragment behind an option",
+        train_with("--bytes", "5", "core/qrnn"),
+        ConfigError,
+        ["core/qrnn here", "in front"],
+    ),
     Bad("option cut short", train_with("--byte", "5"), ConfigError, ["--byte", "mean --bytes"]),
     Bad("empty prompt", ["generate", "R", "--prompt", ""], ConfigError, ["prompt", "empty"]),
     Bad("prompt file", ["generate", "R", "--prompt-file", "nowhere"], ConfigError, ["nowhere"]),
