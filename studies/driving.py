@@ -28,7 +28,7 @@ def run_search(plan: SearchPlan, workers: int | None = None) -> None:
         if one after the other fails.
     """
     quietly()
-    device = experiment.build(plan.base, shapes_only=True, needs_corpus=False).trainer.torch_device()
+    device = experiment.build(plan.base, shapes_only=True, needs_corpus=False).trainer.training_device()
     slots = environments(workers, device)
     establish(plan)
     with Pool(slots, plan.folder / LOGS) as pool, Interrupts() as interrupts:

@@ -46,7 +46,7 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> Conclusion:
     from rnnlab.views.board import write_study_root  # TensorBoard's protocols: not for those who only plan
     from rnnlab.views.hparams import hyperparameters
 
-    device = experiment.build(plan.variants[0].config, shapes_only=True, needs_corpus=False).trainer.torch_device()
+    device = experiment.build(plan.variants[0].config, shapes_only=True, needs_corpus=False).trainer.training_device()
     slots = environments(workers, device)
     with _held(plan.folder):
         _say_what_changed(plan)

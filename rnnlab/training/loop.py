@@ -244,9 +244,11 @@ class Loop:
 def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:
     """Fail before there is a folder where training, or the evaluation after it, would.
 
-    Raises: DataError if a split is too short for its lanes; ConfigError if the ranks cannot share the lanes evenly.
+    Raises: DataError if a split is too short for its lanes; ConfigError if the ranks cannot share the lanes evenly, or
+        the device is none for the recipe.
     """
     trainer, corpus = experiment.trainer, experiment.corpus
+    trainer.training_device(ranks.count)
     assert corpus is not None
     Lanes(corpus.train, trainer.lanes, shard=(ranks.rank, ranks.count))
     for split in (corpus.valid, corpus.test):

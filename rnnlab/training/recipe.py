@@ -83,14 +83,6 @@ class Trainer:
             raise ConfigError(f"Trainer.device = {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"Trainer.device = {name!r}: this torch sees no CUDA device; use --device cpu")
-        if self.precision == "tf32" and device.type != "cuda":
-            raise ConfigError(
-                f"Trainer.precision = 'tf32': NVIDIA GPUs have it, and the device is {device}; use 'fp32'"
-            )
-        shared = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        if self.cuda_graph and (device.type != "cuda" or shared):
-            where = f"the device is {device}" if device.type != "cuda" else "several ranks share this run"
-            raise ConfigError(f"Trainer.cuda_graph = True: for one process on an NVIDIA GPU, and {where}; use False")
         rank = int(os.environ.get("LOCAL_RANK", "0"))  # of the ranks on this machine each takes a device
         number = rank if device.index is None else device.index
         if device.type == "cuda" and number >= torch.cuda.device_count():
@@ -99,3 +91,18 @@ class Trainer:
                 + (f", and none for rank {rank}; start fewer ranks, or use --device cpu" if rank else "")
             )
         return torch.device("cuda", number) if rank and device.type == "cuda" else device
+
+    def training_device(self, ranks: int = 1) -> torch.device:
+        """Where so many ranks train by this recipe; a trained model runs on any device.
+
+        Raises: ConfigError if the device is not there, or is none for the precision or the CUDA graph.
+        """
+        device = self.torch_device()
+        if self.precision == "tf32" and device.type != "cuda":
+            raise ConfigError(
+                f"Trainer.precision = 'tf32': NVIDIA GPUs have it, and the device is {device}; use 'fp32'"
+            )
+        if self.cuda_graph and (device.type != "cuda" or ranks > 1):
+            where = f"the device is {device}" if device.type != "cuda" else "several ranks share this run"
+            raise ConfigError(f"Trainer.cuda_graph = True: for one process on an NVIDIA GPU, and {where}; use False")
+        return device

@@ -57,7 +57,11 @@ def replay(run: str | Path, step: int, device: str = "auto") -> Replay:
         raise ConfigError(f"--step {step}: the first step is 1")
     folder = RunFolder.open(run)
     original = folder.config()
-    built = experiment.build(original.override([*folder.resumed_with(), f"Trainer.device = {device!r}"]))
+    here = [
+        f"Trainer.device = {device!r}",
+        "Trainer.cuda_graph = False",
+    ]  # one step, perhaps on a CPU
+    built = experiment.build(original.override([*folder.resumed_with(), *here]))
     experiment.check_corpus(built, folder.corpus_sha)
     learner = Learner(built, horizon=experiment.build(original, shapes_only=True, needs_corpus=False).trainer)
     start = _restore(learner, folder, step)

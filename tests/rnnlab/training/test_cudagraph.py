@@ -9,11 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
+import rnnlab
 from rnnlab.errors import ConfigError, Diverged
 from rnnlab.state import State, leaves
+from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training.cudagraph import GraphedPass, LossAndState
 from rnnlab.training.learner import Learner
-from tests.rnnlab.tiny_runs import build, write_text
+from rnnlab.training.loop import check_fit
+from rnnlab.training.replay import replay
+from tests.rnnlab.tiny_runs import build, train, write_text
 
 STEADY = ["Trainer.jitter = False", "Trainer.steps = 1000"]
 
@@ -108,7 +112,19 @@ def test_a_step_that_diverges_in_a_replay_leaves_the_stream_as_it_was(text: Path
 )
 def test_what_cannot_be_recorded_is_refused_with_the_remedy(text: Path, bindings: list[str], remedy: str) -> None:
     with pytest.raises(ConfigError, match=r"Trainer.cuda_graph = True.*" + remedy.replace(".", r"\.")):
-        build(text, "Trainer.cuda_graph = True", *bindings).trainer.torch_device()
+        check_fit(build(text, "Trainer.cuda_graph = True", *bindings))
+
+
+def test_what_was_trained_as_a_cuda_graph_is_loaded_and_replayed_where_there_is_none(
+    text: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    train(run, text, "Trainer.jitter = False", "Trainer.steps = 8", "Trainer.save_every = 4")
+    graphed_there = "Trainer.cuda_graph = True"  # as `rnnlab resume --set` on a machine with a GPU would write it down
+    RunFolder.open(run).note_resumption([graphed_there])
+    assert rnnlab.load(run, device="cpu", overrides=[graphed_there]).experiment.trainer.cuda_graph
+    replayed = replay(run, 6, device="cpu")
+    assert replayed.loss == pytest.approx(replayed.recorded_loss, abs=1e-6)
 
 
 @pytest.mark.cuda

@@ -13,6 +13,7 @@ from rnnlab.evaluation import cross_entropy
 from rnnlab.state import flatten, map_state
 from rnnlab.training import learner as learner_module
 from rnnlab.training.learner import Learner
+from rnnlab.training.loop import check_fit
 from tests.rnnlab.tiny_runs import build, journal, train, write_text
 
 FP16 = "Trainer.precision = 'fp16'"
@@ -133,7 +134,7 @@ def test_skipped_steps_are_in_the_result_and_no_spike_is_made_of_them(text: Path
 
 def test_tf32_is_refused_where_there_is_no_nvidia_gpu(text: Path) -> None:
     with pytest.raises(ConfigError, match="tf32"):
-        build(text, "Trainer.precision = 'tf32'", "Trainer.device = 'cpu'")
+        check_fit(build(text, "Trainer.precision = 'tf32'", "Trainer.device = 'cpu'"))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
