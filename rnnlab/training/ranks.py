@@ -10,6 +10,7 @@ gloo between CPUs and by NCCL between GPUs; everything else (a loss, a signal, a
 import atexit
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,6 +152,11 @@ _left: list[Any] = []
 gloo's threads, and they may wait for the GIL."""
 
 
+LAST_WORD = 5.0
+"""How long the other ranks stay when they fail [s]: torchrun ends all of them as soon as one has ended with an error,
+and rank 0 is the one that says what it was."""
+
+
 def leave(code: int) -> NoReturn:
     """End a process that was a rank with this exit code: all that Python does at its end, but not Python's own end.
 
@@ -160,4 +166,6 @@ def leave(code: int) -> NoReturn:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    if code and os.environ.get("RANK", "0") != "0":
+        time.sleep(LAST_WORD)
     os._exit(code)
