@@ -23,8 +23,9 @@ def test_it_computes_the_papers_equations() -> None:
 
 def test_it_starts_as_the_paper_says() -> None:
     core = SRU(300)
+    bound = torch.tensor((3 / 300) ** 0.5)  # as fp32 holds it: a draw may round to the bound itself
     for weight in (core.candidate_weight, core.forget.weight, core.reset.weight):
-        assert weight.abs().max().item() <= (3 / 300) ** 0.5
+        assert weight.abs().max() <= bound
         assert weight.var().item() == pytest.approx(1 / 300, rel=0.05)
     assert not core.forget.bias.any()
     assert not core.reset.bias.any()
