@@ -19,6 +19,7 @@ from rnnlab.training import experiment
 from rnnlab.training.learner import Learner
 from rnnlab.training.loop import Loop, check_fit
 from rnnlab.training.ranks import Ranks, ranks
+from rnnlab.training.threads import choose_threads, using_threads
 
 
 def train(fragments: Sequence[str], overrides: Sequence[str] = (), run: str | Path | None = None) -> dict[str, Any]:
@@ -36,9 +37,10 @@ def train(fragments: Sequence[str], overrides: Sequence[str] = (), run: str | Pa
         built = experiment.build(resolved)
         check_fit(built, among)
         path = among.from_first(lambda: _new_run_name(fragments) if run is None else Path(run))
-        folder = among.from_first(lambda: _create(path, built))
-        with _held(folder, among):
-            return _run(Loop(built, folder, ranks=among))
+        with using_threads(choose_threads(built)):
+            folder = among.from_first(lambda: _create(path, built))
+            with _held(folder, among):
+                return _run(Loop(built, folder, ranks=among))
 
 
 def _create(path: Path, built: experiment.Experiment) -> RunFolder:
@@ -57,9 +59,10 @@ def _held(folder: RunFolder, among: Ranks) -> Iterator[None]:
         yield
 
 
-MAY_CHANGE = ("bytes", "steps", "epochs", "device", "compile", "cuda_graph", "eval_every", "eval_bytes", "eval_lanes",
-              "eval_chunk", "log_every", "save_every", "keep")  # fmt: skip
-"""What `resume` may set otherwise: arguments of Trainer that cannot change what has happened."""
+MAY_CHANGE = ("bytes", "steps", "epochs", "device", "threads", "compile", "cuda_graph", "eval_every", "eval_chunk",
+              "log_every", "save_every", "keep")  # fmt: skip
+"""What `resume` may set otherwise: arguments of Trainer that cannot change what has happened. How much an evaluation
+scores is not among them: one curve has one protocol."""
 
 
 def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -90,11 +93,12 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         )
         experiment.check_corpus(built, folder.corpus_sha)
         check_fit(built, among)
-        loop = Loop(built, folder, horizon=horizon, ranks=among)
-        _check_rate_lasts(loop.learner)
-        loop.restore(among.from_first(lambda: folder.newest() if folder.has_checkpoints() else None))
-        among.from_first(lambda: folder.note_resumption(overrides))
-        return _run(loop)
+        with using_threads(choose_threads(built, folder.environment.get("threads"))):
+            loop = Loop(built, folder, horizon=horizon, ranks=among)
+            _check_rate_lasts(loop.learner)
+            loop.restore(among.from_first(lambda: folder.newest() if folder.has_checkpoints() else None))
+            among.from_first(lambda: folder.note_resumption(overrides))
+            return _run(loop)
 
 
 def _check_rate_lasts(learner: Learner) -> None:
@@ -159,17 +163,30 @@ def load(
 
 
 def evaluate(
-    run: str | Path, split: str = "test", *, best: bool = False, corpus: str | None = None, device: str = "auto"
+    run: str | Path,
+    split: str = "test",
+    *,
+    best: bool = False,
+    corpus: str | None = None,
+    device: str = "auto",
+    limit: int | None = None,
 ) -> Score:
-    """BPC of a run on a split of its corpus, or of another one, under the run's own protocol.
+    """BPC of a run on a split of its corpus, or of another one, read in the run's own lanes and chunks.
 
+    Args:
+        limit: score about the first so many bytes of the split [bytes]; None for all of it, of which a run with a small
+            budget has scored a part (`valid_protocol` and `protocol` in result.json say how much).
     Raises: StorageError if the run cannot be loaded; DataError if the corpus cannot be opened.
     """
     loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
     trainer = loaded.experiment.trainer
     text = loaded.experiment.corpus if corpus is None else open_corpus(corpus)
     assert text is not None
-    return _evaluate(loaded.model, text.split(split), lanes=trainer.eval_lanes, chunk=trainer.eval_chunk, progress=True)
+    with using_threads(choose_threads(loaded.experiment, loaded.folder.environment.get("threads"))):
+        return _evaluate(
+            loaded.model, text.split(split), lanes=trainer.eval_lanes, chunk=trainer.eval_chunk, limit=limit,
+            progress=True,
+        )  # fmt: skip
 
 
 def resolve_any(name: str) -> config.Config:

@@ -121,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_best(evaluate)
     evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     _add_device(evaluate)
+    evaluate.add_argument("--bytes", type=int, metavar="N", help="score about the first N bytes (default: all)")
     evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC against memory length, table and plot: "
                           "1,256,512 [positions]")  # fmt: skip
 
@@ -269,9 +270,13 @@ def _resume(options: argparse.Namespace) -> None:
 
 
 def _result_text(result: dict[str, Any]) -> str:
+    scored = [f"{result[protocol]['bytes_scored']:,}" for protocol in ("valid_protocol", "protocol")]
+    evaluating, training = result["seconds_evaluating"], result["seconds"]
+    share = f", {100 * evaluating / training:.0f}% of training's {training:.1f} s" if training else ""
     return (
-        f"valid {result['valid_bpc']:.4f} bpc, test {result['test_bpc']:.4f} bpc\n"
-        f"{result['bytes_trained']:,} bytes in {result['steps']:,} steps, {result['bytes_per_second']:,.0f} bytes/s\n"
+        f"valid {result['valid_bpc']:.4f} bpc on {scored[0]} bytes, test {result['test_bpc']:.4f} bpc on {scored[1]}\n"
+        f"{result['bytes_trained']:,} bytes in {result['steps']:,} steps, {result['bytes_per_second']:,.0f} bytes/s; "
+        f"evaluation took {evaluating:.1f} s{share}\n"
         f"run: {result['run']}"
     )
 
@@ -292,7 +297,10 @@ def _eval(options: argparse.Namespace) -> None:
 
     if options.memory is not None:
         return _eval_memory(options)
-    score = evaluate(options.run, options.split, best=options.best, corpus=options.corpus, device=options.device)
+    score = evaluate(
+        options.run, options.split, best=options.best, corpus=options.corpus, device=options.device,
+        limit=options.bytes,
+    )  # fmt: skip
     answer = {"split": options.split, "bpc": score.bpc, **asdict(score.protocol)}
     p = score.protocol
     memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
@@ -357,7 +365,7 @@ def _export(options: argparse.Namespace) -> None:
     from rnnlab.export import export
 
     told = export(options.run, Path(options.out), best=options.best)
-    lines = [f"{name}  logits within {x:.1e} of the run's" for name, x in told["largest_difference_of_logits"].items()]
+    lines = [f"{name}: logits within {x:.1e} of float64" for name, x in told["largest_error_of_logits"].items()]
     print_answer(
         options, told, "\n".join([f"written to {options.out}: {', '.join(told['sha256'])}, config.json", *lines])
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from rnnlab.data.splits import Lanes, Split
+from rnnlab.progress import ProgressBar
 from rnnlab.state import State, detach
 
 LN2 = math.log(2.0)
@@ -47,15 +47,13 @@ def evaluate(
         lanes: B, contiguous pieces of the split that are read side by side.
         chunk: T [positions].
         limit: score only about the first so many bytes of the split [bytes]; None for all of it.
-        progress: show a bar when standard error is a terminal.
+        progress: show how far it has come.
         between_chunks: called before every chunk; may raise to stop.
     Differs: the first byte of every lane has nothing to be predicted from and is not scored, nor are the at most
         `lanes` - 1 bytes that are left over after the cut.
     """
     device = next(model.parameters()).device
-    if limit is not None:
-        split = replace(split, stop=min(split.stop, split.start + max(limit, 2 * lanes)))
-    stream = Lanes(split, lanes).to(device)
+    stream = Lanes(_head(split, lanes, limit), lanes).to(device)
     last = stream.length - 1
     nats = torch.zeros((), dtype=torch.float64, device=device)
     was_training = model.training
@@ -63,22 +61,28 @@ def evaluate(
     try:
         with torch.no_grad():
             state: State = model.initial_state(lanes)  # type: ignore[operator]
-            bar = tqdm(
-                total=last * lanes, unit="B", unit_scale=True, desc="evaluate", disable=None if progress else True
-            )
-            for position in range(0, last, chunk):
-                between_chunks()
-                length = min(chunk, last - position)
-                inputs, targets = (part.to(device, non_blocking=True) for part in stream.chunk(position, length))
-                logits, state = model(inputs, state)
-                nats += cross_entropy(logits, targets, reduction="sum").double()
-                state = detach(state)
-                bar.update(length * lanes)
-            bar.close()
+            with ProgressBar("evaluate", last * lanes, shown=progress) as bar:
+                for position in range(0, last, chunk):
+                    between_chunks()
+                    length = min(chunk, last - position)
+                    inputs, targets = (part.to(device, non_blocking=True) for part in stream.chunk(position, length))
+                    logits, state = model(inputs, state)
+                    nats += cross_entropy(logits, targets, reduction="sum").double()
+                    state = detach(state)
+                    bar.show((position + length) * lanes)
     finally:
         model.train(was_training)
-    scored = last * lanes
-    return Score(float(nats) / scored / LN2, Protocol(lanes, chunk, scored, longest_memory(model)))
+    return Score(float(nats) / (last * lanes) / LN2, protocol_of(model, split, lanes=lanes, chunk=chunk, limit=limit))
+
+
+def protocol_of(model: nn.Module, split: Split, *, lanes: int, chunk: int, limit: int | None) -> Protocol:
+    """How `evaluate` with these arguments measures."""
+    scored = (len(_head(split, lanes, limit)) // lanes - 1) * lanes
+    return Protocol(lanes, chunk, scored, longest_memory(model))
+
+
+def _head(split: Split, lanes: int, limit: int | None) -> Split:
+    return split if limit is None else replace(split, stop=min(split.stop, split.start + max(limit, 2 * lanes)))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:

@@ -4,12 +4,17 @@ A step takes a byte and the state of before, and gives the logits of the next by
 fixed size and rolls: positions that are not filled yet are hidden, so the numbers are those of the memory that grows.
 """
 
+import copy
 import hashlib
 import importlib.util
 import json
 import logging
+import os
+import shutil
+import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,14 +26,14 @@ from rnnlab.errors import ConfigError
 from rnnlab.interfaces import Transparent
 from rnnlab.model import VOCABULARY, fold
 from rnnlab.state import flatten, leaves, unflatten
-from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.storage.durable import STAGED, storage_errors, write_file
+from rnnlab.testing.rounding import NO_WORSE, error, rounding_of
 from rnnlab.training.experiment import describe
 
 WEIGHTS, CONFIG, PROGRAM, ONNX = "model.safetensors", "config.json", "model.pt2", "model.onnx"
 NEEDED = ("safetensors", "onnx", "onnxscript")
 OPSET = 18
 STEPS_COMPARED = 100
-LARGEST_DIFFERENCE = 1e-4  # of logits [nats]
 
 
 class RolledMemory(NamedTuple):
@@ -99,7 +104,8 @@ def export(run: str | Path, out: Path, *, best: bool = False) -> dict[str, Any]:
             `config.json` (what the inputs and outputs are) go.
         best: the best checkpoint in place of the newest.
     Returns: what config.json says.
-    Raises: ConfigError if the extra `export` is not installed, or the state of a part has no fixed size; StorageError.
+    Raises: ConfigError if the extra `export` is not installed, the state of a part has no fixed size, or a program does
+        not compute what the model does; StorageError. Nothing is written then.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -107,22 +113,44 @@ def export(run: str | Path, out: Path, *, best: bool = False) -> dict[str, Any]:
     loaded = load(run, best=best, device="cpu")
     folded = fold(loaded.model)
     step = OneStep(roll(fold(loaded.model))).eval()
-    with torch.no_grad():
+    with torch.no_grad(), _staged(out) as staged:
         _check_fixed(step)
         with storage_errors(f"{out}: cannot be written"):
-            out.mkdir(parents=True, exist_ok=True)
-            _write_weights(folded, out / WEIGHTS)
-            _write_programs(step, out)
-        differences = {PROGRAM: _difference(folded, _Torch(out / PROGRAM), step)}
+            _write_weights(folded, staged / WEIGHTS)
+            _write_programs(step, staged)
+        yardstick = Yardstick.of(folded)
+        errors = {PROGRAM: yardstick.error_of(_Torch(staged / PROGRAM), step)}
         if importlib.util.find_spec("onnxruntime") is not None:
-            differences[ONNX] = _difference(folded, _Onnx(out / ONNX, step), step)
-    assert max(differences.values()) < LARGEST_DIFFERENCE, (
-        f"the programs do not compute what the model does: {differences}"
-    )
-    told = _description(loaded, step, out, differences)
-    with storage_errors(f"{out / CONFIG}: cannot be written"):
-        write_file(out / CONFIG, (json.dumps(told, indent=2) + "\n").encode())
+            errors[ONNX] = yardstick.error_of(_Onnx(staged / ONNX, step), step)
+        for name, found in errors.items():
+            yardstick.check(name, found)
+        told = _description(loaded, step, staged, yardstick, errors)
+        with storage_errors(f"{out / CONFIG}: cannot be written"):
+            write_file(staged / CONFIG, (json.dumps(told, indent=2) + "\n").encode())
     return told
+
+
+@contextmanager
+def _staged(out: Path) -> Iterator[Path]:
+    """A folder beside `out` whose files are moved into `out` at the end of the block, and are gone if it raises.
+
+    Raises: StorageError if one of the two cannot be made or written to.
+    """
+    with storage_errors(f"{out}: cannot be made"):
+        missing = [folder for folder in (out, *out.parents) if not folder.exists()]
+        out.mkdir(parents=True, exist_ok=True)
+        staged = Path(tempfile.mkdtemp(prefix=STAGED, dir=out))
+    try:
+        yield staged
+        with storage_errors(f"{out}: cannot be written"):
+            for file in sorted(staged.iterdir(), key=lambda file: file.name == CONFIG):  # the description comes last
+                os.replace(file, out / file.name)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        for folder in missing:
+            folder.rmdir()
+        raise
+    staged.rmdir()
 
 
 def _check_fixed(step: OneStep) -> None:
@@ -153,8 +181,26 @@ def _write_programs(step: OneStep, out: Path) -> None:
         warnings.simplefilter("ignore")  # of what the exporter itself does
         torch.onnx.export(
             program, inputs, out / ONNX, dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
+            custom_translation_table=_exact_near_zero(),
             input_names=["token", *step.names], output_names=["logits", *(f"next_{name}" for name in step.names)],
         )  # fmt: skip
+
+
+def _exact_near_zero() -> dict[Any, Callable[..., Any]]:
+    """ONNX lacks expm1 and log1p; the exporter's Exp - 1, Log(1 + x) and Log(Sigmoid) lose their digits near 0."""
+    from onnxscript import opset18 as op
+
+    def expm1(x: Any) -> Any:
+        return op.Mul(op.Tanh(op.Mul(x, 0.5)), op.Add(op.Exp(x), 1.0))
+
+    def log1p(x: Any) -> Any:
+        return op.Mul(op.Atanh(op.Div(x, op.Add(x, 2.0))), 2.0)
+
+    def log_sigmoid(x: Any) -> Any:
+        return op.Sub(op.Min(x, 0.0), log1p(op.Exp(op.Neg(op.Abs(x)))))
+
+    aten = torch.ops.aten
+    return {aten.expm1.default: expm1, aten.log1p.default: log1p, aten.log_sigmoid.default: log_sigmoid}
 
 
 class _Torch:
@@ -181,18 +227,47 @@ class _Onnx:
         return [torch.from_numpy(y) for y in self._session.run(None, inputs)]
 
 
-def _difference(model: nn.Module, run_step: Any, step: OneStep) -> float:
-    """The largest by which the logits of a program differ from those of the model, over bytes drawn at random."""
-    tokens = torch.randint(VOCABULARY, (STEPS_COMPARED, 1), generator=torch.Generator().manual_seed(0))
-    expected, _ = model(tokens, model.initial_state(1))  # type: ignore[operator]
-    state, worst = step.start(), 0.0
-    for token, logits in zip(tokens, expected, strict=True):
-        found, *state = run_step(token, state)
-        worst = max(worst, float((found - logits).abs().max()))
-    return worst
+class Yardstick(NamedTuple):
+    """What a program is held to: the model's logits over bytes drawn at random."""
+
+    tokens: Tensor  # (T, 1)
+    exact: Tensor  # (T, 1, V) in float64
+    own_error: float  # of the model as it is, the largest of a logit [nats]
+
+    @classmethod
+    def of(cls, model: nn.Module) -> "Yardstick":
+        tokens = torch.randint(VOCABULARY, (STEPS_COMPARED, 1), generator=torch.Generator().manual_seed(0))
+        logits, _ = model(tokens, model.initial_state(1))  # type: ignore[operator]
+        double = copy.deepcopy(model).double()
+        exact, _ = double(tokens, double.initial_state(1))  # type: ignore[operator]
+        return cls(tokens, exact, error(logits, exact))
+
+    @property
+    def allowed(self) -> float:
+        """[nats] The model's own error, or a rounding of the largest logit where it happens to be smaller."""
+        return NO_WORSE * max(self.own_error, rounding_of(self.exact))
+
+    def error_of(self, run_step: Callable[[Tensor, Sequence[Tensor]], list[Tensor]], step: OneStep) -> float:
+        """The largest error of a program's logits, position after position [nats]."""
+        state: Sequence[Tensor] = step.start()
+        worst = 0.0
+        for token, exact in zip(self.tokens, self.exact, strict=True):
+            found, *state = run_step(token, state)
+            worst = max(worst, error(found, exact))
+        return worst
+
+    def check(self, name: str, found: float) -> None:
+        """Raises: ConfigError if the program computes something else than the model does."""
+        if not found <= self.allowed:
+            raise ConfigError(
+                f"{name} does not compute what the run does: its logits are off by {found:.1e}, and rounding explains "
+                f"{self.allowed:.1e}; nothing was written. A part's operation has no faithful counterpart there"
+            )
 
 
-def _description(loaded: LoadedRun, step: OneStep, out: Path, differences: dict[str, float]) -> dict[str, Any]:
+def _description(
+    loaded: LoadedRun, step: OneStep, out: Path, yardstick: Yardstick, errors: dict[str, float]
+) -> dict[str, Any]:
     state = [
         {"name": name, "shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), "start": "zeros"}
         for name, x in zip(step.names, step.start(), strict=True)
@@ -209,6 +284,6 @@ def _description(loaded: LoadedRun, step: OneStep, out: Path, differences: dict[
         "corpus": loaded.folder.environment.get("corpus"),
         "corpus_sha": loaded.folder.corpus_sha,
         "config": loaded.folder.config_text,
-        "largest_difference_of_logits": differences,
+        "largest_error_of_logits": {"the run's own": yardstick.own_error, **errors},
         "sha256": files,
     }

@@ -306,9 +306,23 @@ void boom_step(const float *x, const float *w, const float *bias, float *y, int6
 
 /* LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's */
 
-#define TILE 4                       /* lanes that a thread computes WIDE hidden units for at a time */
-typedef float vec __attribute__((vector_size(WIDE * sizeof(float)), aligned(4), may_alias));
-typedef uint32_t words __attribute__((vector_size(WIDE * sizeof(uint32_t)), aligned(4), may_alias));
+/* A thread computes UNITS hidden units for TILE lanes at a time. Their 4 TILE sums have to fit the processor's vector
+ * registers beside the weights: spilled to memory, they cost six times as much. */
+#if defined(__AVX512F__)             /* 32 registers of 16 floats */
+#define UNITS 16
+#define TILE 4
+#elif defined(__AVX__)               /* 16 registers of 8 */
+#define UNITS 8
+#define TILE 2
+#elif defined(__aarch64__)           /* 32 registers of 4 */
+#define UNITS 4
+#define TILE 4
+#else                                /* 16 registers of 4 */
+#define UNITS 4
+#define TILE 2
+#endif
+typedef float vec __attribute__((vector_size(UNITS * sizeof(float)), aligned(4), may_alias));
+typedef uint32_t words __attribute__((vector_size(UNITS * sizeof(uint32_t)), aligned(4), may_alias));
 
 /* With `half` the packed weights are bfloat16, those of k and k + 1 in one word, the first in its low half: half the
  * memory to read at every position, which is what bounds a wide LSTM. Sums and states are floats. */
@@ -316,26 +330,26 @@ static inline vec low_of(words w) { return (vec)(w << 16); }
 static inline vec high_of(words w) { return (vec)(w & 0xffff0000u); }
 static inline uint32_t pair(float low, float high) { return (uint32_t)to_bf16(low) | (uint32_t)to_bf16(high) << 16; }
 
-/* U (4 D, D), gate-major, to packed (D / WIDE, D, 4, WIDE), or (D / WIDE, D / 2, 4, WIDE) pairs: what one group of
+/* U (4 D, D), gate-major, to packed (D / UNITS, D, 4, UNITS), or (D / UNITS, D / 2, 4, UNITS) pairs: what one group of
  * units needs, in the order it is read. */
 static void pack_forward(const float *u, float *packed, int64_t dim, int64_t group, int half)
 {
-    for (int64_t first = 0; first < dim; first += WIDE) {    /* whole cache lines of a row at a time */
-        const int64_t width = dim - first < WIDE ? dim - first : WIDE;
-        float *block = packed + first / (1 + half) * 4 * WIDE;
-        for (int64_t row = 0; row < 4 * WIDE; row++) {
-            const int64_t gate = row / WIDE, unit = group * WIDE + row % WIDE;
-            float values[WIDE] = {0};
-            uint32_t pairs[WIDE / 2];
+    for (int64_t first = 0; first < dim; first += UNITS) {    /* whole cache lines of a row at a time */
+        const int64_t width = dim - first < UNITS ? dim - first : UNITS;
+        float *block = packed + first / (1 + half) * 4 * UNITS;
+        for (int64_t row = 0; row < 4 * UNITS; row++) {
+            const int64_t gate = row / UNITS, unit = group * UNITS + row % UNITS;
+            float values[UNITS] = {0};
+            uint32_t pairs[UNITS / 2];
             if (unit < dim)
                 memcpy(values, u + (gate * dim + unit) * dim + first, (size_t)width * sizeof(float));
             if (half) {
-                store(values, pairs, 0, WIDE, 1);
+                store(values, pairs, 0, UNITS, 1);
                 for (int64_t k = 0; k < width; k += 2)
-                    ((uint32_t *)block)[k / 2 * 4 * WIDE + row] = pairs[k / 2];
+                    ((uint32_t *)block)[k / 2 * 4 * UNITS + row] = pairs[k / 2];
             } else
                 for (int64_t k = 0; k < width; k++)
-                    block[k * 4 * WIDE + row] = values[k];
+                    block[k * 4 * UNITS + row] = values[k];
         }
     }
 }
@@ -347,7 +361,7 @@ INLINE void gates_of_group(const float *packed, const float *h, vec sums[4][TILE
                            const int lanes, const int half)
 {
     vec i[TILE] = {0}, f[TILE] = {0}, g[TILE] = {0}, o[TILE] = {0};    /* stay in registers where `lanes` is constant */
-    for (int64_t k = 0; k < dim; k += 1 + half, packed += 4 * WIDE) {
+    for (int64_t k = 0; k < dim; k += 1 + half, packed += 4 * UNITS) {
         const words *w = (const words *)packed;
         const vec *v = (const vec *)packed;
         for (int b = 0; b < lanes; b++) {
@@ -384,11 +398,11 @@ static void gates_of_tile(const float *packed, const float *h, vec sums[4][TILE]
 }
 
 /* In: gates (steps, lanes, 4 D) holding x W^T in the order i f g o; bias (4 D); u (4 D, D); h0, c0 (lanes, D).
- * Out: gates after their nonlinearity, y and c (steps, lanes, D). packed: room for D (rounded up to WIDE) times 4 D. */
+ * Out: gates after their nonlinearity, y and c (steps, lanes, D). packed: room for D (rounded up to UNITS) times 4 D. */
 void lstm_forward(float *gates, const float *bias, const float *u, const float *h0, const float *c0, float *y, float *c,
                   float *packed, int64_t steps, int64_t lanes, int64_t dim, int64_t half, int threads)
 {
-    const int64_t groups = (dim + WIDE - 1) / WIDE, stride = (half ? (dim + 1) / 2 : dim) * 4 * WIDE;
+    const int64_t groups = (dim + UNITS - 1) / UNITS, stride = (half ? (dim + 1) / 2 : dim) * 4 * UNITS;
     if (groups < threads)
         threads = (int)groups;
 #pragma omp parallel num_threads(threads)
@@ -404,7 +418,7 @@ void lstm_forward(float *gates, const float *bias, const float *u, const float *
                     const int tile = lanes - lane < TILE ? (int)(lanes - lane) : TILE;
                     vec sums[4][TILE];
                     gates_of_tile(packed + group * stride, h + lane * dim, sums, dim, tile, (int)half);
-                    const int64_t unit = group * WIDE, width = dim - unit < WIDE ? dim - unit : WIDE;
+                    const int64_t unit = group * UNITS, width = dim - unit < UNITS ? dim - unit : UNITS;
                     for (int b = 0; b < tile; b++) {
                         float *g = gates + (t * lanes + lane + b) * 4 * dim + unit;
                         const float *add = bias + unit;
@@ -430,14 +444,14 @@ void lstm_forward(float *gates, const float *bias, const float *u, const float *
     }
 }
 
-#define WIDE_BACK (2 * WIDE)
+#define UNITS_BACK (2 * UNITS)
 
-/* U (4 D, D) to packed (D / WIDE_BACK, 4 D, WIDE_BACK), or (D / WIDE_BACK, 2 D, WIDE_BACK) pairs */
+/* U (4 D, D) to packed (D / UNITS_BACK, 4 D, UNITS_BACK), or (D / UNITS_BACK, 2 D, UNITS_BACK) pairs */
 static void pack_backward(const float *u, float *packed, int64_t dim, int64_t group, int half)
 {
     for (int64_t k = 0; k < 4 * dim; k += 1 + half)
-        for (int64_t j = 0; j < WIDE_BACK; j++, packed++) {
-            const int64_t unit = group * WIDE_BACK + j;
+        for (int64_t j = 0; j < UNITS_BACK; j++, packed++) {
+            const int64_t unit = group * UNITS_BACK + j;
             if (half)
                 *(uint32_t *)packed = unit < dim ? pair(u[k * dim + unit], u[(k + 1) * dim + unit]) : 0;
             else
@@ -450,7 +464,7 @@ INLINE void units_of_group(const float *packed, const float *dg, vec sums[2][2 *
                            const int lanes, const int half)
 {
     vec low[2 * TILE] = {0}, high[2 * TILE] = {0};
-    for (int64_t k = 0; k < 4 * dim; k += 1 + half, packed += WIDE_BACK) {
+    for (int64_t k = 0; k < 4 * dim; k += 1 + half, packed += UNITS_BACK) {
         const words *w = (const words *)packed;
         const vec *v = (const vec *)packed;
         for (int b = 0; b < lanes; b++) {
@@ -482,19 +496,19 @@ static void units_of_tile(const float *packed, const float *dg, vec sums[2][2 * 
 
 /* Of the above, for grad_y (steps, lanes, D); on entry grad_h and grad_c hold the gradients of the last h and c.
  * Out: grad_gates (steps, lanes, 4 D), before their nonlinearity; grad_h and grad_c (lanes, D), of h0 and c0.
- * packed: room for D (rounded up to WIDE_BACK) times 4 D. */
+ * packed: room for D (rounded up to UNITS_BACK) times 4 D. */
 void lstm_backward(const float *gates, const float *u, const float *c0, const float *c, const float *grad_y,
                    float *grad_gates, float *grad_h, float *grad_c, float *packed, int64_t steps, int64_t lanes,
                    int64_t dim, int64_t half, int threads)
 {
-    const int64_t groups = (dim + WIDE_BACK - 1) / WIDE_BACK, stride = (half ? 2 : 4) * dim * WIDE_BACK;
+    const int64_t groups = (dim + UNITS_BACK - 1) / UNITS_BACK, stride = (half ? 2 : 4) * dim * UNITS_BACK;
     if (groups < threads)
         threads = (int)groups;
 #pragma omp parallel num_threads(threads)
     {
         const int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
         const int64_t first = groups * me / all, last = groups * (me + 1) / all;
-        const int64_t unit_first = first * WIDE_BACK, unit_last = last * WIDE_BACK < dim ? last * WIDE_BACK : dim;
+        const int64_t unit_first = first * UNITS_BACK, unit_last = last * UNITS_BACK < dim ? last * UNITS_BACK : dim;
         for (int64_t group = first; group < last; group++)
             pack_backward(u, packed + group * stride, dim, group, (int)half);
         for (int64_t t = steps - 1; t >= 0; t--) {
@@ -523,11 +537,11 @@ void lstm_backward(const float *gates, const float *u, const float *c0, const fl
                     const float *dg = grad_gates + (t * lanes + lane) * 4 * dim;
                     vec sums[2][2 * TILE];
                     units_of_tile(packed + group * stride, dg, sums, dim, tile, (int)half);
-                    const int64_t unit = group * WIDE_BACK, width = dim - unit < WIDE_BACK ? dim - unit : WIDE_BACK;
+                    const int64_t unit = group * UNITS_BACK, width = dim - unit < UNITS_BACK ? dim - unit : UNITS_BACK;
                     for (int b = 0; b < tile; b++) {
-                        float row[WIDE_BACK];
+                        float row[UNITS_BACK];
                         memcpy(row, &sums[0][b], sizeof sums[0][b]);
-                        memcpy(row + WIDE, &sums[1][b], sizeof sums[1][b]);
+                        memcpy(row + UNITS, &sums[1][b], sizeof sums[1][b]);
                         memcpy(grad_h + (lane + b) * dim + unit, row, (size_t)width * sizeof(float));
                     }
                 }
@@ -768,9 +782,11 @@ void attend_step(const float *q, const float *keys, float *y, float *room, int64
 
 /* Moments of p's gradient g are updated; lengths (threads, 2) get the squared lengths of p and of its step, to be added
  * up by thread, because the sum has to be the same one every time. */
-void lamb_moments(const float *p, const float *g, float *m, float *v, double *lengths, int64_t count, float beta1,
-                  float beta2, float eps, float decay, int threads)
+void lamb_moments(const float *p, const float *g, float *m, float *v, double *lengths, int64_t count, double beta1,
+                  double beta2, float eps, float decay, int threads)
 {
+    /* 1 - 0.999 in floats is off by 5e-5 of itself */
+    const float keep1 = (float)beta1, keep2 = (float)beta2, add1 = (float)(1.0 - beta1), add2 = (float)(1.0 - beta2);
     if (count < SMALL)
         threads = 1;
 #pragma omp parallel num_threads(threads)
@@ -782,8 +798,8 @@ void lamb_moments(const float *p, const float *g, float *m, float *v, double *le
             float step[BLOCK];
             for (int64_t i = 0; i < width; i++) {
                 const int64_t at = first + i;
-                m[at] = beta1 * m[at] + (1.0f - beta1) * g[at];
-                v[at] = beta2 * v[at] + (1.0f - beta2) * g[at] * g[at];
+                m[at] = keep1 * m[at] + add1 * g[at];
+                v[at] = keep2 * v[at] + add2 * g[at] * g[at];
                 step[i] = m[at] / (sqrtf(v[at]) + eps) + decay * p[at];
             }
             of_p += dot(p + first, p + first, width);

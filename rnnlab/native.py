@@ -47,6 +47,7 @@ OPENMP = "-fopenmp"
 _POINTER: type = ctypes.c_void_p
 _COUNT: type = ctypes.c_int64
 _FLOAT: type = ctypes.c_float
+_DOUBLE: type = ctypes.c_double
 _DROPOUT = [_COUNT] * 3 + [_FLOAT]  # key, first lane, threshold; scale
 SIGNATURES: dict[str, list[type]] = {
     # what `run` is given, in order; the number of threads follows by itself
@@ -64,7 +65,10 @@ SIGNATURES: dict[str, list[type]] = {
     "qrnn_backward": [_POINTER] * 6 + [_COUNT] * 3 + [_FLOAT],
     "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; lanes, D
     "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, lanes, heads, width
-    "lamb_moments": [_POINTER] * 5 + [_COUNT] + [_FLOAT] * 4,  # p, g, m, v, lengths; count; beta1, beta2, eps, decay
+    "lamb_moments": [_POINTER] * 5
+    + [_COUNT]
+    + [_DOUBLE] * 2
+    + [_FLOAT] * 2,  # p, g, m, v, lengths; count; beta1, beta2, eps, decay
     "lamb_step": [_POINTER] * 3 + [_COUNT] + [_FLOAT] * 3,  # p, m, v; count; eps, decay, rate
     # scores, dropped, room; queries, n, query, key_from, steps, before, window, half, head, lane
     "attend_forward": [_POINTER] * 3 + [_COUNT] * 10 + _DROPOUT,

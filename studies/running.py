@@ -11,6 +11,7 @@ from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
 from rnnlab.training import experiment
 from rnnlab.training.loop import Loop, Observer, check_fit
+from rnnlab.training.threads import choose_threads, using_threads
 
 Watch = Callable[[Loop], Observer]
 
@@ -32,10 +33,18 @@ def train_run(
     Raises: Stopped and Diverged with a checkpoint written; ConfigError if the folder holds another run; RunHeldError
         if another process is at it; DataError, StorageError.
     """
+    check_fit(built)
+    recorded = RunFolder.open(path).environment.get("threads") if (path / CONFIG).is_file() else None
+    with using_threads(choose_threads(built, recorded)):
+        return _train(built, _open(built, path, variant), watch, earlier)
+
+
+def _train(
+    built: experiment.Experiment, folder: RunFolder, watch: Watch | None, earlier: Sequence[Path]
+) -> dict[str, Any]:
     from rnnlab.views.board import BoardObserver  # imports TensorBoard's protocols: not for those who only read a study
 
-    check_fit(built)
-    folder = _open(built, path, variant)
+    path = folder.path
     with folder.hold():
         if (result := finished(path)) is not None:
             return result

@@ -123,7 +123,6 @@ class Watcher:
     def __init__(self, ledger: Ledger, trial: optuna.Trial, plan: SearchPlan) -> None:
         self._ledger, self._trial, self._every = ledger, trial, plan.evaluate_every
         self.budget = int(plan.base.value("Trainer.bytes"))
-        self._partial = plan.base.value("Trainer.eval_bytes") is not None
         self._reported = set(ledger.trials()[trial.number].intermediate_values)
         self._verdict: BaseException | None = None
 
@@ -131,14 +130,14 @@ class Watcher:
         """An observer for the loop. What the journal of a run that is gone on with holds is reported first."""
         for record in metrics.read(loop.folder.journal.path):
             if record["kind"] == "valid" and record["valid_bpc"] is not None:
-                self._report_evaluation(record)
+                self.report(record["bytes"], record["valid_bpc"])
 
         def observe(record: Record) -> None:
             if record["kind"] != "valid":
                 return
             loop.save()  # before the report: a retry must not have reported more than it can go on from
             try:
-                self._report_evaluation(record)
+                self.report(record["bytes"], record["valid_bpc"])
                 if record["bytes"] < self.budget and self._trial.should_prune():
                     self._trial.set_user_attr("outcome", f"pruned at {record['bytes']:,} bytes")
                     self._verdict = optuna.TrialPruned()
@@ -148,11 +147,6 @@ class Watcher:
                 raise Stopped(signal.SIGTERM)  # the loop ends as it does at a signal: saved, and with a result
 
         return observe
-
-    def _report_evaluation(self, record: Record) -> None:
-        """The last evaluation is of the whole of valid: where the others are of a part, it stands on another scale."""
-        if record["bytes"] < self.budget or not self._partial:
-            self.report(record["bytes"], record["valid_bpc"])
 
     def report(self, seen: int, bpc: float) -> None:
         """Report at the multiple of the evaluation's distance that was just passed: chunks of different lengths must

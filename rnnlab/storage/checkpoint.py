@@ -23,7 +23,7 @@ from rnnlab.storage import tensorfile
 from rnnlab.storage.durable import STAGED, storage_errors, sync_folder, write_synced
 from rnnlab.storage.tensorfile import Damaged, open_regular
 
-SCHEMA = 1
+SCHEMA = 2
 STATE = "state.pt"
 MANIFEST = "manifest.json"
 STEP = "step-"

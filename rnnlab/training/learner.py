@@ -43,13 +43,12 @@ class Progress:
     schedule_pass: int = 0  # of the schedule; a new one starts with a fresh optimizer
     pass_start: int = 0  # [step] at which it began
     seconds: float = 0.0  # of training, over all the times it was resumed
+    seconds_evaluating: float = 0.0
     loss_average: float | None = None  # [nats] exponential, over about 50 steps: what a spike is measured against
     overflows: int = 0  # steps that fp16 skipped
     evaluated_at: int = -1  # [step] of the last evaluation
-    evaluated_whole: bool = False  # whether that scored all of valid
     evaluated_bytes: int = 0  # [bytes] at the last evaluation
     valid_bpc: float | None = None  # the last evaluation's
-    comparable_bpc: float | None = None  # the same over what every evaluation scores, where the last scores more
     best_valid_bpc: float | None = None
     records: int = 0  # lines of metrics.jsonl that belong to this state
 
@@ -245,7 +244,7 @@ class Learner:
 
     def _valid_here(self) -> float | None:
         """The BPC that this state scored, if it was scored: what `best` is chosen by."""
-        return self.progress.comparable_bpc if self.progress.evaluated_at == self.progress.step else None
+        return self.progress.valid_bpc if self.progress.evaluated_at == self.progress.step else None
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take the place of the run that saved `snapshot`, on however many ranks that was.

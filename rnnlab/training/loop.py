@@ -2,20 +2,22 @@
 
 import math
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from typing import Self
 
-from tqdm import tqdm
+import torch
 
 from rnnlab.data.splits import Lanes, Split
 from rnnlab.errors import Diverged, Stopped, StorageError
-from rnnlab.evaluation import LN2, Score, evaluate
+from rnnlab.evaluation import LN2, Score, evaluate, protocol_of
 from rnnlab.interrupts import Interrupts
 from rnnlab.model import count_parameters, fold
+from rnnlab.progress import ProgressBar
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training.evaluations import plan_evaluations
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.learner import Learner, peak_memory_mb
 from rnnlab.training.ranks import ALONE, Ranks
@@ -47,6 +49,11 @@ class Loop:
         self.learner, self.folder = Learner(experiment, horizon, ranks), folder
         self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
         self.trainer, self.ranks = experiment.trainer, ranks
+        corpus, learner = self.learner.corpus, self.learner
+        self.evaluations = plan_evaluations(
+            horizon or experiment.trainer, budget=learner.budget_bytes(learner.horizon), epoch=learner.epoch_bytes(),
+            valid=len(corpus.valid), test=len(corpus.test),
+        )  # fmt: skip
         self.interrupts = Interrupts()
         self._saved: tuple[int, int] | None = None  # (step, records) of the newest checkpoint
         self._failed_saves = 0
@@ -86,11 +93,11 @@ class Loop:
 
     def _train(self) -> None:
         learner = self.learner
-        with ProgressBar(learner.budget_bytes(), learner.progress.bytes, shown=self.ranks.first) as bar:
+        with ProgressBar("train", learner.budget_bytes(), learner.progress.bytes, shown=self.ranks.first) as bar:
             while True:
                 finished = learner.fraction() >= 1.0
                 if finished or self._evaluation_due():
-                    self._evaluate(whole=finished)
+                    self._evaluate()
                 if finished or learner.progress.step % self.trainer.save_every == 0:
                     self.save(must=finished)
                 if finished:
@@ -99,7 +106,7 @@ class Loop:
                 average = learner.progress.loss_average
                 record = learner.step(by_part=self._log_is_due(learner.progress.step + 1))
                 self._watch(record, average)
-                bar.show(record)
+                bar.show(record["bytes"], loss=f"{record['loss']:.3f}", bpc=f"{record['bpc']:.3f}")
 
     def _check_signals(self) -> None:
         received = self.ranks.signal(self.interrupts.received)
@@ -110,38 +117,36 @@ class Loop:
         t, p = self.trainer, self.learner.progress
         if p.evaluated_at == p.step or p.step == 0:
             return False
-        every = t.eval_every or max(1, min(self.learner.epoch_bytes(), self.learner.budget_bytes() // 10))
+        every = t.eval_every or self.evaluations.every
         return p.bytes // every > p.evaluated_bytes // every
 
-    def _evaluate(self, whole: bool) -> None:
-        """Score valid and write it down, once a step. What is best goes by the part that every evaluation scores."""
-        t, p, valid = self.trainer, self.learner.progress, self.learner.corpus.valid
-        if p.evaluated_at == p.step and (p.evaluated_whole or not whole):
+    def _evaluate(self) -> None:
+        """Score valid and write it down, once a step."""
+        if self.learner.progress.evaluated_at == self.learner.progress.step:
             return
-        partly = t.eval_bytes is not None and t.eval_bytes < len(valid)
-        score = self._score(valid, t.eval_bytes if partly else None)
-        comparable = score.bpc
-        if whole and partly:
-            score = self._score(valid)
-        finite = [bpc for bpc in (p.best_valid_bpc, comparable) if bpc is not None and math.isfinite(bpc)]
+        score = self._score(self.learner.corpus.valid, self.evaluations.valid)
+        p = self.learner.progress
+        finite = [bpc for bpc in (p.best_valid_bpc, score.bpc) if bpc is not None and math.isfinite(bpc)]
         best = min(finite, default=None)
         self.learner.progress = replace(
-            p, evaluated_at=p.step, evaluated_whole=whole or not partly, evaluated_bytes=p.bytes,
-            valid_bpc=score.bpc, comparable_bpc=comparable, best_valid_bpc=best,
-        )  # fmt: skip
+            p, evaluated_at=p.step, evaluated_bytes=p.bytes, valid_bpc=score.bpc, best_valid_bpc=best
+        )
         self._write(
             {"kind": "valid", "step": p.step, "bytes": p.bytes, "valid_bpc": score.bpc, "best_valid_bpc": best,
              "bytes_scored": score.protocol.bytes_scored, "seconds": p.seconds}
         )  # fmt: skip
 
-    def _score(self, split: Split, limit: int | None = None) -> Score:
-        t, learner = self.trainer, self.learner
-        return self.ranks.from_first(
+    def _score(self, split: Split, limit: int | None) -> Score:
+        t, learner, started = self.trainer, self.learner, time.perf_counter()
+        score = self.ranks.from_first(
             lambda: evaluate(
                 learner.model, split, lanes=t.eval_lanes, chunk=t.eval_chunk, limit=limit, progress=True,
                 between_chunks=self.interrupts.check,
             )
         )  # fmt: skip
+        seconds = learner.progress.seconds_evaluating + time.perf_counter() - started
+        learner.progress = replace(learner.progress, seconds_evaluating=seconds)
+        return score
 
     def _watch(self, record: Record, average: float | None) -> None:
         """Write the step down when it is due, and a spike of the loss over its average before the step at once."""
@@ -212,7 +217,7 @@ class Loop:
             self._warn(str(error))
 
     def _finish(self) -> Record:
-        score = self._score(self.learner.corpus.test)
+        score = self._score(self.learner.corpus.test, self.evaluations.test)
         result = {**self._summary(), "status": "done", "test_bpc": score.bpc, "protocol": asdict(score.protocol)}
         self._write_result(result)
         return result
@@ -222,13 +227,18 @@ class Loop:
 
     def _summary(self) -> Record:
         t, p, model = self.trainer, self.learner.progress, self.learner.model
+        valid = protocol_of(
+            model, self.learner.corpus.valid, lanes=t.eval_lanes, chunk=t.eval_chunk, limit=self.evaluations.valid
+        )
         return {
             "valid_bpc": p.valid_bpc,
+            "valid_protocol": asdict(valid),
             "best_valid_bpc": p.best_valid_bpc,
             "bytes_trained": p.bytes,
             "steps": p.step,
             "seconds": p.seconds,
             "bytes_per_second": p.bytes / p.seconds if p.seconds else None,
+            "seconds_evaluating": p.seconds_evaluating,
             "parameters": count_parameters(model),
             "parameters_deployable": count_parameters(fold(model)),
             "macs_per_byte": model.macs(),
@@ -237,6 +247,7 @@ class Loop:
             "seed": t.seed,
             "device": str(self.learner.device),
             "precision": t.precision,
+            "threads": torch.get_num_threads(),
             "ranks": self.ranks.count,
         }
 
@@ -253,22 +264,3 @@ def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:
     Lanes(corpus.train, trainer.lanes, shard=(ranks.rank, ranks.count))
     for split in (corpus.valid, corpus.test):
         Lanes(split, trainer.eval_lanes)
-
-
-class ProgressBar:
-    """Bytes trained of the budget, with loss, speed and time left; silent when standard error is no terminal."""
-
-    def __init__(self, total: int, done: int, shown: bool = True) -> None:
-        disable = None if shown else True  # None: where there is no terminal
-        self._bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc="train", disable=disable)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.close()
-
-    def show(self, record: Record) -> None:
-        if not self._bar.disable:
-            self._bar.set_postfix(loss=f"{record['loss']:.3f}", bpc=f"{record['bpc']:.3f}", refresh=False)
-            self._bar.update(record["bytes"] - self._bar.n)

@@ -12,6 +12,8 @@ from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.training.schedules import Schedule
 
+MOST_THREADS = 1024
+
 
 @configurable
 @dataclass
@@ -40,11 +42,12 @@ class Trainer:
     seed: int = 1
     unseen_logit: float | None = None  # output bias that bytes absent from the training text start with; None for 0
     eval_every: int | None = None  # [bytes]; None for each epoch, or each tenth of the budget if that is less
-    eval_bytes: int | None = None  # [bytes] of valid that an evaluation during training scores; None for all
+    eval_bytes: int | Literal["all"] | None = None  # [bytes] of a split that are scored; None for what costs a fifth
     eval_lanes: int = 8
     eval_chunk: int = 1024  # [positions]
     log_every: int = 10  # [steps]
     save_every: int = 200  # [steps]
+    threads: int | None = None  # on the CPU; None for as many as the size of the model is worth
     keep: int = 2  # checkpoints, beside the best
 
     def __post_init__(self) -> None:
@@ -62,8 +65,10 @@ class Trainer:
                 raise ConfigError(f"Trainer.{name} = {getattr(self, name)}: at least {bound}")
         for name in ("bytes", "steps", "epochs", "eval_every", "eval_bytes", "clip"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
+            if value is not None and value != "all" and value <= 0:
                 raise ConfigError(f"Trainer.{name} = {value}: more than 0, or None")
+        if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
+            raise ConfigError(f"Trainer.threads = {self.threads}: 1 to {MOST_THREADS}, or None")
         if self.cuda_graph and (self.jitter or self.accumulate > 1):
             varying = "Trainer.jitter = False" if self.jitter else "Trainer.accumulate = 1"
             raise ConfigError(f"Trainer.cuda_graph = True: a recorded step is one chunk of one length; bind {varying}")

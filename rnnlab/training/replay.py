@@ -15,6 +15,7 @@ from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training import experiment
 from rnnlab.training.gradients import global_norm, norms_by_part
 from rnnlab.training.learner import Learner
+from rnnlab.training.threads import choose_threads, using_threads
 
 SHOWN = 60  # [bytes] of a lane's text, from its beginning and its end
 
@@ -64,12 +65,13 @@ def replay(run: str | Path, step: int, device: str = "auto") -> Replay:
     built = experiment.build(original.override([*folder.resumed_with(), *here]))
     experiment.check_corpus(built, folder.corpus_sha)
     learner = Learner(built, horizon=experiment.build(original, shapes_only=True, needs_corpus=False).trainer)
-    start = _restore(learner, folder, step)
-    while learner.progress.step < step - 1 and learner.fraction() < 1.0:
-        learner.step()
-    if learner.fraction() >= 1.0:
-        raise ConfigError(f"--step {step}: the run ends with step {learner.progress.step}")
-    return _look(learner, folder, start)
+    with using_threads(choose_threads(built, folder.environment.get("threads"))):
+        start = _restore(learner, folder, step)
+        while learner.progress.step < step - 1 and learner.fraction() < 1.0:
+            learner.step()
+        if learner.fraction() >= 1.0:
+            raise ConfigError(f"--step {step}: the run ends with step {learner.progress.step}")
+        return _look(learner, folder, start)
 
 
 def _restore(learner: Learner, folder: RunFolder, step: int) -> int:

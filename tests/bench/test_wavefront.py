@@ -28,16 +28,19 @@ def test_a_wavefront_leaves_the_loss_and_every_gradient_as_they_are(
     root: str, core: str, device: str, tmp_path: Path
 ) -> None:
     bindings = quick_runs.bindings(tmp_path, 10, [f"Trainer.device = {device!r}"])
-    plain, cut = (Learner(build(config.resolve([root, "size/tiny", f"core/{core}"], bindings))) for _ in range(2))
+    built = [build(config.resolve([root, "size/tiny", f"core/{core}"], bindings)) for _ in range(2)]
+    for one in built:
+        one.model.double()
+    plain, cut = map(Learner, built)
     cut.model.through_blocks = Wavefront(cut.model, pieces=5)  # type: ignore[method-assign]
     for step in range(5):
         loss, stream = plain.backward(plain.pieces())
         cut_loss, cut_stream = cut.backward(cut.pieces())
-        assert float(cut_loss) == pytest.approx(float(loss), abs=1e-5), f"step {step + 1}"
+        assert float(cut_loss) == pytest.approx(float(loss), rel=1e-6), f"step {step + 1}"  # kept in float32
         for (name, wanted), got in zip(plain.model.named_parameters(), cut.model.parameters(), strict=True):
-            torch.testing.assert_close(got.grad, wanted.grad, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(got.grad, wanted.grad, msg=lambda m, n=name: f"{n}: {m}")
         for (name, want_leaf), (_, got_leaf) in zip(leaves(stream), leaves(cut_stream), strict=True):
-            torch.testing.assert_close(got_leaf, want_leaf, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}")
+            torch.testing.assert_close(got_leaf, want_leaf, msg=lambda m, n=name: f"{n}: {m}")
         plain.step()
         cut.model.load_state_dict(plain.model.state_dict())
         cut.stream, cut.progress = plain.stream, plain.progress

@@ -109,7 +109,7 @@ def test_gin_is_imported_by_the_registry_and_the_configuration_alone() -> None:
 
 
 RANKS = {
-    **dict.fromkeys(("errors", "rng"), 0),
+    **dict.fromkeys(("errors", "rng", "progress"), 0),
     **dict.fromkeys(("state", "storage.durable"), 1),
     "interfaces": 2,
     "registry": 3,
@@ -120,6 +120,8 @@ RANKS = {
         (
             "training.schedules",
             "training.optim",
+            "training.eager",
+            "training.orthogonal",
             "training.gradients",
             "training.optimizer_state",
             "training.cudagraph",

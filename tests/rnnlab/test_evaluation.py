@@ -82,14 +82,14 @@ def test_every_byte_is_read_once_and_in_order(tmp_path: Path, chunk: int) -> Non
 @pytest.fixture(scope="module")
 def model() -> LanguageModel:
     bindings = ["LanguageModel.dim = 16", "memory = 12", "dropout = 0.4", "LanguageModel.init_std = 0.3"]
-    return build(config.resolve(["sha_rnn", "size/tiny"], bindings), needs_corpus=False).model
+    return build(config.resolve(["sha_rnn", "size/tiny"], bindings), needs_corpus=False).model.double()
 
 
 @pytest.mark.parametrize("chunk", [1, 5, 33, 200])
 def test_the_figure_does_not_depend_on_the_chunk(model: LanguageModel, tmp_path: Path, chunk: int) -> None:
     split = split_of(tmp_path, text(401))
     whole = evaluate(model, split, lanes=4, chunk=1000)
-    assert evaluate(model, split, lanes=4, chunk=chunk).bpc == pytest.approx(whole.bpc, rel=1e-6)
+    assert evaluate(model, split, lanes=4, chunk=chunk).bpc == pytest.approx(whole.bpc, rel=1e-12)
     assert whole.protocol.memory == 12
 
 

@@ -1,8 +1,9 @@
 """The model against its specification: a forward pass in plain tensor operations, counts, initialization."""
 
+import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from rnnlab import cli, config
 from rnnlab.model import LanguageModel, count_parameters, fold
 from rnnlab.state import detach, flatten
+from rnnlab.testing import rounding
 from rnnlab.training.experiment import build
 
 LANES = 3
@@ -177,43 +179,53 @@ def test_logits_are_those_of_the_equations_over_several_chunks(case: Composition
         assert_exact(flat[f"state.{layer}.core.c"], expected.c)
 
 
-def check_gradients(case: Composition, model: LanguageModel, truncated: bool, rtol: float, atol: float) -> None:
-    """Of a loss over all logits of several chunks, through their state or cut where one chunk ends."""
-    written = written_for(case, model)
-    state, expected_state = model.initial_state(LANES), written.start()
-    dtype = next(model.parameters()).dtype
-    total, expected_total = torch.zeros((), dtype=dtype), torch.zeros((), dtype=torch.float64)
+def weighted() -> Iterator[tuple[Tensor, Tensor]]:
+    """Tokens of each chunk, and the weights of their logits in a loss."""
     generator = torch.Generator().manual_seed(6)
     for tokens in torch.split(some_tokens(sum(CHUNKS)), CHUNKS):
-        weight = torch.randn(*tokens.shape, 256, dtype=torch.float64, generator=generator)
+        yield tokens, torch.randn(*tokens.shape, 256, dtype=torch.float64, generator=generator)
+
+
+def gradients(model: LanguageModel, truncated: bool) -> dict[str, Tensor]:
+    """Of a loss over all logits of several chunks, through their state or cut where one chunk ends."""
+    state, parameters = model.initial_state(LANES), dict(model.named_parameters())
+    total = torch.zeros((), dtype=next(model.parameters()).dtype)
+    for tokens, weight in weighted():
         logits, state = model(tokens, state)
-        total = total + (logits * weight.to(dtype)).mean()
-        expected_total = expected_total + (written.forward(tokens, expected_state) * weight).mean()
+        total = total + (logits * weight.to(total.dtype)).mean()
+        state = detach(state) if truncated else state
+    return dict(zip(parameters, torch.autograd.grad(total, list(parameters.values())), strict=True))
+
+
+def gradients_by_hand(case: Composition, model: LanguageModel, truncated: bool) -> dict[str, Tensor]:
+    """The same of the equations, in float64."""
+    written = written_for(case, model)
+    state, total = written.start(), torch.zeros((), dtype=torch.float64)
+    for tokens, weight in weighted():
+        total = total + (written.forward(tokens, state) * weight).mean()
         if truncated:
-            state = detach(state)
-            for layer in expected_state:
+            for layer in state:
                 layer.h, layer.c, layer.seen = layer.h.detach(), layer.c.detach(), [x.detach() for x in layer.seen]
-    total.backward()  # type: ignore[no-untyped-call]
-    expected_total.backward()  # type: ignore[no-untyped-call]
-    for name, parameter in model.named_parameters():
-        expected = written.weights[name].grad
-        assert parameter.grad is not None, name
-        assert expected is not None, name
-        difference = (parameter.grad - expected).abs().max().item()
-        assert difference <= atol + rtol * expected.abs().max().item(), name
+    weights = written.weights
+    return dict(zip(weights, torch.autograd.grad(total, list(weights.values())), strict=True))
 
 
 @pytest.mark.parametrize("truncated", [False, True], ids=["through all chunks", "truncated at each chunk"])
 @all_cases
 def test_gradients_are_those_of_the_equations(case: Composition, truncated: bool) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).train()  # nothing is dropped in size/tiny
-    check_gradients(case, model, truncated, rtol=EXACT, atol=EXACT)
+    expected = gradients_by_hand(case, model, truncated)
+    for name, gradient in gradients(model, truncated).items():
+        assert_exact(gradient, expected[name])
 
 
 @all_cases
 def test_single_precision_as_it_trains_stays_near_the_equations(case: Composition) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).float().train()
-    check_gradients(case, model, truncated=True, rtol=1e-4, atol=1e-7)
+    twin = copy.deepcopy(model).double()
+    exact = rounding.expected(lambda: gradients(twin, truncated=True))
+    exact.check(gradients(model, truncated=True))
+    exact.check(gradients_by_hand(case, model, truncated=True))
 
 
 @all_cases

@@ -1,7 +1,8 @@
 """SingleHead and MultiHead against torch's own attention, and what their dropout and folding do."""
 
+import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from rnnlab.components.attention.single_head import SingleHead
 from rnnlab.dropout import set_lane_offset
 from rnnlab.errors import ConfigError
 from rnnlab.model import count_parameters
+from rnnlab.testing import rounding
 
 DTYPES = [torch.float32, torch.float64]  # the first is compiled where there is a compiler, the second is torch's
 
@@ -46,7 +48,7 @@ def by_torch(attention: GatedAttention, queries: Tensor, keys: Tensor) -> Tensor
     return rearrange(F.scaled_dot_product_attention(q, k, v, attn_mask=visible), "b h t d -> t b (h d)")
 
 
-CUTS = [(0, 9, 100), (0, 9, 4), (3, 5, 4), (6, 1, 7), (6, 20, 7), (0, 5, 1), (300, 600, 350), (0, 520, 30)]
+CUTS = [(0, 9, 100), (0, 9, 4), (3, 5, 4), (6, 1, 7), (6, 20, 7), (0, 5, 1), (300, 300, 350), (0, 280, 30)]
 """Positions seen before, T and M. Long ones, because what is compiled takes some hundred queries at a time."""
 
 
@@ -57,21 +59,30 @@ def test_it_is_masked_attention_over_gated_copies(
     seen: int, T: int, memory: int, heads: int, dtype: torch.dtype
 ) -> None:
     attention = randomized(MultiHead(8, heads=heads, memory=memory), dtype)
+    twin = copy.deepcopy(attention).double()
     before = torch.randn(min(seen, memory - 1), 3, 8, dtype=dtype)
-    queries, source = (torch.randn(T, 3, 8, dtype=dtype, requires_grad=True) for _ in range(2))
-    y, state = attention(queries, source, Memory(before))
+    queries, source, weight = (torch.randn(T, 3, 8, dtype=dtype) for _ in range(3))
+    _, state = attention(queries, source, Memory(before))
     everything = torch.cat([before, source])
-    expected = by_torch(attention, queries, everything)
-    tolerance = 1e-9 if dtype == torch.float64 else 2e-5
-    torch.testing.assert_close(y, expected, rtol=tolerance, atol=tolerance)
     kept = min(memory - 1, len(everything))
     assert torch.equal(state.positions, everything[len(everything) - kept :])  # as they came: gated when read
 
-    inputs, weight = (queries, source, *attention.parameters()), torch.randn_like(y)
-    gradients, wanted = (torch.autograd.grad(out, inputs, weight, materialize_grads=True) for out in (y, expected))
-    for got, want in zip(gradients, wanted, strict=True):
-        close = 50 * tolerance * (1.0 + want.abs().max().item())
-        torch.testing.assert_close(got, want, rtol=0.0, atol=close)
+    def both(part: GatedAttention, compute: Callable[..., Tensor], like: Tensor) -> list[Tensor]:
+        """y and its gradients by queries, source and parameters."""
+        leaves = [x.to(like.dtype).requires_grad_() for x in (queries, source)]
+        y = compute(part, *leaves, before.to(like.dtype))
+        inputs = (*leaves, *part.parameters())
+        return [y, *torch.autograd.grad(y, inputs, weight.to(like.dtype), materialize_grads=True)]
+
+    def attends(part: GatedAttention, queries: Tensor, source: Tensor, before: Tensor) -> Tensor:
+        y: Tensor = part(queries, source, Memory(before))[0]
+        return y
+
+    def reference(part: GatedAttention, queries: Tensor, source: Tensor, before: Tensor) -> Tensor:
+        return by_torch(part, queries, torch.cat([before, source]))
+
+    exact = rounding.expected(lambda: both(twin, reference, weight.double()), dtype)
+    exact.check(both(attention, attends, weight))
 
 
 def test_one_head_of_many_is_the_single_head() -> None:
@@ -140,8 +151,9 @@ def test_dropout_acts_in_training_alone_and_never_reaches_the_memory() -> None:
     assert not torch.equal(y, attention(queries, source, attention.initial_state(2))[0])
     assert torch.equal(state.positions, source)
     attention.eval()
-    expected = by_torch(attention, queries, source)
-    torch.testing.assert_close(attention(queries, source, attention.initial_state(2))[0], expected)
+    twin = copy.deepcopy(attention).double()
+    expected = rounding.expected(lambda: by_torch(twin, queries.double(), source.double()))
+    expected.check(attention(queries, source, attention.initial_state(2))[0])
 
 
 def test_dropout_leaves_the_expected_output_nearly_where_it_was() -> None:
@@ -162,23 +174,21 @@ def test_what_is_dropped_is_the_same_compiled_or_not(heads: int, seen: int, T: i
     attention = dropping(heads, memory, p=0.3)
     set_lane_offset(5)
     queries, source, before = torch.randn(T, 3, 8), torch.randn(T, 3, 8), torch.randn(seen, 3, 8)
-    results = []
-    for dtype in DTYPES:
-        attention.to(dtype)
+
+    def results(part: GatedAttention, dtype: torch.dtype) -> list[Tensor]:
         leaves = [x.to(dtype).requires_grad_() for x in (queries, source)]
-        y = output(attention, *leaves, Memory(before.to(dtype)))
-        inputs = [*leaves, *attention.parameters()]
-        results.append((y.detach(), *torch.autograd.grad(y.square().sum(), inputs)))
-    for single, double in zip(*results, strict=True):
-        close = 1e-4 * (1.0 + double.abs().max().item())
-        torch.testing.assert_close(single, double.float(), rtol=0.0, atol=close)
+        y = output(part, *leaves, Memory(before.to(dtype)))
+        return [y, *torch.autograd.grad(y.square().sum(), [*leaves, *part.parameters()])]
+
+    twin = copy.deepcopy(attention).double()
+    rounding.expected(lambda: results(twin, torch.float64)).check(results(attention, torch.float32))
 
 
 @pytest.mark.parametrize("seen", [0, 5])
 def test_a_lane_is_dropped_alike_whichever_rank_holds_it(seen: int) -> None:
-    attention = dropping()
-    queries, source = torch.randn(2, 6, 4, 8)
-    before = torch.randn(seen, 4, 8)
+    attention = dropping().double()
+    queries, source = torch.randn(2, 6, 4, 8).double()
+    before = torch.randn(seen, 4, 8).double()
     whole = output(attention, queries, source, Memory(before))
     set_lane_offset(2)
     shard = output(attention, queries[:, 2:], source[:, 2:], Memory(before[:, 2:]))

@@ -13,13 +13,13 @@ def test_every_part_is_added_to_the_stream() -> None:
     block = PreNorm(8, core=MinGRU, attention=SingleHead, feedforward=SwiGLU).double()
     x = torch.randn(6, 2, 8, dtype=torch.float64)
     y, state = block(x, block.initial_state(2))
-    changed, core_state = block.core(F.layer_norm(x, (8,)), block.core.initial_state(2))
+    changed, core_state = block.core(F.layer_norm(x, (8,), eps=1e-12), block.core.initial_state(2))
     h = x + changed
-    normed = F.layer_norm(h, (8,))
+    normed = F.layer_norm(h, (8,), eps=1e-12)
     h = h + block.attention(normed, normed, block.attention.initial_state(2))[0]
-    h = h + block.feedforward(F.layer_norm(h, (8,)))
-    torch.testing.assert_close(y, h, rtol=1e-4, atol=1e-4)  # the plain norms have an eps of 1e-5
-    torch.testing.assert_close(state.core, core_state, rtol=1e-4, atol=1e-4)
+    h = h + block.feedforward(F.layer_norm(h, (8,), eps=1e-12))
+    torch.testing.assert_close(y, h)
+    torch.testing.assert_close(state.core, core_state)
     assert state.attention.positions.shape == (6, 2, 8)
 
 

@@ -1,6 +1,7 @@
 """Boom, in one compiled pass or in torch's operations, against its equation."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from rnnlab.components.feedforward.boom import Boom
 from rnnlab.components.feedforward.standard import Standard
 from rnnlab.dropout import set_lane_offset
 from rnnlab.errors import ConfigError
+from rnnlab.testing import rounding
 
 DTYPES = [torch.float32, torch.float64]  # the first is compiled where there is a compiler, the second is torch's
 
@@ -30,14 +32,15 @@ def by_hand(part: Boom, x: Tensor) -> Tensor:
 @pytest.mark.parametrize(("dim", "inner"), [(1, None), (5, None), (16, 16), (12, 36), (64, 256)])
 def test_chunks_of_the_activated_values_are_summed(dim: int, inner: int | None, dtype: torch.dtype) -> None:
     part = Boom(dim, inner=inner).to(dtype)
-    x = torch.randn(7, 3, dim, dtype=dtype, requires_grad=True)
-    y, expected = part(x), by_hand(part, x)
-    torch.testing.assert_close(y, expected)
-    weight = torch.randn_like(y)
-    inputs = (x, *part.parameters())
-    gradients, wanted = (torch.autograd.grad(out, inputs, weight) for out in (y, expected))
-    for got, want in zip(gradients, wanted, strict=True):
-        torch.testing.assert_close(got, want)
+    twin, x, weight = copy.deepcopy(part).double(), *torch.randn(2, 7, 3, dim, dtype=dtype)
+
+    def results(compute: Callable[[Tensor], Tensor], of: Boom) -> list[Tensor]:
+        leaf = x.to(of.up.weight.dtype).requires_grad_()
+        y = compute(leaf)
+        return [y, *torch.autograd.grad(y, (leaf, *of.parameters()), weight.to(y.dtype))]
+
+    exact = rounding.expected(lambda: results(lambda leaf: by_hand(twin, leaf), twin), dtype)
+    exact.check(results(part, part))
 
 
 def test_large_values_neither_overflow_nor_lose_their_gradient() -> None:
@@ -55,24 +58,23 @@ def test_large_values_neither_overflow_nor_lose_their_gradient() -> None:
 @pytest.mark.parametrize("p", [0.1, 0.5])
 def test_what_is_dropped_is_the_same_compiled_or_not(p: float) -> None:
     """float64 takes torch's operations: the same seed has to drop the same places, forward and backward."""
-    results = []
     part = Boom(8, inner=24, dropout=p).train()
-    x = torch.randn(6, 4, 8)
-    for dtype in DTYPES:
-        part.to(dtype)
+    twin, x = copy.deepcopy(part).double(), torch.randn(6, 4, 8)
+
+    def results(of: Boom, dtype: torch.dtype) -> list[Tensor]:
         torch.manual_seed(5)
-        y = part(x.to(dtype))
-        results.append((y.detach(), *torch.autograd.grad(y.square().sum(), list(part.parameters()))))
-    for single, double in zip(*results, strict=True):
-        torch.testing.assert_close(single, double.float(), rtol=1e-4, atol=1e-4)
+        y = of(x.to(dtype))
+        return [y, *torch.autograd.grad(y.square().sum(), list(of.parameters()))]
+
+    rounding.expected(lambda: results(twin, torch.float64)).check(results(part, torch.float32))
 
 
 def test_dropout_acts_on_the_inner_values_at_its_rate_in_training_alone() -> None:
-    part = Boom(1, inner=1, dropout=0.25).train()
+    part = Boom(1, inner=1, dropout=0.25).double().train()
     with torch.no_grad():
         part.up.weight.fill_(1.0)
         part.up.bias.zero_()
-    x = torch.full((3000, 4, 1), 2.0)
+    x = torch.full((3000, 4, 1), 2.0).double()
     y, plain = part(x), by_hand(part, x)
     assert (y == 0).double().mean().item() == pytest.approx(0.25, abs=0.02)
     torch.testing.assert_close(y[y != 0], (plain / 0.75)[y != 0])
@@ -88,7 +90,17 @@ def test_a_lane_is_dropped_alike_whichever_rank_holds_it(part_class: type[Boom |
     whole = part(x)
     set_lane_offset(3)
     torch.manual_seed(2)
-    torch.testing.assert_close(part(x[:, 3:]), whole[:, 3:])
+    shard, twin = part(x[:, 3:]), copy.deepcopy(part).double()
+    set_lane_offset(0)
+
+    def exactly() -> Tensor:
+        torch.manual_seed(2)
+        y: Tensor = twin(x.double())[:, 3:]
+        return y
+
+    exact = rounding.expected(exactly, dtype)
+    exact.check(whole[:, 3:])
+    exact.check(shard)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [

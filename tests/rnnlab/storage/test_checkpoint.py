@@ -179,11 +179,14 @@ def test_a_checkpoint_pruned_while_it_is_read_is_not_called_damaged(
         (lambda path: (path / MANIFEST).write_bytes(b"[]"), "seal"),
         (lambda path: (path / MANIFEST).write_bytes(b" " * 2**21), "seal"),
         (lambda path: (path / MANIFEST).write_bytes((path / MANIFEST).read_bytes() + b" "), "seal"),
-        (lambda path: rewrite_manifest(path, extra=1), "schema 1"),
-        (lambda path: rewrite_manifest(path, files={}), "schema 1"),
-        (lambda path: rewrite_manifest(path, files={"../../state.pt": {"bytes": 1, "sha256": ""}}), "schema 1"),
-        (lambda path: rewrite_manifest(path, step="one"), "schema 1"),
-        (lambda path: rewrite_manifest(path, step=2), "schema 1"),
+        (lambda path: rewrite_manifest(path, extra=1), f"schema {checkpoint.SCHEMA}"),
+        (lambda path: rewrite_manifest(path, files={}), f"schema {checkpoint.SCHEMA}"),
+        (
+            lambda path: rewrite_manifest(path, files={"../../state.pt": {"bytes": 1, "sha256": ""}}),
+            f"schema {checkpoint.SCHEMA}",
+        ),
+        (lambda path: rewrite_manifest(path, step="one"), f"schema {checkpoint.SCHEMA}"),
+        (lambda path: rewrite_manifest(path, step=2), f"schema {checkpoint.SCHEMA}"),
     ],
 )
 def test_a_manifest_that_is_not_ours_is_damage(tmp_path: Path, damage: Callable[[Path], object], words: str) -> None:
@@ -195,8 +198,8 @@ def test_a_manifest_that_is_not_ours_is_damage(tmp_path: Path, damage: Callable[
 
 def test_a_checkpoint_of_another_schema_is_refused_and_not_passed_over(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, snapshot(1))
-    rewrite_manifest(checkpoint.save(tmp_path, snapshot(2)), schema=2)
-    with pytest.raises(StorageError, match=r"of schema 2.*reads 1"):
+    rewrite_manifest(checkpoint.save(tmp_path, snapshot(2)), schema=1)
+    with pytest.raises(StorageError, match=rf"of schema 1.*reads {checkpoint.SCHEMA}"):
         checkpoint.newest(tmp_path)
 
 

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from rnnlab import native
 from rnnlab.errors import ConfigError
+from rnnlab.testing import rounding
 from rnnlab.training import optim
 from rnnlab.training.optimizer_state import optimizer_tensors
+from rnnlab.training.orthogonal import orthogonalized
 from tests.rnnlab.small_models import give_gradients, small_model, take_steps
 
 
@@ -77,7 +79,7 @@ def test_lamb_keeps_its_moments_in_fp32_for_parameters_in_bf16() -> None:
 
 
 def test_lamb_updates_all_tensors_together_as_it_updates_each_alone() -> None:
-    alone, together = small_model(), small_model()
+    alone, together = small_model(torch.float64), small_model(torch.float64)
     by_one, by_all = (optim.Lamb(model.parameters(), weight_decay=0.1) for model in (alone, together))
     for seed in range(3):
         give_gradients(alone, seed)
@@ -115,6 +117,48 @@ def test_muon_orthogonalizes_matrices_and_leaves_embeddings_and_vectors_to_adamw
     assert 0.6 < singular.min() <= singular.max() < 1.3
 
 
+@pytest.mark.parametrize("shape", [(5, 5), (3, 8), (8, 3), (1, 6), (64, 256), (300, 900)], ids=str)
+def test_orthogonalizing_is_five_times_the_quintic_on_the_singular_values(shape: tuple[int, int]) -> None:
+    x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+
+    def by_singular_values(x: Tensor) -> Tensor:
+        u, s, v = torch.linalg.svd(x, full_matrices=False)
+        s = s / s.norm()
+        for _ in range(5):
+            s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+        return u @ (s.unsqueeze(-1) * v)
+
+    exact = [by_singular_values(each.double()) for each in x]
+    for got, want in zip(orthogonalized(list(x.double())), exact, strict=True):
+        torch.testing.assert_close(got, want)
+    rounding.expected(lambda: orthogonalized(list(x.double()))).check(orthogonalized(list(x)))
+
+
+def test_matrices_of_all_shapes_are_orthogonalized_together_as_each_alone() -> None:
+    draws = torch.Generator().manual_seed(1)
+    shapes = [(4, 6), (6, 4), (4, 6), (5, 5), (600, 500), (6, 4)]
+    matrices = [torch.randn(shape, generator=draws, dtype=torch.float64) for shape in shapes]
+    for got, x in zip(orthogonalized(matrices), matrices, strict=True):
+        torch.testing.assert_close(got, orthogonalized([x])[0])
+    assert not orthogonalized([torch.zeros(3, 4)])[0].any()
+
+
+def test_muon_steps_as_torchs_does_but_for_its_rounding_to_bfloat16() -> None:
+    ours, theirs = (nn.Linear(24, 40, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    start = ours.weight.detach().clone()
+    rule = {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1}
+    mine = optim.Muon(ours.named_parameters(), **rule)
+    its = torch.optim.Muon(theirs.parameters(), **rule, adjust_lr_fn="match_rms_adamw")
+    for seed in range(5):
+        give_gradients(ours, seed)
+        give_gradients(theirs, seed)
+        mine.step()
+        its.step()
+    moved, apart = (theirs.weight - start).norm(), (theirs.weight - ours.weight).norm()
+    assert apart < 0.03 * moved, "fifteen products in bfloat16, each off by 0.004"
+
+
 @pytest.mark.parametrize(
     ("build", "words"),
     [
@@ -145,19 +189,20 @@ def test_scale_lr_always_starts_from_the_rate_the_optimizer_was_built_with() -> 
 def test_lamb_compiled_is_lamb(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = torch.Generator().manual_seed(0)
     start, *grads = (torch.randn(count, generator=draws) for _ in range(6))
-    ends = []
-    for compiled in (True, False):
-        parameter = nn.Parameter(start.clone())
+
+    def ends(dtype: torch.dtype) -> list[Tensor]:
+        parameter = nn.Parameter(start.to(dtype, copy=True))
         optimizer = optim.Lamb([parameter], lr=0.01, weight_decay=0.1)
-        if not compiled:
-            monkeypatch.setattr(native, "kernels", lambda: None)
         for grad in grads:
-            parameter.grad = grad.clone()
+            parameter.grad = grad.to(dtype, copy=True)
             optimizer.step()
-            assert torch.equal(parameter.grad, grad)
-        ends.append([parameter.detach(), *optimizer.state[parameter].values()])
-    for got, want in zip(*ends, strict=True):
-        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-6)
+            assert torch.equal(parameter.grad, grad.to(dtype))
+        return [parameter.detach(), *optimizer.state[parameter].values()]
+
+    exact = rounding.expected(lambda: ends(torch.float64))
+    exact.check(ends(torch.float32))
+    monkeypatch.setattr(native, "kernels", lambda: None)
+    exact.check(ends(torch.float32))
 
 
 @pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")

@@ -1,0 +1,55 @@
+"""How often a run is evaluated and on how much text, so that it costs at most a fifth of training."""
+
+import math
+from dataclasses import dataclass
+
+from rnnlab.training.recipe import Trainer
+
+SHARE = 0.3
+"""Bytes scored for each byte trained on, over a whole run. Scoring a byte takes a third of the time of training on it,
+or half where it is read in fewer lanes."""
+
+FEWEST_BYTES = 5_000
+"""[bytes] A point of a curve scores at least so many, as long as there is more than one."""
+
+MOST_POINTS = 10  # of a curve, or one an epoch where that is more
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """One protocol for all points of a run's curve, and for its test score.
+
+    Attributes:
+        every: [bytes] trained between two evaluations.
+        valid, test: [bytes] of the split that are scored; None for all.
+    """
+
+    every: int
+    valid: int | None
+    test: int | None
+
+
+def plan_evaluations(trainer: Trainer, *, budget: int, epoch: int, valid: int, test: int) -> EvaluationPlan:
+    """What the recipe asks for, and where it asks for nothing, as much as SHARE pays for.
+
+    Args:
+        budget, epoch: [bytes] of the whole run, and of one reading of the training split.
+        valid, test: [bytes] in the splits.
+    """
+    every = trainer.eval_every or max(1, min(epoch, math.ceil(budget / MOST_POINTS)))
+    if trainer.eval_bytes == "all":
+        return EvaluationPlan(every, None, None)
+    if trainer.eval_bytes is not None:
+        return EvaluationPlan(every, _part(trainer.eval_bytes, valid), _part(trainer.eval_bytes, test))
+    points, affordable = max(1, math.ceil(budget / every)), SHARE * budget
+    if points * valid + test <= affordable:
+        return EvaluationPlan(every, None, None)
+    if trainer.eval_every is None:
+        points = min(points, max(1, int(affordable // FEWEST_BYTES) - 1))
+        every = math.ceil(budget / points)
+    each = max(1, int(affordable / (points + 1)))
+    return EvaluationPlan(every, _part(each, valid), _part(each, test))
+
+
+def _part(count: int, of: int) -> int | None:
+    return count if count < of else None
