@@ -5,7 +5,7 @@ QUICKSTART := runs/quickstart
 # one thread a process: the workers of the suite would otherwise compete for the cores with twice as many
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: install train test check soak faults bench bench-gpu wheel clean
+.PHONY: install train test test-isa check soak faults bench bench-gpu wheel clean
 
 install: .venv/installed
 
@@ -18,10 +18,10 @@ install: .venv/installed
 	ln -sfn ../../../studies .venv/types/rnnlab/studies
 	touch $@
 
-# about 90 seconds of training on two cores, on text that every Python carries
+# a minute or two of training on one core, on text that every Python carries
 train: install
 	rm -rf $(QUICKSTART)
-	$(BIN)/rnnlab train sha_rnn size/tiny --bytes 1500000 --run $(QUICKSTART)
+	$(BIN)/rnnlab train sha_rnn size/tiny --bytes 1000000 --run $(QUICKSTART)
 	@echo
 	@echo "What it writes after 'def ':"
 	@$(BIN)/rnnlab generate $(QUICKSTART) --prompt 'def ' --bytes 200 --temperature 0.7
@@ -32,6 +32,10 @@ train: install
 # all but what takes minutes, which is among `make faults`
 test: install
 	$(PYTEST) -n 3 --dist worksteal -m 'not long'
+
+# the tests that compare numbers, as other processors would compute them; ten minutes
+test-isa: install
+	$(BIN)/python -m tests.isa
 
 # the quick subset, and everything that reads code without running it
 check: install

@@ -174,11 +174,11 @@ def _write_weights(folded: nn.Module, path: Path) -> None:
 
 def _write_programs(step: OneStep, out: Path) -> None:
     inputs = (torch.zeros(1, dtype=torch.int64), *step.start())
-    program = torch.export.export(step, inputs)
-    torch.export.save(program, out / PROGRAM)
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # libraries we do not use
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what the exporter itself does
+        warnings.simplefilter("ignore")  # of what the exporters themselves do
+        program = torch.export.export(step, inputs)
+        torch.export.save(program, out / PROGRAM)
         torch.onnx.export(
             program, inputs, out / ONNX, dynamo=True, opset_version=OPSET, external_data=False, verbose=False,
             custom_translation_table=_exact_near_zero(),

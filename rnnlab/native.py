@@ -4,8 +4,9 @@
     if compiled: compiled.run("recurrence_forward", a, b, h0, h, steps, channels)
 
 `RNNLAB_NATIVE=0` turns the kernels off, `RNNLAB_NATIVE=1` makes it an error that they cannot be had; left out, rnnlab
-says so in one line and goes on in plain torch. The library lies in `RNNLAB_CACHE`, else in the user's cache folder,
-under a name made of what it was built from and of the hash of its bytes, so that a damaged one is rebuilt.
+says so in one line and goes on in plain torch. `RNNLAB_MARCH` names another processor to compile for than this one, as
+the compiler's -march does: `x86-64-v3`. The library lies in `RNNLAB_CACHE`, else in the user's cache folder, under a
+name made of what it was built from and of the hash of its bytes, so that a damaged one is rebuilt.
 """
 
 import ctypes
@@ -34,7 +35,6 @@ SOURCE = Path(__file__).with_name("native.c")
 # -ffast-math is left out on purpose: it lets the compiler assume that there are no NaNs.
 FLAGS = [
     "-O3",
-    "-march=native",
     "-fno-math-errno",
     "-fno-trapping-math",
     "-std=c11",
@@ -164,12 +164,24 @@ def _load() -> Kernels:
             return _open(_compile(compiler, Path(private), key))
 
 
+def _flags() -> list[str]:
+    return [*FLAGS, f"-march={_march()}"]
+
+
+def _march() -> str:
+    """Raises: ConfigError if it can be no name of a processor."""
+    march = os.environ.get("RNNLAB_MARCH") or "native"
+    if not re.fullmatch(r"[\w.+-]+", march):
+        raise ConfigError(f"RNNLAB_MARCH={march!r}: a processor as the compiler's -march takes it, such as x86-64-v3")
+    return march
+
+
 def _key(compiler: list[str], program: str) -> str:
     """What the library depends on. The compiler counts by its file, which costs no process at every start."""
     file = os.stat(program)
     built_from = [
         SOURCE.read_text(),
-        *FLAGS,
+        *_flags(),
         OPENMP,
         *compiler,
         os.path.realpath(program),
@@ -216,7 +228,7 @@ def _compile(compiler: list[str], folder: Path, key: str) -> Path:
     handle, staged = tempfile.mkstemp(prefix=".native-", suffix=".so", dir=folder)
     os.close(handle)
     try:
-        flags = [*FLAGS, OPENMP] if _is_gcc(compiler) else FLAGS
+        flags = [*_flags(), OPENMP] if _is_gcc(compiler) else _flags()
         _execute([*compiler, *flags, str(SOURCE), "-o", staged, "-lm"])
         library = folder / _name(key, Path(staged).read_bytes())
         with open(staged, "rb") as file:

@@ -15,6 +15,36 @@ from rnnlab.interfaces import KINDS
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+NUMBERS = (
+    "bench/test_plain.py",
+    "bench/test_wavefront.py",
+    "components/",
+    "rnnlab/test_dropout.py",
+    "rnnlab/test_evaluation.py",
+    "rnnlab/test_export.py",
+    "rnnlab/test_fast_paths.py",
+    "rnnlab/test_importing.py",
+    "rnnlab/test_model.py",
+    "rnnlab/testing/test_rounding.py",
+    "rnnlab/training/test_gradients.py",
+    "rnnlab/training/test_optim.py",
+)
+"""Where tests compare numbers that a processor has a say in: `make test-isa` runs them as several processors would."""
+
+
+LAWS = ("bfloat16 stays near", "gradients are true")
+"""Of the laws, those that compare precisions; the others hold in float64."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        is_law = item.path.parent.name == "laws" and any(law in item.name for law in LAWS)
+        if is_law or item.path.relative_to(here).as_posix().startswith(NUMBERS):
+            item.add_marker("numbers")
+
+
 @pytest.fixture(autouse=True)
 def own_gin_and_registry() -> Iterator[None]:
     """Nothing is bound before the test or after it, and what it registers is forgotten.

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab import config
+from rnnlab import config, registry
 from rnnlab.cli import main
 from rnnlab.errors import ConfigError
 from rnnlab.export import OneStep, RolledAttention, export, roll
@@ -139,6 +139,47 @@ def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str
         twin = model.double()
         exact, _ = twin(tokens, twin.initial_state(1))
     rounding.check_no_worse(torch.stack(steps), than=logits, exact=exact)
+
+
+CORES = [part.name for part in registry.parts("core")]
+ATTENTIONS = ["None", *(f"@attention.{part.name}" for part in registry.parts("attention"))]
+PAIRS = [(core, attention) for core in CORES for attention in ATTENTIONS]
+ONCE_EACH = [*((core, "@attention.SingleHead") for core in CORES), *(("LSTM", attention) for attention in ATTENTIONS)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("core", "attention"),
+    [pytest.param(*pair, marks=() if pair in ONCE_EACH else pytest.mark.long) for pair in PAIRS],
+)
+def test_every_core_and_attention_goes_through_the_real_exporter(tmp_path: Path, core: str, attention: str) -> None:
+    parts = [f"Block.core = @core.{core}", f"attention = {attention}", "LanguageModel.init_std = 0.2"]
+    quick_runs.train(tmp_path / "run", steps=2, extra=parts)
+    errors = export(tmp_path / "run", tmp_path / "out")["largest_error_of_logits"]
+    assert set(errors) == {"the run's own", "model.pt2", "model.onnx"}
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+
+
+FILES = ["config.json", "model.onnx", "model.pt2", "model.safetensors"]
+
+
+@pytest.mark.slow
+def test_a_program_that_computes_something_else_is_refused_and_nothing_stays_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter's own Exp - 1 and Log(Sigmoid), under -O as well: what a user relies on is no assert."""
+    parts = ["Block.core = @core.RGLRU", "attention = None", "LanguageModel.init_std = 0.2"]
+    quick_runs.train(tmp_path / "run", steps=2, extra=parts)
+    monkeypatch.setattr("rnnlab.export._exact_near_zero", dict)
+    with pytest.raises(ConfigError, match=r"model\.onnx does not compute what the run does.*nothing was written"):
+        export(tmp_path / "run", tmp_path / "deep" / "out")
+    assert not (tmp_path / "deep").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "model.onnx").write_text("an earlier one")
+    with pytest.raises(ConfigError):
+        export(tmp_path / "run", tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["model.onnx"]
+    assert (tmp_path / "mine" / "model.onnx").read_text() == "an earlier one"
 
 
 class Growing(torch.nn.Module):

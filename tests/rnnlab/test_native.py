@@ -1,4 +1,5 @@
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -93,6 +94,25 @@ def test_other_flags_make_another_library(cache: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(native, "FLAGS", ["-O1" if flag == "-O0" else flag for flag in native.FLAGS])
     assert again() is not None
     assert len(list(cache.glob("*.so"))) == 2
+
+
+@needs_compiler
+def test_another_processor_makes_another_library(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    native.kernels()
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("the name is of an x86 processor")
+    monkeypatch.setenv("RNNLAB_MARCH", "x86-64-v2")
+    kernels = again()
+    assert kernels is not None
+    assert scan(kernels) == SCANNED
+    assert len(list(cache.glob("*.so"))) == 2
+
+
+@pytest.mark.parametrize("march", ["a b", "native;ls", "-O0 "])
+def test_a_processor_that_can_be_none_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch, march: str) -> None:
+    monkeypatch.setenv("RNNLAB_MARCH", march)
+    with pytest.raises(ConfigError, match="RNNLAB_MARCH="):
+        native.kernels()
 
 
 def test_without_a_compiler_one_line_is_said(

@@ -2,6 +2,8 @@
 
 import copy
 import math
+import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
@@ -141,6 +143,19 @@ def test_matrices_of_all_shapes_are_orthogonalized_together_as_each_alone() -> N
     for got, x in zip(orthogonalized(matrices), matrices, strict=True):
         torch.testing.assert_close(got, orthogonalized([x])[0])
     assert not orthogonalized([torch.zeros(3, 4)])[0].any()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["Lamb", "AdamW", "SGD", "Muon"])
+def test_a_step_does_not_wait_for_torchs_compiler(optimizer: str) -> None:
+    script = (
+        "import sys, torch; from rnnlab.training import optim; layer = torch.nn.Linear(3, 4)\n"
+        f"one = optim.{optimizer}(layer.named_parameters())\n"
+        "layer(torch.ones(2, 3)).sum().backward(); one.step(); one.zero_grad(); one.load_state_dict(one.state_dict())\n"
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("False\n", "")
 
 
 def test_muon_steps_as_torchs_does_but_for_its_rounding_to_bfloat16() -> None:

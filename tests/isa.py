@@ -1,0 +1,90 @@
+"""The tests that compare numbers, as several processors would compute them: `python -m tests.isa [NAME...]`.
+
+A line a configuration, with what torch and the kernels made of it. What a configuration cannot be had for, it says.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGURATIONS = {
+    "as it is": {},
+    "ATEN_CPU_CAPABILITY=default": {"ATEN_CPU_CAPABILITY": "default"},
+    "ATEN_CPU_CAPABILITY=avx2": {"ATEN_CPU_CAPABILITY": "avx2"},
+    "ONEDNN_MAX_CPU_ISA=AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"},
+    "kernels for x86-64-v2": {"RNNLAB_MARCH": "x86-64-v2"},
+    "two threads": {"OMP_NUM_THREADS": "2"},
+    "RNNLAB_NATIVE=0": {"RNNLAB_NATIVE": "0"},
+}
+"""Environment of each; "as it is" has the kernels compiled for this processor, and one thread."""
+
+COMMON = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "RNNLAB_NATIVE": "1"}  # two workers share the cores
+ONLY_X86 = ("ATEN", "ONEDNN", "kernels for x86")
+LIMIT = 90.0  # [s] a configuration should take on two idle cores
+SEEN = """
+import json, torch
+from rnnlab import native
+compiled = native.kernels()
+print(json.dumps({"torch": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(),
+                  "kernels": None if compiled is None else native._march()}))
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.isa", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(CONFIGURATIONS)} (default: all)")
+    names = parser.parse_args().names or list(CONFIGURATIONS)
+    if unknown := [name for name in names if name not in CONFIGURATIONS]:
+        parser.error(f"no configuration {unknown[0]!r}; there are {', '.join(CONFIGURATIONS)}")
+    print(f"{processor()}, {platform.machine()}", flush=True)
+    failed = [name for name in names if not passes(name)]
+    print(f"{len(names) - len(failed)} passed, {len(failed)} failed: configurations", flush=True)
+    return 1 if failed else 0
+
+
+def passes(name: str) -> bool:
+    """Run one and print its line; the whole output as well, if a test failed."""
+    if name.startswith(ONLY_X86) and platform.machine() not in ("x86_64", "AMD64"):
+        print(f"skipped  {name}: a {platform.machine()} processor has no such instructions", flush=True)
+        return True
+    environment = {**os.environ, **COMMON, **CONFIGURATIONS[name]}
+    started = time.monotonic()
+    probe = subprocess.run([sys.executable, "-c", SEEN], cwd=ROOT, env=environment, capture_output=True, text=True)
+    if probe.returncode:
+        print(f"FAILED   {name}: {probe.stderr.strip().splitlines()[-1]}", flush=True)
+        return False
+    seen = json.loads(probe.stdout)
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider"]
+    command += ["-m", "numbers and not slow and not long"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    seconds = time.monotonic() - started
+    counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", done.stdout.splitlines()[-1] if done.stdout else "")
+    kernels = "no kernels" if seen["kernels"] is None else f"kernels {seen['kernels']}"
+    threads = f"{seen['threads']} thread" + "s" * (seen["threads"] != 1)
+    slow = f", over {LIMIT:.0f} s" if seconds > LIMIT else ""
+    word = "FAILED " if done.returncode else "ok     "
+    told = f"{', '.join(counts)} in {seconds:.0f} s{slow}"
+    print(f"{word}  {name}: torch {seen['torch']}, {kernels}, {threads}: {told}", flush=True)
+    if done.returncode:
+        print(done.stdout + done.stderr, flush=True)
+    return not done.returncode
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "CPU part"))]
+    return names[0] if names else "unknown processor"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
