@@ -1,5 +1,6 @@
 """How far long work has come: a bar where standard error is a terminal, elsewhere a line every ten seconds."""
 
+import os
 import sys
 import time
 from typing import Any, Self
@@ -7,7 +8,7 @@ from typing import Any, Self
 from tqdm import tqdm
 
 LINE_EVERY = 10.0  # [s]
-_last_line = time.monotonic()  # of this process, whatever it was doing
+_last_line: dict[int, float] = {}  # [s, monotonic] by process, whatever it was doing: a fork begins anew
 
 
 class ProgressBar:
@@ -22,6 +23,7 @@ class ProgressBar:
     def __init__(self, doing: str, total: int, done: int = 0, shown: bool = True) -> None:
         self._doing, self._total, self._began_with, self._shown = doing, total, done, shown
         self._began = time.monotonic()
+        _last_line.setdefault(os.getpid(), self._began)
         disable = None if shown else True  # None: where there is no terminal
         self._bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=doing, disable=disable)
 
@@ -40,11 +42,10 @@ class ProgressBar:
             self._say(done, facts)
 
     def _say(self, done: int, facts: dict[str, Any]) -> None:
-        global _last_line
-        now = time.monotonic()
-        if now - _last_line < LINE_EVERY:
+        now, process = time.monotonic(), os.getpid()
+        if now - _last_line[process] < LINE_EVERY:
             return
-        _last_line = now
+        _last_line[process] = now
         speed = (done - self._began_with) / max(now - self._began, 1e-9)
         left = f", {tqdm.format_interval((self._total - done) / speed)} left" if speed > 0 else ""
         told = "".join(f", {name} {value}" for name, value in facts.items())

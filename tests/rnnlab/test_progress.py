@@ -1,5 +1,7 @@
 """Long work says how far it has come, also where there is no terminal."""
 
+import os
+
 import pytest
 
 from rnnlab import progress
@@ -18,7 +20,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     one = Clock()
     monkeypatch.setattr(progress, "time", one)
-    monkeypatch.setattr(progress, "_last_line", one.now)
+    monkeypatch.setattr(progress, "_last_line", {})
     return one
 
 
@@ -40,6 +42,15 @@ def test_what_comes_next_does_not_start_the_ten_seconds_anew(clock: Clock, capsy
             clock.now += 3.0
             bar.show(50)
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_fork_that_begins_late_does_not_speak_at_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    progress._last_line[os.getpid() + 1] = clock.now  # of the process that forked us
+    clock.now += 60.0
+    with ProgressBar("train", 100) as bar:
+        clock.now += 1.0
+        bar.show(50)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_silent_one_says_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

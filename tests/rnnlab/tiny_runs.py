@@ -26,6 +26,7 @@ BINDINGS = [
     "Trainer.save_every = 7",
     "Trainer.log_every = 1",
     "Trainer.eval_every = 900",
+    "Trainer.eval_bytes = 'all'",
     "Trainer.eval_chunk = 64",
 ]
 TIMES = {"seconds", "seconds_evaluating", "bytes_per_second", "memory_mb"}  # fields that two equal runs differ in

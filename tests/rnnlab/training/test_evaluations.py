@@ -50,7 +50,8 @@ def test_what_was_asked_for_is_done() -> None:
 
 def test_a_run_does_as_planned_and_says_what_it_cost(tmp_path: Path) -> None:
     text = write_text(tmp_path, 60_000)
-    result = train(tmp_path / "run", text, "Trainer.bytes = 40000", "Trainer.steps = None", "Trainer.eval_every = None")
+    automatic = ["Trainer.eval_every = None", "Trainer.eval_bytes = None"]
+    result = train(tmp_path / "run", text, "Trainer.bytes = 40000", "Trainer.steps = None", *automatic)
     points = [record["bytes_scored"] for record in journal(tmp_path / "run") if record["kind"] == "valid"]
     assert len(points) >= 1
     assert set(points) == {result["valid_protocol"]["bytes_scored"]}

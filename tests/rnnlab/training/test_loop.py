@@ -190,7 +190,7 @@ def test_the_run_ends_at_the_first_budget_that_it_reaches(text: Path, tmp_path: 
 def test_every_point_of_a_curve_scores_the_same_bytes_also_after_a_resumption_with_a_longer_budget(
     text: Path, tmp_path: Path
 ) -> None:
-    fixed = ("Trainer.schedule = @schedule.Constant", "Trainer.eval_every = None")
+    fixed = ("Trainer.schedule = @schedule.Constant", "Trainer.eval_every = None", "Trainer.eval_bytes = None")
     stop_after(new_loop(tmp_path / "run", text, *fixed), step=20)
     result = api.resume(tmp_path / "run", ["Trainer.steps = 60"])
     scored = [record["bytes_scored"] for record in journal(tmp_path / "run") if record["kind"] == "valid"]
