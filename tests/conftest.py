@@ -17,13 +17,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NUMBERS = (
     "bench/test_plain.py",
-    "bench/test_wavefront.py",
     "components/",
     "rnnlab/test_dropout.py",
-    "rnnlab/test_evaluation.py",
     "rnnlab/test_export.py",
     "rnnlab/test_fast_paths.py",
-    "rnnlab/test_importing.py",
     "rnnlab/test_model.py",
     "rnnlab/testing/test_rounding.py",
     "rnnlab/training/test_gradients.py",
