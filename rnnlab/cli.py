@@ -295,7 +295,11 @@ def _eval(options: argparse.Namespace) -> None:
 
     from rnnlab.api import evaluate
 
+    if options.bytes is not None and options.bytes < 1:
+        raise ConfigError(f"--bytes {options.bytes}: at least 1; leave it out to score all of the split")
     if options.memory is not None:
+        if options.bytes is not None:
+            raise ConfigError("--bytes does not go with --memory, which scores all of the split; leave one of them out")
         return _eval_memory(options)
     score = evaluate(
         options.run, options.split, best=options.best, corpus=options.corpus, device=options.device,

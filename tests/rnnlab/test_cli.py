@@ -125,6 +125,17 @@ def test_eval_repeats_the_figure_of_the_run(runs: Path, split: str) -> None:
     assert f"{score['bpc']:.4f} bpc" in answer("eval", str(runs / "R"), "--split", split)
 
 
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(["--bytes", "0"], "--bytes 0: at least 1"), (["--bytes", "50", "--memory", "1,8"], "does not go with --memory")],
+)
+def test_eval_refuses_a_part_that_it_cannot_score(
+    runs: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str
+) -> None:
+    assert cli.main(["eval", str(runs / "R"), *more]) == ConfigError.exit_code
+    assert words in capsys.readouterr().err
+
+
 def test_eval_on_another_text_scores_that_text(runs: Path, tmp_path: Path) -> None:
     other = tmp_path / "noise"
     other.write_bytes(bytes(range(256)) * 8)
