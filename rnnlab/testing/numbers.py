@@ -8,6 +8,7 @@ from torch import Tensor
 
 from rnnlab import rng
 from rnnlab.state import State, detach, leaves, map_state
+from rnnlab.testing import rounding
 from rnnlab.testing.law import EVERY_KIND, law
 from rnnlab.testing.trial import Inputs, Subject, Trial
 
@@ -54,9 +55,9 @@ def gradients_are_true(subject: Subject) -> None:
             )
     single = subject.trial(T, B, torch.float32)
     single.module.train()
-    for (name, _, got), (_, _, want) in zip(_differentiable(single), _differentiable(trial), strict=True):
-        if got is not None and want is not None:
-            single.agree(got, want, f"the gradient of {name} in float32 is not the one in float64", 1e-3)
+    inputs, warm = _leaf_inputs(single), _leaf_state(single)
+    expected = _expected_gradients(single, inputs, warm)
+    _explained(single, _by_name(_differentiable(single, inputs, warm)), expected, "in float32")
 
 
 @law(*EVERY_KIND)
@@ -92,13 +93,29 @@ def compiled_is_eager(subject: Subject) -> None:
     want, state = trial.run(inputs, start)
     trial.agree(got, want, "compiled, y differs")
     trial.states_agree(compiled_state, state, "compiled, the state differs")
-    gradients = {name: gradient for name, _, gradient in _differentiable(trial, inputs, start)}
-    for name, _, gradient in compiled_gradients:
-        wanted = gradients[name.removeprefix("_orig_mod.")]
-        if gradient is not None and wanted is not None:
-            trial.agree(gradient, wanted, f"compiled, the gradient of {name} differs", 1e-3)
+    found = {name.removeprefix("_orig_mod."): grad for name, grad in _by_name(compiled_gradients).items()}
+    _explained(trial, found, _expected_gradients(trial, inputs, start), "compiled")
     want_later = trial.run(longer, detach(state))[0]
     trial.agree(got_later, want_later, "compiled, y of a second chunk of another length differs")
+
+
+def _expected_gradients(trial: Trial, inputs: Inputs, state: State) -> rounding.Expected:
+    """The gradients of the same numbers in float64, and what roundings to the trial's precision do to them."""
+    exact = trial.in_double()
+    doubles = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
+    start = map_state(lambda leaf: leaf.detach().double().requires_grad_() if leaf.requires_grad else leaf, state)
+    return rounding.expected(lambda: _by_name(_differentiable(exact, doubles, start)), trial.case.dtype)
+
+
+def _explained(trial: Trial, got: dict[str, Tensor], expected: rounding.Expected, when: str) -> None:
+    try:
+        expected.check(got)
+    except AssertionError as error:
+        trial.refuse(f"{when}, a gradient is not the one in float64: {error}")
+
+
+def _by_name(gradients: "Gradients") -> dict[str, Tensor]:
+    return {name: gradient for name, _, gradient in gradients if gradient is not None}
 
 
 Gradients = list[tuple[str, Tensor, Tensor | None]]

@@ -4,6 +4,8 @@ The laws never ask which part they hold. They ask its signature for what can be 
 dropout) and call it through its kind, so that a core, an attention, a feed-forward and a filled block read the same.
 """
 
+import copy
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +16,8 @@ from torch import Tensor, nn
 
 from rnnlab import rng
 from rnnlab.errors import LawError
-from rnnlab.state import State, leaves
+from rnnlab.state import State, leaves, map_state
+from rnnlab.testing import rounding
 
 PartFactory: TypeAlias = Callable[..., nn.Module]
 """What the laws take: a class, a `functools.partial` or any function, called `part(dim, ...)`."""
@@ -31,8 +34,8 @@ NOISE_WORDS = ("drop", "zoneout", "noise")
 DROPOUT_WORD = "drop"
 """Marks the noise that evaluation leaves out altogether; zoneout, for one, stays as its expectation."""
 
-TOLERANCE = {torch.float64: 1e-9, torch.float32: 2e-4}
-"""Largest difference that still counts as the same, relative to the largest value or 1."""
+TOLERANCE = 1e-9
+"""Largest difference that counts as the same in float64, relative to the largest value or 1: 10^7 roundings."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +144,32 @@ class Trial:
         """The same case put to another module: a folded one, a compiled one."""
         return replace(self, module=module)
 
+    def in_double(self) -> "Trial":
+        """The same module in float64, with the parameters of this one."""
+        case = replace(self.case, dtype=torch.float64)
+        return replace(self, case=case, module=copy.deepcopy(self.module).double())
+
+    @functools.cached_property
+    def tolerance(self) -> float:
+        """Largest difference that counts as the same, relative to the largest value or 1.
+
+        In lower precision it is what roundings move y and the state by, once for each side of the comparison.
+        """
+        if self.case.dtype == torch.float64:
+            return TOLERANCE
+        exact, inputs = self.in_double(), self.inputs()
+        state = map_state(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, self.warm())
+        doubles = tuple(tensor.double() for tensor in inputs)
+
+        def compute() -> dict[str, Tensor]:
+            y, end = exact.run(doubles, state)
+            return {"y": y} | {path: leaf for path, leaf in leaves(end) if leaf.is_floating_point()}
+
+        moved = rounding.expected(compute, self.case.dtype)
+        sizes = [max(1.0, float(value.abs().max())) for value in moved.values if value.numel()]
+        allowed = [bound for value, bound in zip(moved.values, moved.allowed, strict=True) if value.numel()]
+        return 2 * max(bound / size for bound, size in zip(allowed, sizes, strict=True))
+
     def agree(self, got: Tensor, want: Tensor, claim: str, tolerance: float | None = None) -> None:
         """Raises: LawError with the claim, the largest error and where it first shows, unless the two are the same."""
         if got.shape != want.shape:
@@ -148,7 +177,7 @@ class Trial:
         if got.numel() == 0:
             return
         error = (got.double() - want.double()).abs()
-        bound = TOLERANCE[self.case.dtype] if tolerance is None else tolerance
+        bound = self.tolerance if tolerance is None else tolerance
         broken = ~(error <= bound * max(1.0, float(want.abs().max())))  # written so that a NaN counts as broken
         if broken.any():
             first = int(broken.nonzero()[0, 0]) if broken.dim() else 0

@@ -159,7 +159,7 @@ def _read(model: LanguageModel, stream: Lanes, watch: "_Watch", progress: bool) 
             watch.position = position
             logits, state = model(inputs, state)
             nats = cross_entropy(logits, targets, reduction="none").view(targets.shape)
-            bits.append(nats.cpu().numpy() / LN2)
+            bits.append(nats.cpu().double().numpy() / LN2)
             read.append(targets.cpu().numpy().astype(np.uint8))
             bar.update(length)
     return np.concatenate(bits), np.concatenate(read)

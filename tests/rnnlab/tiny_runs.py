@@ -12,6 +12,7 @@ from rnnlab.storage import checkpoint, metrics
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training import experiment
 from rnnlab.training.experiment import Experiment
+from rnnlab.training.learner import Learner
 from rnnlab.training.loop import Loop
 
 FRAGMENTS = ["sha_rnn", "size/tiny"]
@@ -81,6 +82,12 @@ def timeless(record: dict[str, Any]) -> dict[str, Any]:
 def journal(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl, times aside."""
     return [timeless(record) for record in metrics.read(run / "metrics.jsonl")]
+
+
+def losses_of(learner: Learner, steps: int) -> torch.Tensor:
+    """The loss of each of the next steps [nats], in the precision of the model."""
+    dtype = next(learner.model.parameters()).dtype
+    return torch.tensor([learner.step()["loss"] for _ in range(steps)], dtype=dtype)
 
 
 def losses(run: Path) -> dict[int, float]:
