@@ -78,7 +78,7 @@ def measure_cpu(table: Table) -> Iterator[None]:
     ):
         yield from _training(table, f"training, {size}, {precision}", size, precision, target)
     yield from _training(
-        table, "training, small, fp32, memory 5,000", "small", "fp32", 2.2, "memory = 5000", "paper_chunk = 256"
+        table, "training, small, fp32, memory 5,000", "small", "fp32", 2.2, "memory = 5000", "paper_bptt = 256"
     )
     for size, precision in (("small", "fp32"), ("small", "bf16")):
         if table.ask(f"profile, {size}, {precision}", tasks.profile, size, precision):

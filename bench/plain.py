@@ -196,7 +196,7 @@ class Baseline:
         self.model = twin(learner.model).to(learner.device)
         self.clip = learner.trainer.clip
         self.optimizer = _optimizer(learner.optimizer, self.model)
-        self.state = self.model.initial_state(learner.lanes.count)
+        self.state = self.model.initial_state(learner.batches.count)
 
     def step(self, inputs: Tensor, targets: Tensor, lr: float) -> float:
         """One optimizer step on a chunk (T, B); the loss before it [nats]."""

@@ -23,7 +23,7 @@ from bench.wavefront import Wavefront
 from rnnlab import config
 from rnnlab.components.cores._scan import linear_recurrence
 from rnnlab.data.corpora import open_corpus
-from rnnlab.data.splits import Lanes
+from rnnlab.data.splits import Batches
 from rnnlab.generation import generate
 from rnnlab.speed import bench
 from rnnlab.training.experiment import build
@@ -31,8 +31,8 @@ from rnnlab.training.learner import Learner, peak_memory_mb
 
 Answer = dict[str, Any]
 
-LANES = {"small": 8, "paper": 2}
-"""B on the CPU; on a GPU the paper's size keeps its own 16 lanes of 1,024."""
+BATCH_SIZE = {"small": 8, "paper": 2}
+"""B on the CPU; on a GPU the paper's size keeps its own 16 sequences of 1,024."""
 
 WAYS = {"torch.compile": ["Trainer.compile = True"], "CUDA graph": ["Trainer.cuda_graph = True"], "wavefront": []}
 """How a step can be launched otherwise, and what asks for it."""
@@ -58,7 +58,7 @@ class Settings:
         if self.cpu_time:
             torch.set_num_threads(1)
         fragments = ["sha_rnn", f"size/{size}", "train/paper", f"core/{core}"]
-        shape = [f"Trainer.lanes = {LANES[size]}", "paper_chunk = 256", "memory = 1024"]
+        shape = [f"Trainer.batch_size = {BATCH_SIZE[size]}", "paper_bptt = 256", "memory = 1024"]
         if self.device != "cpu" and size == "paper":
             shape = []
         fixed = [f"Trainer.device = {self.device!r}", f"Trainer.precision = {precision!r}"]
@@ -147,8 +147,8 @@ def cores(settings: Settings, size: str, precision: str = "fp32") -> Answer:
     lstm = settings.learner(size, precision=precision)
     qrnn = settings.learner(size, core="qrnn", precision=precision)
     seconds = bench.alternate({"lstm": lstm.step, "qrnn": qrnn.step}, settings.turns(size), settings.clock)
-    scanned = scan(settings, qrnn.trainer.chunk, qrnn.model.dim)["seconds"] * len(qrnn.model.blocks)
-    scanned *= qrnn.trainer.lanes / 8
+    scanned = scan(settings, qrnn.trainer.bptt, qrnn.model.dim)["seconds"] * len(qrnn.model.blocks)
+    scanned *= qrnn.trainer.batch_size / 8
     return {
         "ratio": vars(bench.ratio(seconds["lstm"], seconds["qrnn"])),
         "scan_share": scanned / statistics.median(seconds["qrnn"]),
@@ -211,10 +211,10 @@ def corpus(settings: Settings, size: int) -> Answer:
         before, held = time.perf_counter(), resident_mb()
         opened = open_corpus(str(path))
         seconds = time.perf_counter() - before
-        lanes = Lanes(opened.train, 8)
+        batches = Batches(opened.train, 8)
         most = held
-        for position in range(0, lanes.length // 10, 1024):
-            lanes.chunk(position, 1024)
+        for position in range(0, batches.length // 10, 1024):
+            batches.chunk(position, 1024)
             most = max(most, resident_mb())
     return {"seconds": seconds, "added_mb": most - held}
 

@@ -36,9 +36,9 @@ def train(fragments: Sequence[str], overrides: Sequence[str] = (), run: str | Pa
     with ranks() as among:
         built = experiment.build(resolved)
         check_fit(built, among)
-        path = among.from_first(lambda: _new_run_name(fragments) if run is None else Path(run))
+        path = among.broadcast_from_rank0(lambda: _new_run_name(fragments) if run is None else Path(run))
         with using_threads(choose_threads(built)):
-            folder = among.from_first(lambda: _create(path, built))
+            folder = among.broadcast_from_rank0(lambda: _create(path, built))
             with _held(folder, among):
                 return _run(Loop(built, folder, ranks=among))
 
@@ -55,11 +55,11 @@ def _held(folder: RunFolder, among: Ranks) -> Iterator[None]:
         def hold() -> None:
             stack.enter_context(folder.hold())
 
-        among.from_first(hold)
+        among.broadcast_from_rank0(hold)
         yield
 
 
-MAY_CHANGE = ("bytes", "steps", "epochs", "device", "threads", "compile", "cuda_graph", "eval_every", "eval_chunk",
+MAY_CHANGE = ("bytes", "steps", "epochs", "device", "threads", "compile", "cuda_graph", "eval_every", "eval_bptt",
               "log_every", "save_every", "keep")  # fmt: skip
 """What `resume` may set otherwise: arguments of Trainer that cannot change what has happened. How much an evaluation
 scores is not among them: one curve has one protocol."""
@@ -96,8 +96,8 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         with using_threads(choose_threads(built, folder.environment.get("threads"))):
             loop = Loop(built, folder, horizon=horizon, ranks=among)
             _check_rate_lasts(loop.learner)
-            loop.restore(among.from_first(lambda: folder.newest() if folder.has_checkpoints() else None))
-            among.from_first(lambda: folder.note_resumption(overrides))
+            loop.restore(among.broadcast_from_rank0(lambda: folder.newest() if folder.has_checkpoints() else None))
+            among.broadcast_from_rank0(lambda: folder.note_resumption(overrides))
             return _run(loop)
 
 
@@ -171,7 +171,7 @@ def evaluate(
     device: str = "auto",
     limit: int | None = None,
 ) -> Score:
-    """BPC of a run on a split of its corpus, or of another one, read in the run's own lanes and chunks.
+    """BPC of a run on a split of its corpus, or of another one, read with the run's own batch size and bptt.
 
     Args:
         limit: score about the first so many bytes of the split [bytes]; None for all of it, of which a run with a small
@@ -184,7 +184,7 @@ def evaluate(
     assert text is not None
     with using_threads(choose_threads(loaded.experiment, loaded.folder.environment.get("threads"))):
         return _evaluate(
-            loaded.model, text.split(split), lanes=trainer.eval_lanes, chunk=trainer.eval_chunk, limit=limit,
+            loaded.model, text.split(split), batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, limit=limit,
             progress=True,
         )  # fmt: skip
 

@@ -308,7 +308,7 @@ def _eval(options: argparse.Namespace) -> None:
     answer = {"split": options.split, "bpc": score.bpc, **asdict(score.protocol)}
     p = score.protocol
     memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
-    how = f"{p.bytes_scored:,} bytes scored in {p.lanes} lanes, chunk {p.chunk}, {memory}"
+    how = f"{p.bytes_scored:,} bytes scored, batch size {p.batch_size}, bptt {p.bptt}, {memory}"
     print_answer(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
 
 
@@ -346,11 +346,11 @@ def _generate(options: argparse.Namespace) -> None:
     else:
         prompt = os.fsencode(options.prompt)
     loaded = load(options.run, best=options.best, device=options.device)
-    stream = generate(
+    continuation = generate(
         loaded.model, prompt, count=options.bytes, temperature=options.temperature, top_p=options.top_p,
         seed=options.seed, samples=options.samples,
     )  # fmt: skip
-    write(stream, sys.stdout.buffer, options.samples, readable=sys.stdout.isatty())
+    write(continuation, sys.stdout.buffer, options.samples, readable=sys.stdout.isatty())
     if sys.stdout.isatty():
         print()
 

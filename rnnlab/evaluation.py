@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.data.splits import Lanes, Split
+from rnnlab.data.splits import Batches, Split
 from rnnlab.progress import ProgressBar
 from rnnlab.state import State, detach
 
@@ -19,8 +19,8 @@ LN2 = math.log(2.0)
 class Protocol:
     """How a figure was measured; without it a BPC says little."""
 
-    lanes: int  # contiguous pieces the split is cut into
-    chunk: int  # [positions] read at a time; the figure does not depend on it beyond rounding
+    batch_size: int  # contiguous pieces the split is cut into
+    bptt: int  # [positions] read at a time; the figure does not depend on it beyond rounding
     bytes_scored: int
     memory: int | None  # [positions] each query may see; None without attention
 
@@ -35,8 +35,8 @@ def evaluate(
     model: nn.Module,
     split: Split,
     *,
-    lanes: int = 8,
-    chunk: int = 1024,
+    batch_size: int = 8,
+    bptt: int = 1024,
     limit: int | None = None,
     progress: bool = False,
     between_chunks: Callable[[], None] = lambda: None,
@@ -44,45 +44,48 @@ def evaluate(
     """BPC of `model` on `split`; draws no randomness and leaves the model as it was.
 
     Args:
-        lanes: B, contiguous pieces of the split that are read side by side.
-        chunk: T [positions].
+        batch_size: B, contiguous pieces of the split that are read side by side.
+        bptt: T, positions read at a time [positions].
         limit: score only about the first so many bytes of the split [bytes]; None for all of it.
         progress: show how far it has come.
         between_chunks: called before every chunk; may raise to stop.
-    Differs: the first byte of every lane has nothing to be predicted from and is not scored, nor are the at most
-        `lanes` - 1 bytes that are left over after the cut.
+    Differs: the first byte of every sequence has nothing to be predicted from and is not scored, nor are the at most
+        `batch_size` - 1 bytes that are left over after the cut.
     """
     device = next(model.parameters()).device
-    stream = Lanes(_head(split, lanes, limit), lanes).to(device)
-    last = stream.length - 1
+    batches = Batches(_head(split, batch_size, limit), batch_size).to(device)
+    last = batches.length - 1
     nats = torch.zeros((), dtype=torch.float64, device=device)
     was_training = model.training
     model.eval()
     try:
         with torch.no_grad():
-            state: State = model.initial_state(lanes)  # type: ignore[operator]
-            with ProgressBar("evaluate", last * lanes, shown=progress) as bar:
-                for position in range(0, last, chunk):
+            state: State = model.initial_state(batch_size)  # type: ignore[operator]
+            with ProgressBar("evaluate", last * batch_size, shown=progress) as bar:
+                for position in range(0, last, bptt):
                     between_chunks()
-                    length = min(chunk, last - position)
-                    inputs, targets = (part.to(device, non_blocking=True) for part in stream.chunk(position, length))
+                    length = min(bptt, last - position)
+                    inputs, targets = (part.to(device, non_blocking=True) for part in batches.chunk(position, length))
                     logits, state = model(inputs, state)
                     nats += cross_entropy(logits, targets, reduction="sum").double()
                     state = detach(state)
-                    bar.show((position + length) * lanes)
+                    bar.show((position + length) * batch_size)
     finally:
         model.train(was_training)
-    return Score(float(nats) / (last * lanes) / LN2, protocol_of(model, split, lanes=lanes, chunk=chunk, limit=limit))
+    return Score(
+        float(nats) / (last * batch_size) / LN2,
+        protocol_of(model, split, batch_size=batch_size, bptt=bptt, limit=limit),
+    )
 
 
-def protocol_of(model: nn.Module, split: Split, *, lanes: int, chunk: int, limit: int | None) -> Protocol:
+def protocol_of(model: nn.Module, split: Split, *, batch_size: int, bptt: int, limit: int | None) -> Protocol:
     """How `evaluate` with these arguments measures."""
-    scored = (len(_head(split, lanes, limit)) // lanes - 1) * lanes
-    return Protocol(lanes, chunk, scored, longest_memory(model))
+    scored = (len(_head(split, batch_size, limit)) // batch_size - 1) * batch_size
+    return Protocol(batch_size, bptt, scored, longest_memory(model))
 
 
-def _head(split: Split, lanes: int, limit: int | None) -> Split:
-    return split if limit is None else replace(split, stop=min(split.stop, split.start + max(limit, 2 * lanes)))
+def _head(split: Split, batch_size: int, limit: int | None) -> Split:
+    return split if limit is None else replace(split, stop=min(split.stop, split.start + max(limit, 2 * batch_size)))
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from rnnlab.api import LoadedRun, load
 from rnnlab.errors import ConfigError
-from rnnlab.interfaces import Transparent
+from rnnlab.interfaces import HasAttentionWeights
 from rnnlab.model import VOCABULARY, fold
 from rnnlab.state import flatten, leaves, unflatten
 from rnnlab.storage.durable import STAGED, storage_errors, write_file
@@ -45,10 +45,10 @@ class RolledAttention(nn.Module):
     """An attention over a memory whose size never changes, one position at a time.
 
     Shapes: queries, source (1, B, D) -> y (1, B, D); state RolledMemory.
-    Differs: every lane has to have seen equally many positions.
+    Differs: every sequence has to have seen equally many positions.
     """
 
-    def __init__(self, attention: Transparent) -> None:
+    def __init__(self, attention: HasAttentionWeights) -> None:
         super().__init__()
         self.attention, self.memory = attention, attention.memory
 
@@ -69,7 +69,7 @@ class RolledAttention(nn.Module):
 def roll(model: nn.Module) -> nn.Module:
     """Give every attention in the model a memory of fixed size, in place."""
     for name, child in model.named_children():
-        if isinstance(child, Transparent):
+        if isinstance(child, HasAttentionWeights):
             setattr(model, name, RolledAttention(child))
         else:
             roll(child)
@@ -77,7 +77,7 @@ def roll(model: nn.Module) -> nn.Module:
 
 
 class OneStep(nn.Module):
-    """One position of one lane, the state as tensors in a row: token (1,), *state -> logits (1, V), *next state."""
+    """One position of one sequence, the state as tensors in a row: token (1,), *state -> logits (1, V), *next state."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -160,7 +160,7 @@ def _check_fixed(step: OneStep) -> None:
         if old.shape != new.shape:
             raise ConfigError(
                 f"{name} cannot be exported: it grows from {tuple(old.shape)} to {tuple(new.shape)}; an attention with "
-                f"`weights` and `read` (rnnlab.interfaces.Transparent) gets a memory of fixed size"
+                f"`weights` and `read` (rnnlab.interfaces.HasAttentionWeights) gets a memory of fixed size"
             )
         if old.any():
             raise ConfigError(f"{name} cannot be exported: it does not begin as zeros, which those who run it rely on")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.errors import ConfigError
-from rnnlab.interfaces import Streaming
+from rnnlab.interfaces import HasInPlaceState
 from rnnlab.matmul import for_many_shapes
 from rnnlab.model import LanguageModel, fold
 from rnnlab.rng import generator
@@ -51,10 +51,10 @@ def generate(
         raise ConfigError(f"top-p {top_p}: a probability in (0, 1] is needed")
     if samples < 1:
         raise ConfigError(f"samples {samples}: at least 1")
-    return _stream(fold(model), prompt, count, temperature, top_p, seed, samples)
+    return _continue(fold(model), prompt, count, temperature, top_p, seed, samples)
 
 
-def _stream(
+def _continue(
     model: nn.Module, prompt: bytes, count: int | None, temperature: float, top_p: float, seed: int, samples: int
 ) -> Iterator[bytes]:
     device = next(model.parameters()).device
@@ -78,12 +78,12 @@ def _stream(
 
 
 def in_place(part: nn.Module, state: State) -> State:
-    """The state for a stream that nobody else looks at, kept in place by the parts that offer it.
+    """The state that nobody else looks at, kept in place by the parts that offer it.
 
     A model's state is a tuple that goes with its blocks; a block's is a NamedTuple whose fields are named as its parts.
     """
-    if isinstance(part, Streaming):
-        return part.stream(state)
+    if isinstance(part, HasInPlaceState):
+        return part.in_place(state)
     if isinstance(part, LanguageModel):
         return tuple(in_place(block, block_state) for block, block_state in zip(part.blocks, state, strict=True))
     if not hasattr(state, "_fields"):
@@ -95,7 +95,7 @@ def in_place(part: nn.Module, state: State) -> State:
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Generator) -> Tensor:
-    """logits (B, V) -> the next byte of each lane (B,)."""
+    """logits (B, V) -> the next byte of each sequence (B,)."""
     if temperature == 0.0:
         return logits.argmax(dim=-1)
     probabilities = (logits / temperature).softmax(dim=-1)
@@ -108,7 +108,7 @@ def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Genera
     return order.gather(-1, place).squeeze(-1)
 
 
-def write(stream: Iterator[bytes], out: BinaryIO, samples: int = 1, readable: bool = False) -> None:
+def write(continuation: Iterator[bytes], out: BinaryIO, samples: int = 1, readable: bool = False) -> None:
     """Write what `generate` yields: the first sample as it comes, then the others, each under its number.
 
     Args:
@@ -118,7 +118,7 @@ def write(stream: Iterator[bytes], out: BinaryIO, samples: int = 1, readable: bo
     show = Readable() if readable else bytes
     others = [bytearray() for _ in range(samples - 1)]
     _write_heading(out, 1, samples)
-    for step in stream:
+    for step in continuation:
         out.write(show(step[:1]))
         out.flush()
         for other, byte in zip(others, step[1:], strict=True):

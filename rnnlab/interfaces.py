@@ -1,9 +1,9 @@
 """The slots of a model and what fits in them. Shapes are time-major; the letters are the same everywhere:
 
-    T time in the chunk   B lanes   D width   H heads   M remembered positions   F inner width   V vocabulary
+    T time in the chunk   B batch   D width   H heads   M remembered positions   F inner width   V vocabulary
 
 A part is an `nn.Module` built as `part(dim, ...)`. Sequence parts take their state as an argument and return the next
-one; they keep nothing between calls. Every state tensor has its lanes at dimension -2 (see rnnlab.state).
+one; they keep nothing between calls. Every state tensor has the batch at dimension -2 (see rnnlab.state).
 
 Initialization: the model redraws every `nn.Linear` and `nn.Embedding` with its own `init_std` and zeroes their biases.
 A part that owns its initialization, as recurrent cores do, holds `nn.Parameter`s instead.
@@ -22,7 +22,7 @@ class Stateful(Protocol):
     """Anything that is carried over a sequence: cores, attentions, blocks, the model."""
 
     def initial_state(self, batch: int) -> State:
-        """State before the first position, for `batch` lanes, on the part's device and dtype."""
+        """State before the first position, for a batch of that size, on the part's device and dtype."""
 
     def forward(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """x (T, B, D), state -> y (T, B, D), next state. Any cut of the input gives the same y."""
@@ -37,7 +37,7 @@ class Core(Stateful, Protocol):
 
 
 @runtime_checkable
-class Forgetting(Protocol):
+class HasForgetGate(Protocol):
     """A core that can say how fast it forgets. Optional: `rnnlab probe` draws it."""
 
     def retention(self, x: Tensor, state: State) -> Tensor:
@@ -49,7 +49,7 @@ class Attention(Protocol):
     """Looks back over a memory, which is its state. "No attention" is None, never a null class."""
 
     def initial_state(self, batch: int) -> State:
-        """An empty memory, for `batch` lanes."""
+        """An empty memory, for a batch of that size."""
 
     def forward(self, queries: Tensor, source: Tensor, state: State) -> tuple[Tensor, State]:
         """queries (T, B, D) look at the memory and at source (T, B, D), which then enters the memory -> y (T, B, D)."""
@@ -59,7 +59,7 @@ class Attention(Protocol):
 
 
 @runtime_checkable
-class Transparent(Protocol):
+class HasAttentionWeights(Protocol):
     """An attention whose halves can be had apart: where it looks, and what it reads there. Optional: `rnnlab probe`
     draws the first, and `rnnlab export` runs both over a memory of fixed size. Its state is one tensor: past sources.
     """
@@ -76,11 +76,11 @@ class Transparent(Protocol):
 
 
 @runtime_checkable
-class Streaming(Protocol):
-    """A part that can keep the state of one stream in place. Optional: generation asks for it, and nobody else holds
+class HasInPlaceState(Protocol):
+    """A part that can keep its state in place. Optional: generation asks for it, and nobody else holds
     that state."""
 
-    def stream(self, state: State) -> object:
+    def in_place(self, state: State) -> object:
         """What `forward` takes and gives back from then on, a position at a time and without gradients, in place of
         `state`; `forward` changes it."""
 

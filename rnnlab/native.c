@@ -206,18 +206,18 @@ static inline uint32_t mix(uint32_t x)
     return x;
 }
 
-static inline uint32_t lane_key(int64_t lane, int64_t key) { return mix((uint32_t)lane * 0x9e3779b9u + (uint32_t)key); }
+static inline uint32_t sequence_key(int64_t sequence, int64_t key) { return mix((uint32_t)sequence * 0x9e3779b9u + (uint32_t)key); }
 
-/* y = x where hash >= threshold, times scale, else 0, for x, y (outer, lanes, inner), floats or, with `half`, bfloat16;
+/* y = x where hash >= threshold, times scale, else 0, for x, y (outer, batch, inner), floats or, with `half`, bfloat16;
  * x and y may be one array. */
-void dropout_apply(const void *x, void *y, int64_t outer, int64_t lanes, int64_t inner, int64_t half,
-                   int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+void dropout_apply(const void *x, void *y, int64_t outer, int64_t batch, int64_t inner, int64_t half,
+                   int64_t key, int64_t first_sequence, int64_t threshold, float scale, int threads)
 {
-    if (outer * lanes * inner < SMALL)
+    if (outer * batch * inner < SMALL)
         threads = 1;
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t row = 0; row < outer * lanes; row++) {
-        const uint32_t base = lane_key(first_lane + row % lanes, key) + (uint32_t)(row / lanes * inner);
+    for (int64_t row = 0; row < outer * batch; row++) {
+        const uint32_t base = sequence_key(first_sequence + row % batch, key) + (uint32_t)(row / batch * inner);
         if (half) {
             const uint16_t *from = (const uint16_t *)x + row * inner;
             uint16_t *to = (uint16_t *)y + row * inner;
@@ -234,16 +234,16 @@ void dropout_apply(const void *x, void *y, int64_t outer, int64_t lanes, int64_t
 
 /* Boom: y[d] = sum over chunks c of dropout(v sigmoid(1.702 v))[c D + d] for v = u + bias
  *
- * u and grad_u (steps, lanes, F) are floats or, with `half`, bfloat16; bias (F), y and grad_y (.., D) are floats. */
+ * u and grad_u (steps, batch, F) are floats or, with `half`, bfloat16; bias (F), y and grad_y (.., D) are floats. */
 
-void boom_forward(const void *u, const float *bias, float *y, int64_t steps, int64_t lanes, int64_t inner, int64_t dim,
-                  int64_t half, int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+void boom_forward(const void *u, const float *bias, float *y, int64_t steps, int64_t batch, int64_t inner, int64_t dim,
+                  int64_t half, int64_t key, int64_t first_sequence, int64_t threshold, float scale, int threads)
 {
-    if (steps * lanes * inner < SMALL)
+    if (steps * batch * inner < SMALL)
         threads = 1;
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t row = 0; row < steps * lanes; row++) {
-        const uint32_t base = lane_key(first_lane + row % lanes, key) + (uint32_t)(row / lanes * inner);
+    for (int64_t row = 0; row < steps * batch; row++) {
+        const uint32_t base = sequence_key(first_sequence + row % batch, key) + (uint32_t)(row / batch * inner);
         memset(y + row * dim, 0, (size_t)dim * sizeof(float));
         for (int64_t chunk = 0; chunk < inner; chunk += dim)
             for (int64_t first = 0; first < dim; first += STRIP) {
@@ -259,15 +259,15 @@ void boom_forward(const void *u, const float *bias, float *y, int64_t steps, int
     }
 }
 
-void boom_backward(const void *u, const float *bias, const float *grad_y, void *grad_u, int64_t steps, int64_t lanes,
-                   int64_t inner, int64_t dim, int64_t half, int64_t key, int64_t first_lane, int64_t threshold,
+void boom_backward(const void *u, const float *bias, const float *grad_y, void *grad_u, int64_t steps, int64_t batch,
+                   int64_t inner, int64_t dim, int64_t half, int64_t key, int64_t first_sequence, int64_t threshold,
                    float scale, int threads)
 {
-    if (steps * lanes * inner < SMALL)
+    if (steps * batch * inner < SMALL)
         threads = 1;
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t row = 0; row < steps * lanes; row++) {
-        const uint32_t base = lane_key(first_lane + row % lanes, key) + (uint32_t)(row / lanes * inner);
+    for (int64_t row = 0; row < steps * batch; row++) {
+        const uint32_t base = sequence_key(first_sequence + row % batch, key) + (uint32_t)(row / batch * inner);
         for (int64_t chunk = 0; chunk < inner; chunk += dim)
             for (int64_t first = 0; first < dim; first += STRIP) {
                 const int64_t width = dim - first < STRIP ? dim - first : STRIP, at = chunk + first;
@@ -306,7 +306,7 @@ void boom_step(const float *x, const float *w, const float *bias, float *y, int6
 
 /* LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's */
 
-/* A thread computes UNITS hidden units for TILE lanes at a time. Their 4 TILE sums have to fit the processor's vector
+/* A thread computes UNITS hidden units for TILE batch at a time. Their 4 TILE sums have to fit the processor's vector
  * registers beside the weights: spilled to memory, they cost six times as much. */
 #if defined(__AVX512F__)             /* 32 registers of 16 floats */
 #define UNITS 16
@@ -356,22 +356,22 @@ static void pack_forward(const float *u, float *packed, int64_t dim, int64_t gro
 
 #define INLINE static inline __attribute__((always_inline))    /* what is constant at the call is constant inside */
 
-/* sums[gate][lane] = h (lanes, dim) times a packed group */
+/* sums[gate][sequence] = h (batch, dim) times a packed group */
 INLINE void gates_of_group(const float *packed, const float *h, vec sums[4][TILE], int64_t dim,
-                           const int lanes, const int half)
+                           const int batch, const int half)
 {
-    vec i[TILE] = {0}, f[TILE] = {0}, g[TILE] = {0}, o[TILE] = {0};    /* stay in registers where `lanes` is constant */
+    vec i[TILE] = {0}, f[TILE] = {0}, g[TILE] = {0}, o[TILE] = {0};    /* stay in registers where `batch` is constant */
     for (int64_t k = 0; k < dim; k += 1 + half, packed += 4 * UNITS) {
         const words *w = (const words *)packed;
         const vec *v = (const vec *)packed;
-        for (int b = 0; b < lanes; b++) {
+        for (int b = 0; b < batch; b++) {
             const float x = h[b * dim + k];
             i[b] += x * (half ? low_of(w[0]) : v[0]);
             f[b] += x * (half ? low_of(w[1]) : v[1]);
             g[b] += x * (half ? low_of(w[2]) : v[2]);
             o[b] += x * (half ? low_of(w[3]) : v[3]);
         }
-        for (int b = 0; half && k + 1 < dim && b < lanes; b++) {
+        for (int b = 0; half && k + 1 < dim && b < batch; b++) {
             const float x = h[b * dim + k + 1];
             i[b] += x * high_of(w[0]);
             f[b] += x * high_of(w[1]);
@@ -385,22 +385,22 @@ INLINE void gates_of_group(const float *packed, const float *h, vec sums[4][TILE
     memcpy(sums[3], o, sizeof o);
 }
 
-static void gates_of_tile(const float *packed, const float *h, vec sums[4][TILE], int64_t dim, int lanes, int half)
+static void gates_of_tile(const float *packed, const float *h, vec sums[4][TILE], int64_t dim, int batch, int half)
 {
-    if (half && lanes == TILE)
+    if (half && batch == TILE)
         gates_of_group(packed, h, sums, dim, TILE, 1);
     else if (half)
-        gates_of_group(packed, h, sums, dim, lanes, 1);
-    else if (lanes == TILE)
+        gates_of_group(packed, h, sums, dim, batch, 1);
+    else if (batch == TILE)
         gates_of_group(packed, h, sums, dim, TILE, 0);
     else
-        gates_of_group(packed, h, sums, dim, lanes, 0);
+        gates_of_group(packed, h, sums, dim, batch, 0);
 }
 
-/* In: gates (steps, lanes, 4 D) holding x W^T in the order i f g o; bias (4 D); u (4 D, D); h0, c0 (lanes, D).
- * Out: gates after their nonlinearity, y and c (steps, lanes, D). packed: room for D (rounded up to UNITS) times 4 D. */
+/* In: gates (steps, batch, 4 D) holding x W^T in the order i f g o; bias (4 D); u (4 D, D); h0, c0 (batch, D).
+ * Out: gates after their nonlinearity, y and c (steps, batch, D). packed: room for D (rounded up to UNITS) times 4 D. */
 void lstm_forward(float *gates, const float *bias, const float *u, const float *h0, const float *c0, float *y, float *c,
-                  float *packed, int64_t steps, int64_t lanes, int64_t dim, int64_t half, int threads)
+                  float *packed, int64_t steps, int64_t batch, int64_t dim, int64_t half, int threads)
 {
     const int64_t groups = (dim + UNITS - 1) / UNITS, stride = (half ? (dim + 1) / 2 : dim) * 4 * UNITS;
     if (groups < threads)
@@ -412,20 +412,20 @@ void lstm_forward(float *gates, const float *bias, const float *u, const float *
         for (int64_t group = first; group < last; group++)
             pack_forward(u, packed + group * stride, dim, group, (int)half);
         for (int64_t t = 0; t < steps; t++) {
-            const float *h = t ? y + (t - 1) * lanes * dim : h0, *c_before = t ? c + (t - 1) * lanes * dim : c0;
+            const float *h = t ? y + (t - 1) * batch * dim : h0, *c_before = t ? c + (t - 1) * batch * dim : c0;
             for (int64_t group = first; group < last; group++)
-                for (int64_t lane = 0; lane < lanes; lane += TILE) {
-                    const int tile = lanes - lane < TILE ? (int)(lanes - lane) : TILE;
+                for (int64_t sequence = 0; sequence < batch; sequence += TILE) {
+                    const int tile = batch - sequence < TILE ? (int)(batch - sequence) : TILE;
                     vec sums[4][TILE];
-                    gates_of_tile(packed + group * stride, h + lane * dim, sums, dim, tile, (int)half);
+                    gates_of_tile(packed + group * stride, h + sequence * dim, sums, dim, tile, (int)half);
                     const int64_t unit = group * UNITS, width = dim - unit < UNITS ? dim - unit : UNITS;
                     for (int b = 0; b < tile; b++) {
-                        float *g = gates + (t * lanes + lane + b) * 4 * dim + unit;
+                        float *g = gates + (t * batch + sequence + b) * 4 * dim + unit;
                         const float *add = bias + unit;
                         const float *s0 = (float *)&sums[0][b], *s1 = (float *)&sums[1][b];
                         const float *s2 = (float *)&sums[2][b], *s3 = (float *)&sums[3][b];
-                        const int64_t at = (lane + b) * dim + unit;
-                        float *c_now = c + t * lanes * dim + at, *y_now = y + t * lanes * dim + at;
+                        const int64_t at = (sequence + b) * dim + unit;
+                        float *c_now = c + t * batch * dim + at, *y_now = y + t * batch * dim + at;
 #pragma GCC ivdep    /* the arrays are distinct, which the compiler cannot know */
                         for (int64_t j = 0; j < width; j++) {
                             const float i = sigmoid(g[j] + add[j] + s0[j]);
@@ -459,20 +459,20 @@ static void pack_backward(const float *u, float *packed, int64_t dim, int64_t gr
         }
 }
 
-/* sums[lane] = dg (lanes, 4 dim) times a packed group, its low units, then its high ones */
+/* sums[sequence] = dg (batch, 4 dim) times a packed group, its low units, then its high ones */
 INLINE void units_of_group(const float *packed, const float *dg, vec sums[2][2 * TILE], int64_t dim,
-                           const int lanes, const int half)
+                           const int batch, const int half)
 {
     vec low[2 * TILE] = {0}, high[2 * TILE] = {0};
     for (int64_t k = 0; k < 4 * dim; k += 1 + half, packed += UNITS_BACK) {
         const words *w = (const words *)packed;
         const vec *v = (const vec *)packed;
-        for (int b = 0; b < lanes; b++) {
+        for (int b = 0; b < batch; b++) {
             const float x = dg[b * 4 * dim + k];
             low[b] += x * (half ? low_of(w[0]) : v[0]);
             high[b] += x * (half ? low_of(w[1]) : v[1]);
         }
-        for (int b = 0; half && b < lanes; b++) {
+        for (int b = 0; half && b < batch; b++) {
             const float x = dg[b * 4 * dim + k + 1];
             low[b] += x * high_of(w[0]);
             high[b] += x * high_of(w[1]);
@@ -482,23 +482,23 @@ INLINE void units_of_group(const float *packed, const float *dg, vec sums[2][2 *
     memcpy(sums[1], high, sizeof high);
 }
 
-static void units_of_tile(const float *packed, const float *dg, vec sums[2][2 * TILE], int64_t dim, int lanes, int half)
+static void units_of_tile(const float *packed, const float *dg, vec sums[2][2 * TILE], int64_t dim, int batch, int half)
 {
-    if (half && lanes == 2 * TILE)
+    if (half && batch == 2 * TILE)
         units_of_group(packed, dg, sums, dim, 2 * TILE, 1);
     else if (half)
-        units_of_group(packed, dg, sums, dim, lanes, 1);
-    else if (lanes == 2 * TILE)
+        units_of_group(packed, dg, sums, dim, batch, 1);
+    else if (batch == 2 * TILE)
         units_of_group(packed, dg, sums, dim, 2 * TILE, 0);
     else
-        units_of_group(packed, dg, sums, dim, lanes, 0);
+        units_of_group(packed, dg, sums, dim, batch, 0);
 }
 
-/* Of the above, for grad_y (steps, lanes, D); on entry grad_h and grad_c hold the gradients of the last h and c.
- * Out: grad_gates (steps, lanes, 4 D), before their nonlinearity; grad_h and grad_c (lanes, D), of h0 and c0.
+/* Of the above, for grad_y (steps, batch, D); on entry grad_h and grad_c hold the gradients of the last h and c.
+ * Out: grad_gates (steps, batch, 4 D), before their nonlinearity; grad_h and grad_c (batch, D), of h0 and c0.
  * packed: room for D (rounded up to UNITS_BACK) times 4 D. */
 void lstm_backward(const float *gates, const float *u, const float *c0, const float *c, const float *grad_y,
-                   float *grad_gates, float *grad_h, float *grad_c, float *packed, int64_t steps, int64_t lanes,
+                   float *grad_gates, float *grad_h, float *grad_c, float *packed, int64_t steps, int64_t batch,
                    int64_t dim, int64_t half, int threads)
 {
     const int64_t groups = (dim + UNITS_BACK - 1) / UNITS_BACK, stride = (half ? 2 : 4) * dim * UNITS_BACK;
@@ -512,29 +512,29 @@ void lstm_backward(const float *gates, const float *u, const float *c0, const fl
         for (int64_t group = first; group < last; group++)
             pack_backward(u, packed + group * stride, dim, group, (int)half);
         for (int64_t t = steps - 1; t >= 0; t--) {
-            const float *c_before = t ? c + (t - 1) * lanes * dim : c0;
-            for (int64_t lane = 0; lane < lanes; lane++) {
-                const int64_t row = t * lanes + lane;
+            const float *c_before = t ? c + (t - 1) * batch * dim : c0;
+            for (int64_t sequence = 0; sequence < batch; sequence++) {
+                const int64_t row = t * batch + sequence;
                 const float *g = gates + row * 4 * dim;
                 float *dg = grad_gates + row * 4 * dim;
 #pragma GCC ivdep
                 for (int64_t d = unit_first; d < unit_last; d++) {
                     const float i = g[d], f = g[dim + d], z = g[2 * dim + d], o = g[3 * dim + d];
                     const float squashed = tanh_fast(c[row * dim + d]);
-                    const float dh = grad_y[row * dim + d] + grad_h[lane * dim + d];
-                    const float dc = grad_c[lane * dim + d] + dh * o * (1.0f - squashed * squashed);
+                    const float dh = grad_y[row * dim + d] + grad_h[sequence * dim + d];
+                    const float dc = grad_c[sequence * dim + d] + dh * o * (1.0f - squashed * squashed);
                     dg[d] = dc * z * i * (1.0f - i);
-                    dg[dim + d] = dc * c_before[lane * dim + d] * f * (1.0f - f);
+                    dg[dim + d] = dc * c_before[sequence * dim + d] * f * (1.0f - f);
                     dg[2 * dim + d] = dc * i * (1.0f - z * z);
                     dg[3 * dim + d] = dh * squashed * o * (1.0f - o);
-                    grad_c[lane * dim + d] = dc * f;
+                    grad_c[sequence * dim + d] = dc * f;
                 }
             }
 #pragma omp barrier
             for (int64_t group = first; group < last; group++)
-                for (int64_t lane = 0; lane < lanes; lane += 2 * TILE) {
-                    const int tile = lanes - lane < 2 * TILE ? (int)(lanes - lane) : 2 * TILE;
-                    const float *dg = grad_gates + (t * lanes + lane) * 4 * dim;
+                for (int64_t sequence = 0; sequence < batch; sequence += 2 * TILE) {
+                    const int tile = batch - sequence < 2 * TILE ? (int)(batch - sequence) : 2 * TILE;
+                    const float *dg = grad_gates + (t * batch + sequence) * 4 * dim;
                     vec sums[2][2 * TILE];
                     units_of_tile(packed + group * stride, dg, sums, dim, tile, (int)half);
                     const int64_t unit = group * UNITS_BACK, width = dim - unit < UNITS_BACK ? dim - unit : UNITS_BACK;
@@ -542,16 +542,16 @@ void lstm_backward(const float *gates, const float *u, const float *c0, const fl
                         float row[UNITS_BACK];
                         memcpy(row, &sums[0][b], sizeof sums[0][b]);
                         memcpy(row + UNITS, &sums[1][b], sizeof sums[1][b]);
-                        memcpy(grad_h + (lane + b) * dim + unit, row, (size_t)width * sizeof(float));
+                        memcpy(grad_h + (sequence + b) * dim + unit, row, (size_t)width * sizeof(float));
                     }
                 }
         }
     }
 }
 
-/* One position, for inference: x, h, c, y, c_out (lanes, D); w, u (4 D, D); both biases (4 D). */
+/* One position, for inference: x, h, c, y, c_out (batch, D); w, u (4 D, D); both biases (4 D). */
 void lstm_step(const float *x, const float *w, const float *u, const float *w_bias, const float *u_bias, const float *h,
-               const float *c, float *y, float *c_out, int64_t lanes, int64_t dim, int threads)
+               const float *c, float *y, float *c_out, int64_t batch, int64_t dim, int threads)
 {
     if (dim * dim < SMALL)
         threads = 1;
@@ -559,7 +559,7 @@ void lstm_step(const float *x, const float *w, const float *u, const float *w_bi
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t first = 0; first < dim; first += strip)
         for (int64_t d = first; d < first + strip && d < dim; d++)
-            for (int64_t at = d; at < lanes * dim; at += dim) {
+            for (int64_t at = d; at < batch * dim; at += dim) {
                 float gates[4];
                 for (int gate = 0; gate < 4; gate++) {
                     const int64_t row = gate * dim + d;
@@ -574,25 +574,25 @@ void lstm_step(const float *x, const float *w, const float *u, const float *w_bi
 
 /* QRNN: the gates and fo-pooling, c_t = c_{t-1} + w (z - c_{t-1}), h_t = o c_t, in one pass over time */
 
-/* In: gates (steps, lanes, 3 D) holding the projections of z, f, o; bias (3 D); c0 (lanes, D).
- * Out: gates tanh(z), sigmoid(-f), sigmoid(o); w is `keep` times the second; y, c (steps, lanes, D). */
-void qrnn_forward(float *gates, const float *bias, const float *c0, float *y, float *c, int64_t steps, int64_t lanes,
+/* In: gates (steps, batch, 3 D) holding the projections of z, f, o; bias (3 D); c0 (batch, D).
+ * Out: gates tanh(z), sigmoid(-f), sigmoid(o); w is `keep` times the second; y, c (steps, batch, D). */
+void qrnn_forward(float *gates, const float *bias, const float *c0, float *y, float *c, int64_t steps, int64_t batch,
                   int64_t dim, float keep, int threads)
 {
-    if (steps * lanes * dim < SMALL)
+    if (steps * batch * dim < SMALL)
         threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_lane = (dim + strip - 1) / strip;
+    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < lanes * per_lane; number++) {
-        const int64_t lane = number / per_lane, first = number % per_lane * strip;
+    for (int64_t number = 0; number < batch * per_sequence; number++) {
+        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
         const int64_t width = dim - first < strip ? dim - first : strip;
         const float *z_bias = bias + first, *f_bias = z_bias + dim, *o_bias = f_bias + dim;
         double carry[STRIP];
         for (int64_t j = 0; j < width; j++)
-            carry[j] = c0[lane * dim + first + j];
+            carry[j] = c0[sequence * dim + first + j];
         for (int64_t t = 0; t < steps; t++) {
-            float *z = gates + (t * lanes + lane) * 3 * dim + first, *w = z + dim, *o = w + dim;
-            const int64_t at = (t * lanes + lane) * dim + first;
+            float *z = gates + (t * batch + sequence) * 3 * dim + first, *w = z + dim, *o = w + dim;
+            const int64_t at = (t * batch + sequence) * dim + first;
 #pragma GCC ivdep    /* the arrays are distinct, which the compiler cannot know */
             for (int64_t j = 0; j < width; j++) {
                 z[j] = tanh_fast(z[j] + z_bias[j]);
@@ -606,25 +606,25 @@ void qrnn_forward(float *gates, const float *bias, const float *c0, float *y, fl
     }
 }
 
-/* Of the above, for grad_y (steps, lanes, D); on entry grad_c (lanes, D) holds the gradient of the last c.
- * Out: grad_gates (steps, lanes, 3 D), of the projections; grad_c, of c0. */
+/* Of the above, for grad_y (steps, batch, D); on entry grad_c (batch, D) holds the gradient of the last c.
+ * Out: grad_gates (steps, batch, 3 D), of the projections; grad_c, of c0. */
 void qrnn_backward(const float *gates, const float *c0, const float *c, const float *grad_y, float *grad_gates,
-                   float *grad_c, int64_t steps, int64_t lanes, int64_t dim, float keep, int threads)
+                   float *grad_c, int64_t steps, int64_t batch, int64_t dim, float keep, int threads)
 {
-    if (steps * lanes * dim < SMALL)
+    if (steps * batch * dim < SMALL)
         threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_lane = (dim + strip - 1) / strip;
+    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < lanes * per_lane; number++) {
-        const int64_t lane = number / per_lane, first = number % per_lane * strip;
+    for (int64_t number = 0; number < batch * per_sequence; number++) {
+        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
         const int64_t width = dim - first < strip ? dim - first : strip;
         double carry[STRIP];
         for (int64_t j = 0; j < width; j++)
-            carry[j] = grad_c[lane * dim + first + j];
+            carry[j] = grad_c[sequence * dim + first + j];
         for (int64_t t = steps - 1; t >= 0; t--) {
-            const int64_t row = (t * lanes + lane) * 3 * dim + first, at = (t * lanes + lane) * dim + first;
+            const int64_t row = (t * batch + sequence) * 3 * dim + first, at = (t * batch + sequence) * dim + first;
             const float *z = gates + row, *w = z + dim, *o = w + dim;
-            const float *before = t > 0 ? c + at - lanes * dim : c0 + lane * dim + first;
+            const float *before = t > 0 ? c + at - batch * dim : c0 + sequence * dim + first;
             float *grad_z = grad_gates + row, *grad_f = grad_z + dim, *grad_o = grad_f + dim;
 #pragma GCC ivdep
             for (int64_t j = 0; j < width; j++) {
@@ -638,7 +638,7 @@ void qrnn_backward(const float *gates, const float *c0, const float *c, const fl
             }
         }
         for (int64_t j = 0; j < width; j++)
-            grad_c[lane * dim + first + j] = (float)carry[j];
+            grad_c[sequence * dim + first + j] = (float)carry[j];
     }
 }
 
@@ -651,7 +651,7 @@ void qrnn_backward(const float *gates, const float *c0, const float *c, const fl
  * the window; dropped, unless it is 0, gets that with its mask. room: (threads, 2 n). */
 void attend_forward(void *scores, void *dropped, float *room, int64_t queries, int64_t n, int64_t query,
                     int64_t key_from, int64_t steps, int64_t before, int64_t window, int64_t half, int64_t head,
-                    int64_t lane, int64_t key, int64_t first_lane, int64_t threshold, float scale, int threads)
+                    int64_t sequence, int64_t key, int64_t first_sequence, int64_t threshold, float scale, int threads)
 {
     if (queries * n < SMALL)
         threads = 1;
@@ -669,7 +669,7 @@ void attend_forward(void *scores, void *dropped, float *room, int64_t queries, i
             store(row, scores, r * n, n, (int)half);
             if (dropped) {
                 const uint32_t place = (uint32_t)((head * steps + t) * (before + steps) + key_from);
-                const uint32_t base = lane_key(first_lane + lane, key) + place;
+                const uint32_t base = sequence_key(first_sequence + sequence, key) + place;
                 for (uint32_t i = 0; i < (uint32_t)n; i++)
                     masked[i] = mix(i + base) >= (uint32_t)threshold ? row[i] * scale : 0.0f;
                 store(masked, dropped, r * n, n, (int)half);
@@ -682,7 +682,7 @@ void attend_forward(void *scores, void *dropped, float *room, int64_t queries, i
  * dropped_own, unless it is 0: (queries, n - own_from), the dropped weights of the chunk's own keys once more. */
 void attend_backward(const void *weights, void *gradient, void *dropped_own, float *room, int64_t own_from,
                      int64_t queries, int64_t n, int64_t query, int64_t key_from, int64_t steps, int64_t before,
-                     int64_t half, int64_t head, int64_t lane, int64_t key, int64_t first_lane, int64_t threshold,
+                     int64_t half, int64_t head, int64_t sequence, int64_t key, int64_t first_sequence, int64_t threshold,
                      float scale, int threads)
 {
     if (queries * n < SMALL)
@@ -693,7 +693,7 @@ void attend_backward(const void *weights, void *gradient, void *dropped_own, flo
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < queries; r++) {
             const uint32_t place = (uint32_t)((head * steps + query + r) * (before + steps) + key_from);
-            const uint32_t base = lane_key(first_lane + lane, key) + place;
+            const uint32_t base = sequence_key(first_sequence + sequence, key) + place;
             load(weights, r * n, row, n, (int)half);
             load(gradient, r * n, grad, n, (int)half);
             if (threshold)
@@ -712,7 +712,7 @@ void attend_backward(const void *weights, void *gradient, void *dropped_own, flo
     }
 }
 
-/* One query a lane, for inference: y (lanes, H d) = softmax(q K^T) K over the first n of keys (.., lanes, H d), q scaled.
+/* One query a sequence, for inference: y (batch, H d) = softmax(q K^T) K over the first n of keys (.., batch, H d), q scaled.
  * Every key is read once. room: (threads, d + BATCH + 2). */
 
 #define BATCH 16    /* keys whose scores are known before their values are added up */
@@ -745,10 +745,10 @@ static void attend_some(const float *q, const float *keys, float *sums, float *s
     sums[width + 1] = share;
 }
 
-void attend_step(const float *q, const float *keys, float *y, float *room, int64_t n, int64_t lanes, int64_t heads,
+void attend_step(const float *q, const float *keys, float *y, float *room, int64_t n, int64_t batch, int64_t heads,
                  int64_t width, int threads)
 {
-    const int64_t dim = heads * width, stride = lanes * dim, own = width + 2 + BATCH;
+    const int64_t dim = heads * width, stride = batch * dim, own = width + 2 + BATCH;
     if (n * width < SMALL)
         threads = 1;
     for (int64_t at = 0; at < stride; at += width) {

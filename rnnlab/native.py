@@ -48,31 +48,31 @@ _POINTER: type = ctypes.c_void_p
 _COUNT: type = ctypes.c_int64
 _FLOAT: type = ctypes.c_float
 _DOUBLE: type = ctypes.c_double
-_DROPOUT = [_COUNT] * 3 + [_FLOAT]  # key, first lane, threshold; scale
+_DROPOUT = [_COUNT] * 3 + [_FLOAT]  # key, first sequence, threshold; scale
 SIGNATURES: dict[str, list[type]] = {
     # what `run` is given, in order; the number of threads follows by itself
     "recurrence_forward": [_POINTER] * 4 + [_COUNT] * 2,  # a, b, h0, h; steps, channels
     "recurrence_backward": [_POINTER] * 7 + [_COUNT] * 2,  # a, h, h0, grad_h, grad_a, grad_b, grad_h0; steps, channels
-    "dropout_apply": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # x, y; outer, lanes, inner, half
-    "boom_forward": [_POINTER] * 3 + [_COUNT] * 5 + _DROPOUT,  # u, bias, y; steps, lanes, F, D, half
-    "boom_backward": [_POINTER] * 4 + [_COUNT] * 5 + _DROPOUT,  # u, bias, grad_y, grad_u; steps, lanes, F, D, half
-    "lstm_forward": [_POINTER] * 8 + [_COUNT] * 4,  # gates, bias, u, h0, c0, y, c, packed; steps, lanes, D, half
-    # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, lanes, D, half
+    "dropout_apply": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # x, y; outer, sequences, inner, half
+    "boom_forward": [_POINTER] * 3 + [_COUNT] * 5 + _DROPOUT,  # u, bias, y; steps, sequences, F, D, half
+    "boom_backward": [_POINTER] * 4 + [_COUNT] * 5 + _DROPOUT,  # u, bias, grad_y, grad_u; steps, sequences, F, D, half
+    "lstm_forward": [_POINTER] * 8 + [_COUNT] * 4,  # gates, bias, u, h0, c0, y, c, packed; steps, sequences, D, half
+    # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, sequences, D, half
     "lstm_backward": [_POINTER] * 9 + [_COUNT] * 4,
     "boom_step": [_POINTER] * 4 + [_COUNT] * 3,  # x, w, bias, y; rows, F, D
-    "qrnn_forward": [_POINTER] * 5 + [_COUNT] * 3 + [_FLOAT],  # gates, bias, c0, y, c; steps, lanes, D; keep
-    # gates, c0, c, grad_y, grad_gates, grad_c; steps, lanes, D; keep
+    "qrnn_forward": [_POINTER] * 5 + [_COUNT] * 3 + [_FLOAT],  # gates, bias, c0, y, c; steps, sequences, D; keep
+    # gates, c0, c, grad_y, grad_gates, grad_c; steps, sequences, D; keep
     "qrnn_backward": [_POINTER] * 6 + [_COUNT] * 3 + [_FLOAT],
-    "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; lanes, D
-    "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, lanes, heads, width
+    "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; sequences, D
+    "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, sequences, heads, width
     "lamb_moments": [_POINTER] * 5
     + [_COUNT]
     + [_DOUBLE] * 2
     + [_FLOAT] * 2,  # p, g, m, v, lengths; count; beta1, beta2, eps, decay
     "lamb_step": [_POINTER] * 3 + [_COUNT] + [_FLOAT] * 3,  # p, m, v; count; eps, decay, rate
-    # scores, dropped, room; queries, n, query, key_from, steps, before, window, half, head, lane
+    # scores, dropped, room; queries, n, query, key_from, steps, before, window, half, head, sequence
     "attend_forward": [_POINTER] * 3 + [_COUNT] * 10 + _DROPOUT,
-    # weights, gradient, dropped_own, room; own_from, queries, n, query, key_from, steps, before, half, head, lane
+    # weights, gradient, dropped_own, room; own_from, queries, n, query, key_from, steps, before, half, head, sequence
     "attend_backward": [_POINTER] * 4 + [_COUNT] * 10 + _DROPOUT,
 }
 

@@ -101,7 +101,7 @@ def register(kind: str) -> Callable[[T], T]:
 
 
 def configurable(factory: T) -> T:
-    """Put a noun of the engine within reach of gin under its own name, without making it a part: `Trainer.lanes = 8`.
+    """Put a class of the engine within reach of gin under its own name, without making it a part: `Trainer.bptt = 64`.
 
     Raises: ConfigError if a part or another noun has the name.
     """

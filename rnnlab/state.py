@@ -2,8 +2,8 @@
 
     State = Tensor | None | NamedTuple or tuple of State
 
-Every tensor carries its lanes at dimension -2: (..., B, D). That one rule lets a run shard its lanes over ranks,
-a checkpoint hold all of them, and a law watch one lane while another is disturbed.
+Every tensor has the batch at dimension -2: (..., B, D). That one rule lets a run shard its batch over ranks, a
+checkpoint hold all of it, and a law watch one sequence while another is disturbed.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from torch import Tensor
 from rnnlab.errors import StorageError
 
 State: TypeAlias = Any  # recursive: Tensor | None | tuple[State, ...]; mypy cannot see through NamedTuples here
-LANE_DIM = -2
+BATCH_DIM = -2
 
 
 def leaves(state: State, path: str = "state") -> Iterator[tuple[str, Tensor]]:
@@ -56,19 +56,19 @@ def to(state: State, device: torch.device | str) -> State:
     return map_state(lambda leaf: leaf.to(device), state)
 
 
-def select_lanes(state: State, lanes: slice) -> State:
-    """The state of some lanes only."""
-    return map_state(lambda leaf: leaf[..., lanes, :], state)
+def select_batch(state: State, which: slice) -> State:
+    """The state of some sequences only."""
+    return map_state(lambda leaf: leaf[..., which, :], state)
 
 
-def join_lanes(states: list[State]) -> State:
-    """Inverse of `select_lanes`: states of disjoint lanes, in order, as one."""
+def concat_batch(states: list[State]) -> State:
+    """Inverse of `select_batch`: states of disjoint sequences, in order, as one."""
     first = states[0]
     if first is None:
         return None
     if isinstance(first, Tensor):
-        return torch.cat(cast(list[Tensor], states), dim=LANE_DIM)
-    children = [join_lanes(list(parts)) for parts in zip(*states, strict=True)]
+        return torch.cat(cast(list[Tensor], states), dim=BATCH_DIM)
+    children = [concat_batch(list(parts)) for parts in zip(*states, strict=True)]
     return type(first)(*children) if hasattr(first, "_fields") else tuple(children)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnlab.config import Config, Difference, Rank, diff
+from rnnlab.config import Config, Difference, Precedence, diff
 from rnnlab.config.bindings import macro_chain
 from rnnlab.config.sources import read_fragment, read_override
 from rnnlab.errors import ConfigError
@@ -64,7 +64,7 @@ def _said(delta: Delta) -> tuple[set[str], set[str]]:
     concerns = set[str]()
     for name in delta.fragments:
         source = read_fragment(name)
-        if source.rank is Rank.PART:
+        if source.precedence is Precedence.PART:
             concerns |= CONCERNS.get(source.folder, {source.folder})
         else:
             spoken |= {binding.key for binding in source.bindings}

@@ -15,7 +15,7 @@ from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
 
 
-class Stream(NamedTuple):
+class InPlaceState(NamedTuple):
     """A memory in place, and the query's normalization with everything in it that stays the same from byte to byte."""
 
     ring: Ring
@@ -76,8 +76,10 @@ class GatedAttention(nn.Module):
     def initial_state(self, batch: int) -> Memory:
         return Memory(self.q_gate.new_zeros(0, batch, self.dim))
 
-    def forward(self, queries: Tensor, source: Tensor, state: Memory | Stream) -> tuple[Tensor, Memory | Stream]:
-        if isinstance(state, Stream):
+    def forward(
+        self, queries: Tensor, source: Tensor, state: Memory | InPlaceState
+    ) -> tuple[Tensor, Memory | InPlaceState]:
+        if isinstance(state, InPlaceState):
             return self._step(queries, source, state), state
         memory = state.positions.to(source.dtype)
         if _window.serves(source, memory):
@@ -89,14 +91,14 @@ class GatedAttention(nn.Module):
         y = self.read(self.weights(queries, source, memory, hidden), source, memory)
         return y, Memory(next_memory(memory, source, self.memory))
 
-    def stream(self, state: Memory) -> Stream:
-        """A state that `forward` changes in place, a position at a time; see `interfaces.Streaming`."""
+    def in_place(self, state: Memory) -> InPlaceState:
+        """A state that `forward` changes in place, a position at a time; see `interfaces.HasInPlaceState`."""
         scale = torch.sigmoid(self.q_gate) * torch.sigmoid(self.k_gate) * (self.dim // self.heads) ** -0.5
         ring = Ring(state.positions.to(self.q_gate.dtype), self.memory)
-        return Stream(ring, self.query_norm.weight * scale, self.query_norm.bias * scale)
+        return InPlaceState(ring, self.query_norm.weight * scale, self.query_norm.bias * scale)
 
-    def _step(self, queries: Tensor, source: Tensor, state: Stream) -> Tensor:
-        assert len(source) == 1, f"{len(source)} positions at a time; a stream takes one"
+    def _step(self, queries: Tensor, source: Tensor, state: InPlaceState) -> Tensor:
+        assert len(source) == 1, f"{len(source)} positions at a time; an in-place state takes one"
         q = self.query(queries[0])
         q = F.layer_norm(q, (self.dim,), state.norm_weight, state.norm_bias, self.query_norm.eps)
         state.ring.add(source[0])
@@ -112,18 +114,18 @@ class GatedAttention(nn.Module):
         return q
 
     def weights(self, queries: Tensor, source: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
-        """(B, H, T, M' + T): how each query spreads over the memory, then source; see `interfaces.Transparent`."""
+        """(B, H, T, M' + T) over the memory, then source; see `interfaces.HasAttentionWeights`."""
         q = self._by_head(self._scaled(queries).to(source.dtype))  # (B H, T, D/H), and so the keys
         scores = torch.cat([q @ self._by_head(part).mT for part in (memory, source)], dim=-1)
         exact = torch.promote_types(scores.dtype, torch.float32)
         weights = scores.to(exact).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(source.dtype)
-        by_lane: Tensor = weights.unflatten(0, (-1, self.heads))  # type: ignore[no-untyped-call]
-        return by_lane
+        by_sequence: Tensor = weights.unflatten(0, (-1, self.heads))  # type: ignore[no-untyped-call]
+        return by_sequence
 
     def read(self, weights: Tensor, source: Tensor, memory: Tensor) -> Tensor:
         """y (T, B, D) of the memory and source under those weights."""
-        # By lane, so that a lane keeps its mask whichever others stand beside it.
-        weights = dropout(weights, self.dropout, self.training, lane_dim=0).flatten(0, 1)
+        # By sequence, so that each keeps its mask whichever others stand beside it.
+        weights = dropout(weights, self.dropout, self.training, batch_dim=0).flatten(0, 1)
         # Slices, because torch 2.13 compiles `split` between these products into a wrong gradient of source.
         seen, own = weights[..., : len(memory)], weights[..., len(memory) :]
         by_head = seen @ self._values(memory) + own @ self._values(source)

@@ -1,4 +1,4 @@
-"""The memory of one stream, written in place: what a generator keeps, where a state would be copied for every byte."""
+"""A memory written in place: what a generator keeps, where a state would be copied for every byte."""
 
 import torch
 from einops import rearrange
@@ -42,11 +42,11 @@ class Ring:
 
     def attend(self, q: Tensor, heads: int) -> Tensor:
         """softmax(q K^T) K by head for q (B, D), scaled; (B, D)."""
-        lanes, dim = q.shape
+        batch, dim = q.shape
         if native.serves(q, products=(torch.float32,)) and self._room.dtype == torch.float32:
             y, width = torch.empty_like(q), dim // heads
             room = torch.empty(torch.get_num_threads(), width + 2 + BATCH)
-            native.run("attend_step", q.contiguous(), self._room, y, room, self.filled, lanes, heads, width)
+            native.run("attend_step", q.contiguous(), self._room, y, room, self.filled, batch, heads, width)
             return y
         keys = rearrange(self.positions, "m b (h d) -> m b h d", h=heads)
         scores = torch.einsum("bhd,mbhd->bhm", rearrange(q, "b (h d) -> b h d", h=heads), keys)

@@ -1,8 +1,8 @@
 """Attention over a sliding memory on the CPU: torch multiplies, compiled passes do all that lies between the products.
 
-A lane, a head and a block of queries at a time: what they see of the memory is one stretch of it, their scores stay in
-the cache, and little is computed that the window hides. Mask, softmax and dropout are one pass over the scores, and one
-back. The memory needs no gradient, so its part of the keys is not multiplied again to get one.
+A sequence, a head and a block of queries at a time: what they see of the memory is one stretch of it, their scores stay
+in the cache, and little is computed that the window hides. Mask, softmax and dropout are one pass over the scores, and
+one back. The memory needs no gradient, so its part of the keys is not multiplied again to get one.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from rnnlab import native
-from rnnlab.dropout import apply_mask, draw_key, kernel_arguments, lane_offset
+from rnnlab.dropout import apply_mask, batch_offset, draw_key, kernel_arguments
 
 BLOCK = 256  # queries at a time
 
@@ -24,14 +24,14 @@ class _Plan(NamedTuple):
     weight_key: int  # of the weights' mask
     memory_key: int  # of the values' masks: what is remembered,
     source_key: int  # and the chunk's own
-    offset: int  # number of the first lane
+    offset: int  # number of the first sequence
     dtype: torch.dtype  # of the products
 
 
-class _Piece(NamedTuple):
+class _Tile(NamedTuple):
     """What is computed at a time, as indices: of queries, of the keys that one or more of them see, and of both."""
 
-    number: int  # of the lane
+    number: int  # of the sequence
     head: int
     queries: slice
     keys: slice
@@ -57,7 +57,7 @@ def attend(q: Tensor, source: Tensor, seen: Tensor, heads: int, window: int, p: 
     Returns: (T, B, D) in source's dtype; under autocast the products are computed in its dtype.
     """
     keys = (draw_key(), draw_key(), draw_key()) if p else (0, 0, 0)
-    plan = _Plan(heads, window, p, *keys, lane_offset(), native.product_dtype(source))
+    plan = _Plan(heads, window, p, *keys, batch_offset(), native.product_dtype(source))
     return _Attend.apply(q.to(source.dtype), source, seen.detach(), plan)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -68,15 +68,15 @@ class _Attend(torch.autograd.Function):
         q, k = q.to(plan.dtype), seen.to(plan.dtype)
         v = _values(k, remembered, plan)
         y, kept = torch.empty_like(source), []
-        for piece in _pieces(source.shape, remembered, plan):
-            weights = torch.mm(q[piece.queries_here], k[piece.keys_here].T)
+        for tile in _tiles(source.shape, remembered, plan):
+            weights = torch.mm(q[tile.queries_here], k[tile.keys_here].T)
             dropped = torch.empty_like(weights) if plan.p else weights
             native.run(
                 "attend_forward", weights, dropped if plan.p else 0, _room(weights), *weights.shape,
-                piece.queries.start, piece.keys.start, steps, remembered, plan.window, _half(weights),
-                piece.head, piece.number, *_mask(plan),
+                tile.queries.start, tile.keys.start, steps, remembered, plan.window, _half(weights),
+                tile.head, tile.number, *_mask(plan),
             )  # fmt: skip
-            y[piece.queries_here] = torch.mm(dropped, v[piece.keys_here])
+            y[tile.queries_here] = torch.mm(dropped, v[tile.keys_here])
             if any(ctx.needs_input_grad):
                 kept.append(weights)
         ctx.plan, ctx.dtype = plan, source.dtype
@@ -90,37 +90,37 @@ class _Attend(torch.autograd.Function):
         steps, remembered, grad_y = len(q), len(k) - len(q), grads[0].to(plan.dtype)
         grad_q = torch.empty(q.shape)
         grad_keys, grad_values = torch.zeros(2, *q.shape).unbind()  # of the chunk's own
-        for piece, weights in zip(_pieces(q.shape, remembered, plan), kept, strict=True):
-            grad = torch.mm(grad_y[piece.queries_here], v[piece.keys_here].T)
-            own_from = len(weights.T) - (piece.own.stop - piece.own.start)
+        for tile, weights in zip(_tiles(q.shape, remembered, plan), kept, strict=True):
+            grad = torch.mm(grad_y[tile.queries_here], v[tile.keys_here].T)
+            own_from = len(weights.T) - (tile.own.stop - tile.own.start)
             dropped = weights[:, own_from:]
             if plan.p:
                 dropped = torch.empty_like(dropped, memory_format=torch.contiguous_format)
             native.run(
                 "attend_backward", weights, grad, dropped if plan.p else 0, _room(weights), own_from, *weights.shape,
-                piece.queries.start, piece.keys.start, steps, remembered, _half(weights),
-                piece.head, piece.number, *_mask(plan),
+                tile.queries.start, tile.keys.start, steps, remembered, _half(weights),
+                tile.head, tile.number, *_mask(plan),
             )  # fmt: skip
-            grad_q[piece.queries_here] = torch.mm(grad, k[piece.keys_here])
-            grad_keys[piece.own_here] += torch.mm(grad[:, own_from:].T, q[piece.queries_here])
-            grad_values[piece.own_here] += torch.mm(dropped.T, grad_y[piece.queries_here])
+            grad_q[tile.queries_here] = torch.mm(grad, k[tile.keys_here])
+            grad_keys[tile.own_here] += torch.mm(grad[:, own_from:].T, q[tile.queries_here])
+            grad_values[tile.own_here] += torch.mm(dropped.T, grad_y[tile.queries_here])
         if plan.p:
-            grad_values = apply_mask(grad_values, plan.p, plan.source_key, plan.offset, lane_dim=1)
+            grad_values = apply_mask(grad_values, plan.p, plan.source_key, plan.offset, batch_dim=1)
         return grad_q.to(ctx.dtype), grad_keys.add_(grad_values).to(ctx.dtype), None, None
 
 
-def _pieces(shape: torch.Size, remembered: int, plan: _Plan) -> Iterator[_Piece]:
-    steps, lanes, dim = shape
+def _tiles(shape: torch.Size, remembered: int, plan: _Plan) -> Iterator[_Tile]:
+    steps, batch, dim = shape
     width = dim // plan.heads
-    for lane in range(lanes):
+    for sequence in range(batch):
         for head in range(plan.heads):
             channels = slice(head * width, (head + 1) * width)
             for start in range(0, steps, BLOCK):
                 queries = slice(start, min(start + BLOCK, steps))
                 keys = slice(max(0, remembered + start - plan.window + 1), remembered + queries.stop)
                 own = slice(max(0, keys.start - remembered), queries.stop)
-                here = ((positions, lane, channels) for positions in (queries, keys, own))
-                yield _Piece(lane, head, queries, keys, own, *here)
+                here = ((positions, sequence, channels) for positions in (queries, keys, own))
+                yield _Tile(sequence, head, queries, keys, own, *here)
 
 
 def _values(keys: Tensor, remembered: int, plan: _Plan) -> Tensor:
@@ -129,7 +129,7 @@ def _values(keys: Tensor, remembered: int, plan: _Plan) -> Tensor:
         return keys
     values = torch.empty_like(keys)
     for part, key in ((slice(remembered), plan.memory_key), (slice(remembered, None), plan.source_key)):
-        apply_mask(keys[part], plan.p, key, plan.offset, lane_dim=1, out=values[part])
+        apply_mask(keys[part], plan.p, key, plan.offset, batch_dim=1, out=values[part])
     return values
 
 
@@ -138,7 +138,7 @@ def _half(x: Tensor) -> int:
 
 
 def _mask(plan: _Plan) -> tuple[int, int, int, float]:
-    return kernel_arguments(plan.p, plan.weight_key, plan.offset, lane_dim=0)
+    return kernel_arguments(plan.p, plan.weight_key, plan.offset, batch_dim=0)
 
 
 def _room(weights: Tensor) -> Tensor:

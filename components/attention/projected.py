@@ -55,7 +55,7 @@ class Projected(nn.Module):
         return self.read(weights, source, memory), Memory(next_memory(memory, source, self.memory))
 
     def weights(self, queries: Tensor, source: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
-        """(B, H, T, M' + T): how each query spreads over the memory, then source; see `interfaces.Transparent`."""
+        """(B, H, T, M' + T) over the memory, then source; see `interfaces.HasAttentionWeights`."""
         q = rotate(self._by_head(self.query(queries)), first=0) * (self.dim // self.heads) ** -0.5
         k = rotate(self._by_head(self.key(torch.cat([memory, source]))), first=-len(memory))
         scores = (q @ k.mT).masked_fill(hidden, -torch.inf)
@@ -64,7 +64,7 @@ class Projected(nn.Module):
 
     def read(self, weights: Tensor, source: Tensor, memory: Tensor) -> Tensor:
         """y (T, B, D) of the memory and source under those weights."""
-        weights = dropout(weights, self.dropout, self.training, lane_dim=0)
+        weights = dropout(weights, self.dropout, self.training, batch_dim=0)
         values = self._by_head(self.value(torch.cat([memory, source])))
         y: Tensor = self.output(rearrange(weights @ values, "b h t d -> t b (h d)"))
         return y

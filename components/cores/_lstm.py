@@ -1,7 +1,7 @@
 """An LSTM layer on the CPU: its sequential half in one compiled call, the products over all positions in torch.
 
 torch's own LSTM starts a matrix product and a dozen small operations at every position, forward and backward; for the
-widths and lanes of a recurrent language model those starts cost more than the arithmetic.
+widths and sequences of a recurrent language model those starts cost more than the arithmetic.
 """
 
 from typing import Any
@@ -49,12 +49,12 @@ class _LSTMLayer(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, w: Tensor, u: Tensor, bias: Tensor, h0: Tensor, c0: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor]:
-        steps, lanes, dim = x.shape
+        steps, batch, dim = x.shape
         ctx.x_dtype, x, w = x.dtype, x.reshape(-1, dim).to(dtype), w.to(dtype)
         gates = torch.mm(x, w.T).float()  # (T B, 4 D): the kernel leaves the gates' values in it
         u, h0, c0 = u.contiguous(), h0.contiguous(), c0.contiguous()
-        y, c = gates.new_empty(2, steps, lanes, dim).unbind()
-        native.run("lstm_forward", gates, bias, u, h0, c0, y, c, _room(u), steps, lanes, dim, dtype == torch.bfloat16)
+        y, c = gates.new_empty(2, steps, batch, dim).unbind()
+        native.run("lstm_forward", gates, bias, u, h0, c0, y, c, _room(u), steps, batch, dim, dtype == torch.bfloat16)
         ctx.save_for_backward(x, w, gates, u, h0, c0, y, c)
         return y, c[-1].clone()
 
@@ -62,15 +62,15 @@ class _LSTMLayer(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         grad_y, grad_last_c = grads
         x, w, gates, u, h0, c0, y, c = ctx.saved_tensors
-        steps, lanes, dim = y.shape
+        steps, batch, dim = y.shape
         grad_gates, grad_h, grad_c = torch.empty_like(gates), torch.zeros_like(h0), grad_last_c.clone()
         arguments = (gates, u, c0, c, grad_y.contiguous(), grad_gates, grad_h, grad_c, _room(u))
-        native.run("lstm_backward", *arguments, steps, lanes, dim, x.dtype == torch.bfloat16)
+        native.run("lstm_backward", *arguments, steps, batch, dim, x.dtype == torch.bfloat16)
         grad_bias = grad_gates.sum(dim=0)
         grad_gates = grad_gates.to(x.dtype)
-        grad_u = torch.mm(grad_gates[:lanes].T, h0.to(x.dtype)).float()
+        grad_u = torch.mm(grad_gates[:batch].T, h0.to(x.dtype)).float()
         if steps > 1:
-            grad_u += torch.mm(grad_gates[lanes:].T, y[:-1].flatten(0, 1).to(x.dtype))
+            grad_u += torch.mm(grad_gates[batch:].T, y[:-1].flatten(0, 1).to(x.dtype))
         grad_x = torch.mm(grad_gates, w).view(y.shape).to(ctx.x_dtype)
         return grad_x, torch.mm(grad_gates.T, x).float(), grad_u, grad_bias, grad_h, grad_c, None
 

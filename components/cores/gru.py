@@ -45,7 +45,7 @@ class GRU(nn.Module):
         return y.to(x.dtype), GRUState(h.squeeze(0).to(state.h.dtype))
 
     def retention(self, x: Tensor, state: GRUState) -> Tensor:
-        """The update gate z; see `interfaces.Forgetting`."""
+        """The update gate z; see `interfaces.HasForgetGate`."""
         y, _ = self(x, state)
         before = torch.cat([state.h.unsqueeze(0), y[:-1]])  # h_{t-1}
         parts = [getattr(self.gru, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]

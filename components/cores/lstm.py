@@ -51,7 +51,7 @@ class LSTM(nn.Module):
     def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
         weights = self._weights()
         if self.training and self.dropconnect:
-            weights[1] = dropout(weights[1], self.dropconnect, True, lane_dim=None)  # one mask, the same for every lane
+            weights[1] = dropout(weights[1], self.dropconnect, True, batch_dim=None)  # one mask for the whole batch
         if _lstm.serves(x, weights):
             y, h, c = _lstm.lstm(x, weights, state.h, state.c)
             return y, LSTMState(h, c)
@@ -64,7 +64,7 @@ class LSTM(nn.Module):
         return y, LSTMState(h.squeeze(0), c.squeeze(0))
 
     def retention(self, x: Tensor, state: LSTMState) -> Tensor:
-        """The forget gate; see `interfaces.Forgetting`."""
+        """The forget gate; see `interfaces.HasForgetGate`."""
         y, _ = self(x, state)
         before = torch.cat([state.h.unsqueeze(0), y[:-1]])  # h_{t-1}
         w, u, w_bias, u_bias = (x[self.dim : 2 * self.dim] for x in self._weights())  # torch's order: i, f, g, o

@@ -46,7 +46,7 @@ class MinGRU(nn.Module):
         return h.to(candidate.dtype), MinGRUState(h[-1].to(state.h.dtype, copy=True))
 
     def retention(self, x: Tensor, state: MinGRUState) -> Tensor:
-        """1 - z; see `interfaces.Forgetting`."""
+        """1 - z; see `interfaces.HasForgetGate`."""
         return torch.sigmoid(-full_precision(self.update(x)))
 
     def macs(self) -> int:

@@ -76,7 +76,7 @@ class QRNN(nn.Module):
         return torch.cat([previous, x], dim=-1)
 
     def retention(self, x: Tensor, state: QRNNState) -> Tensor:
-        """The forget gate, as zoneout leaves it once training is over; see `interfaces.Forgetting`."""
+        """The forget gate, as zoneout leaves it once training is over; see `interfaces.HasForgetGate`."""
         return 1.0 - torch.sigmoid(-full_precision(self.forget(self._seen(x, state)))) * (1.0 - self.zoneout)
 
     def macs(self) -> int:

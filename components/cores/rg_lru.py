@@ -63,7 +63,7 @@ class RGLRU(nn.Module):
         return SHARPNESS * recurrence * F.logsigmoid(full_precision(self.decay))
 
     def retention(self, x: Tensor, state: RGLRUState) -> Tensor:
-        """a; see `interfaces.Forgetting`."""
+        """a; see `interfaces.HasForgetGate`."""
         return self._log_decay(x).exp()
 
     def macs(self) -> int:

@@ -60,7 +60,7 @@ class SRU(nn.Module):
         return y.to(reset_input.dtype), SRUState(c[-1].to(state.c.dtype, copy=True))
 
     def retention(self, x: Tensor, state: SRUState) -> Tensor:
-        """The forget gate; see `interfaces.Forgetting`."""
+        """The forget gate; see `interfaces.HasForgetGate`."""
         return torch.sigmoid(full_precision(self.forget(x)))
 
     def macs(self) -> int:

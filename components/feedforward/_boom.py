@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from rnnlab import native
-from rnnlab.dropout import draw_key, kernel_arguments, lane_offset
+from rnnlab.dropout import batch_offset, draw_key, kernel_arguments
 
 FEW = 8  # positions for which reading the weights costs more than multiplying with them
 
@@ -27,7 +27,7 @@ def boom(x: Tensor, weight: Tensor, bias: Tensor, p: float) -> Tensor:
         sizes = (len(x) * x.shape[1], *weight.shape)
         native.run("boom_step", x.contiguous(), weight.contiguous(), bias, y, *sizes)
         return y
-    drop = kernel_arguments(p, draw_key() if p else 0, lane_offset(), lane_dim=1)
+    drop = kernel_arguments(p, draw_key() if p else 0, batch_offset(), batch_dim=1)
     return _Boom.apply(x, weight, bias, dtype, drop)  # type: ignore[no-any-return, no-untyped-call]
 
 

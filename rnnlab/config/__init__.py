@@ -6,13 +6,13 @@
         config.audit()
 
 gin binds and builds; what it accepts in silence is refused here, in one line with place and nearest name. The modules:
-values (right of the equals sign), parser (text to statements), bindings (one line, its rank, what it can reach), checks
-(names and types), sources (files and includes), resolution (the whole), activation (gin's runtime), translation (errors
-that parts raise), difference.
+values (right of the equals sign), parser (text to statements), bindings (one line, its precedence, what it can reach),
+checks (names and types), sources (files and includes), resolution (the whole), activation (gin's runtime), translation
+(errors that parts raise), difference.
 """
 
 import rnnlab.registry  # noqa: F401 -- first: it says what to install if gin-config is missing
-from rnnlab.config.bindings import Binding, Rank
+from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.difference import Difference, diff, format_differences
 from rnnlab.config.resolution import Config, load, resolve
 from rnnlab.config.sources import MODEL, config_folder, fragments
@@ -24,7 +24,7 @@ __all__ = [
     "Config",
     "Difference",
     "Macro",
-    "Rank",
+    "Precedence",
     "Reference",
     "config_folder",
     "diff",

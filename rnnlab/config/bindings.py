@@ -8,8 +8,8 @@ from functools import cached_property
 from rnnlab.config.values import Value, format_value, macros, references, scoped
 
 
-class Rank(enum.IntEnum):
-    """Who wins where two bindings set one key: the higher rank, wherever it stands on the command line."""
+class Precedence(enum.IntEnum):
+    """Who wins where two bindings set one key: the higher precedence, wherever it stands on the command line."""
 
     ROOT = 0  # a model: top of the config folder, a user's file that binds LanguageModel.blocks, a run's config.gin
     SIZE = 1
@@ -21,7 +21,7 @@ class Rank(enum.IntEnum):
     @property
     def may_be_idle(self) -> bool:
         """Whether its bindings may stay without effect: they are defaults for parts that a variant swaps out."""
-        return self <= Rank.TRAIN
+        return self <= Precedence.TRAIN
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Binding:
         selector: full, `core.LSTM` or `Block`.
         value: with its macros unexpanded.
         location: "file:line" or "--set".
-        is_default: whether it may stay without effect, whatever its rank; see `Config.vary`.
+        is_default: whether it may stay without effect, whatever its precedence; see `Config.vary`.
     """
 
     scope: str
@@ -40,7 +40,7 @@ class Binding:
     argument: str
     value: Value
     location: str
-    rank: Rank
+    precedence: Precedence
     is_default: bool = False
 
     @cached_property
@@ -49,7 +49,7 @@ class Binding:
 
     @property
     def may_be_idle(self) -> bool:
-        return self.is_default or self.rank.may_be_idle
+        return self.is_default or self.precedence.may_be_idle
 
     @cached_property
     def text(self) -> str:

@@ -11,15 +11,24 @@ from functools import cache
 from pathlib import PurePath
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from rnnlab.config.bindings import Binding, Rank
+from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.parser import Assignment
 from rnnlab.config.values import Macro, Reference, Value, expand, format_value, replace
 from rnnlab.errors import ConfigError
 from rnnlab.interfaces import KINDS
 from rnnlab.registry import bindable, did_you_mean
 
+RENAMED = {
+    "Trainer.lanes": "batch_size",
+    "Trainer.chunk": "bptt",
+    "Trainer.corpus": "source",
+    "Trainer.eval_lanes": "eval_batch_size",
+    "Trainer.eval_chunk": "eval_bptt",
+}
+"""What configurations of 0.1.0 said. They are refused, and told the new word."""
 
-def check(assignment: Assignment, location: str, rank: Rank) -> Binding:
+
+def check(assignment: Assignment, location: str, precedence: Precedence) -> Binding:
     """The binding that an assignment makes, with full selectors in its key and in its references.
 
     Raises: ConfigError for an unknown part, argument or reference, and for a literal of the wrong type.
@@ -29,7 +38,7 @@ def check(assignment: Assignment, location: str, rank: Rank) -> Binding:
         value = replace(assignment.value, _with_full_selector)
     except ConfigError as error:
         raise ConfigError(f"{location}: {error}") from None
-    binding = Binding(assignment.scope, selector, assignment.argument, value, location, rank)
+    binding = Binding(assignment.scope, selector, assignment.argument, value, location, precedence)
     if selector:
         _check_argument(binding)
         _check_type(binding, value)
@@ -89,6 +98,8 @@ def _with_full_selector(leaf: Value) -> Value:
 def _check_argument(binding: Binding) -> None:
     known = parameters(bindable()[binding.selector])
     if binding.argument not in known:
+        if (now := RENAMED.get(f"{binding.selector}.{binding.argument}")) is not None:
+            raise ConfigError(f"{binding}: since rnnlab 0.1.0 this is called {binding.selector}.{now}")
         nearest = did_you_mean(binding.argument, known) or f"; it takes {', '.join(known) or 'nothing'}"
         raise ConfigError(f"{binding}: {binding.selector} has no argument {binding.argument!r}{nearest}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab.config.activation import Operative, activated, construct
-from rnnlab.config.bindings import Binding, Rank, Reach, macro_chain, prefixes, reach
+from rnnlab.config.bindings import Binding, Precedence, Reach, macro_chain, prefixes, reach
 from rnnlab.config.checks import check_expanded, full_selector, parameters
 from rnnlab.config.sources import Source, read_fragment, read_override
 from rnnlab.config.values import Value, expand, references, scoped
@@ -148,15 +148,15 @@ def load(path: Path | str) -> Config:
     It was audited when it was made: what it binds may be idle now. What overrides it may not.
     Raises: ConfigError as `resolve`.
     """
-    return _resolve([read_fragment(str(path), Rank.ROOT)])
+    return _resolve([read_fragment(str(path), Precedence.ROOT)])
 
 
 def _resolve(sources: Sequence[Source]) -> Config:
-    sources = sorted(sources, key=lambda source: source.rank)  # stable: within a rank the later wins
+    sources = sorted(sources, key=lambda source: source.precedence)  # stable: within a precedence the later wins
     _refuse_conflicts(sources)
     written = [binding for source in sources for binding in source.bindings]
     final = {binding.key: binding for binding in written}
-    if not any(source.rank is Rank.ROOT for source in sources):
+    if not any(source.precedence is Precedence.ROOT for source in sources):
         return Config(final, sources)  # fragments without their model: what they refer to may be defined there
     definitions = {key: binding for key, binding in final.items() if not binding.selector}
     for binding in final.values():
@@ -188,10 +188,10 @@ def _nouns() -> list[str]:
 
 def _refuse_conflicts(sources: Sequence[Source]) -> None:
     """Fragments from different folders commute, so they may not disagree on what nothing above them decides."""
-    decided = {binding.key for source in sources if source.rank > Rank.PART for binding in source.bindings}
+    decided = {binding.key for source in sources if source.precedence > Precedence.PART for binding in source.bindings}
     set_by: dict[str, tuple[str, Binding]] = {}
     for source in sources:
-        if source.rank is not Rank.PART:
+        if source.precedence is not Precedence.PART:
             continue
         for key, binding in {binding.key: binding for binding in source.bindings}.items():
             if key in decided:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-from rnnlab.config.bindings import Binding, Rank
+from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.checks import check
 from rnnlab.config.parser import LARGEST_FILE, Include, parse, parse_assignment
 from rnnlab.errors import ConfigError
@@ -26,7 +26,7 @@ class Source:
     """
 
     name: str
-    rank: Rank
+    precedence: Precedence
     folder: str
     bindings: tuple[Binding, ...]
 
@@ -45,23 +45,23 @@ def fragments() -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.gin"))
 
 
-def read_fragment(name: str, rank: Rank | None = None) -> Source:
+def read_fragment(name: str, precedence: Precedence | None = None) -> Source:
     """The fragment or file called `name`, with what it includes.
 
     Args:
-        rank: the weight of its bindings; by default what its place and content say.
+        precedence: the weight of its bindings; by default what its place and content say.
     Raises: ConfigError if it is not there, or for the first thing wrong in it.
     """
     path = _find(name)
     inside = _place(path)
     folders = [config_folder().resolve()] + ([] if inside else [path.resolve().parent])
-    own_rank = rank if rank is not None else _rank(inside)
-    bindings = list(_Reader(folders, own_rank).read(path, ()))
-    if rank is None and not inside and any(binding.key == MODEL for binding in bindings):
-        own_rank = Rank.ROOT
-        bindings = [replace(binding, rank=own_rank) for binding in bindings]
+    own_precedence = precedence if precedence is not None else _precedence(inside)
+    bindings = list(_Reader(folders, own_precedence).read(path, ()))
+    if precedence is None and not inside and any(binding.key == MODEL for binding in bindings):
+        own_precedence = Precedence.ROOT
+        bindings = [replace(binding, precedence=own_precedence) for binding in bindings]
     folder = inside.parts[0] if inside and len(inside.parts) > 1 else ""
-    return Source(name, own_rank, folder, tuple(bindings))
+    return Source(name, own_precedence, folder, tuple(bindings))
 
 
 def read_override(text: str) -> Source:
@@ -70,7 +70,7 @@ def read_override(text: str) -> Source:
     Raises: ConfigError if the text is not exactly one sound binding.
     """
     name = "--set"
-    return Source(name, Rank.OVERRIDE, "", (check(parse_assignment(text, name), name, Rank.OVERRIDE),))
+    return Source(name, Precedence.OVERRIDE, "", (check(parse_assignment(text, name), name, Precedence.OVERRIDE),))
 
 
 def _find(name: str) -> Path:
@@ -103,20 +103,20 @@ def _place(path: Path) -> Path | None:
     return real.relative_to(folder) if real.is_relative_to(folder) else None
 
 
-def _rank(inside: Path | None) -> Rank:
+def _precedence(inside: Path | None) -> Precedence:
     if inside is None:
-        return Rank.OVERLAY
+        return Precedence.OVERLAY
     if len(inside.parts) == 1:
-        return Rank.ROOT
-    return {"size": Rank.SIZE, "train": Rank.TRAIN}.get(inside.parts[0], Rank.PART)
+        return Precedence.ROOT
+    return {"size": Precedence.SIZE, "train": Precedence.TRAIN}.get(inside.parts[0], Precedence.PART)
 
 
 class _Reader:
     """Reads a file and, below its own bindings, what it includes: an include after a binding does not undo it."""
 
-    def __init__(self, folders: list[Path], rank: Rank) -> None:
+    def __init__(self, folders: list[Path], precedence: Precedence) -> None:
         self._folders = folders
-        self._rank = rank
+        self._precedence = precedence
         self._files = 0
 
     def read(self, path: Path, chain: tuple[Path, ...]) -> Iterator[Binding]:
@@ -133,7 +133,7 @@ class _Reader:
                     self._included(statement, path, (*chain, path.resolve()), location), (*chain, path.resolve())
                 )
                 continue
-            binding = check(statement, location, self._rank)
+            binding = check(statement, location, self._precedence)
             if binding.key in own:
                 raise ConfigError(f"{binding}: the same key stands at {own[binding.key].location}; keep one of the two")
             own[binding.key] = binding

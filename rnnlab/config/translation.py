@@ -90,4 +90,4 @@ def _misfit(call: Call, refused: str, user: str) -> str:
 def _referring(selector: str, bindings: Mapping[str, Binding], expanded: Callable[[Binding], Value]) -> str:
     """` (file:line refers to it)` of the weightiest binding that refers to a part; empty if none does."""
     users = [b for b in bindings.values() if any(r.selector == selector for r in references(expanded(b)))]
-    return f" ({max(users, key=lambda user: user.rank).location} refers to it)" if users else ""
+    return f" ({max(users, key=lambda user: user.precedence).location} refers to it)" if users else ""

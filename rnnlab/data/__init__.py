@@ -1,1 +1,1 @@
-"""The text that is read: corpora, where they come from, and the lanes that are cut through them."""
+"""The text that is read: corpora, where they come from, and the batches that are cut from them."""

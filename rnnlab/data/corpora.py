@@ -182,14 +182,14 @@ def corpus_bindings(name_or_path: str) -> list[str]:
     named = _named_corpora()
     part = named.get(name_or_path.lower().replace("-", "_"))
     if part is not None:
-        return [f"Trainer.corpus = @{part.selector}"]
+        return [f"Trainer.source = @{part.selector}"]
     path = Path(os.path.abspath(os.path.expanduser(name_or_path)))
     if not os.path.lexists(path):
         looks_like_a_name = not {".", os.sep} & {*name_or_path}
         nearest = registry.did_you_mean(name_or_path, named) if looks_like_a_name else ""
         hint = nearest or f"; the corpora are {', '.join(named)}, or name a file"
         raise DataError(f"no corpus and no file {name_or_path!r}{hint}")
-    return ["Trainer.corpus = @corpus.File", f"File.path = {str(path)!r}"]
+    return ["Trainer.source = @corpus.File", f"File.path = {str(path)!r}"]
 
 
 def open_corpus(name_or_path: str) -> Corpus:

@@ -1,4 +1,4 @@
-"""Text as bytes: mapped files, their splits, and the lanes a recurrent model reads them in.
+"""Text as bytes: mapped files, their splits, and the batches a recurrent model reads them in.
 
 A text is never copied into the process, and a file that changes under a run is noticed before the next chunk is cut
 from it.
@@ -25,7 +25,7 @@ Bytes = npt.NDArray[np.uint8]
 RELEASE_AFTER = 8 << 20
 """Bytes read through a mapping before its pages are given back [bytes]; they stay in the system's cache.
 
-One access may map a page of 2 MB, so that a stream of any length keeps at most this and 2 MB a lane in the process.
+One access may map a page of 2 MB, so that a stream of any length keeps at most this and 2 MB a sequence in the process.
 """
 
 
@@ -143,55 +143,55 @@ class Corpus:
             file.verify()
 
 
-class Lanes:
-    """A split cut in B contiguous lanes of equal length, read side by side; the few bytes left over are not used.
+class Batches:
+    """A split cut in B contiguous sequences of equal length, read side by side; the few bytes left over are not used.
 
     Args:
         split: what is read.
-        lanes: B, over all ranks [lanes].
-        shard: (rank, ranks); this process holds lanes [rank B / ranks, (rank + 1) B / ranks).
-    Raises: ConfigError if B is not a positive multiple of ranks; DataError if a lane would have no byte to predict.
+        batch_size: B, over all ranks.
+        shard: (rank, ranks); this process holds sequences [rank B / ranks, (rank + 1) B / ranks).
+    Raises: ConfigError if B is not a positive multiple of ranks; DataError if a sequence would have no byte to predict.
     """
 
-    def __init__(self, split: Split, lanes: int, shard: tuple[int, int] = (0, 1)) -> None:
+    def __init__(self, split: Split, batch_size: int, shard: tuple[int, int] = (0, 1)) -> None:
         rank, ranks = shard
         assert 0 <= rank < ranks
-        if lanes < 1 or lanes % ranks:
+        if batch_size < 1 or batch_size % ranks:
             raise ConfigError(
-                f"{lanes} lanes cannot be shared evenly by {ranks} ranks; take a positive multiple of {ranks}"
+                f"{batch_size} sequences cannot be shared evenly by {ranks} ranks; take a positive multiple of {ranks}"
             )
-        if len(split) < 2 * lanes:
+        if len(split) < 2 * batch_size:
             raise DataError(
-                f"{split.file.path}: the {split.name} split has {len(split)} bytes, too few for {lanes} lanes of "
-                f"2 bytes or more; take a larger corpus or fewer lanes"
+                f"{split.file.path}: the {split.name} split has {len(split)} bytes, too few for {batch_size} sequences "
+                f"of 2 bytes or more; take a larger corpus or a smaller batch"
             )
         self.split = split
-        self.length = len(split) // lanes  # [bytes] of a lane; positions 0 .. length - 2 can be predicted from
-        self.count = lanes // ranks
+        self.length = len(split) // batch_size  # [bytes] of a sequence; positions 0 .. length - 2 can be predicted from
+        self.count = batch_size // ranks
         self.first = rank * self.count
         start = self.first * self.length
         self._bytes = split.bytes[start : start + self.count * self.length].reshape(self.count, self.length)
         self._resident: Tensor | None = None
         self._unreleased = 0
 
-    def to(self, device: torch.device | str) -> "Lanes":
-        """These lanes, held on an accelerator as uint8 so that chunks are cut there; on the CPU they stay mapped."""
+    def to(self, device: torch.device | str) -> "Batches":
+        """The same, held on an accelerator as uint8 so that chunks are cut there; on the CPU the text stays mapped."""
         device = torch.device(device)
         if device.type == "cpu":
             return self
         resident = torch.empty(self._bytes.shape, dtype=torch.uint8, device=device)
-        for lane, data in zip(resident, self._bytes, strict=True):
+        for sequence, data in zip(resident, self._bytes, strict=True):
             for start in range(0, self.length, RELEASE_AFTER):
                 self.split.file.verify()
                 piece = data[start : start + RELEASE_AFTER].copy()  # torch warns of memory it may not write to
-                lane[start : start + RELEASE_AFTER] = torch.from_numpy(piece).to(device)
+                sequence[start : start + RELEASE_AFTER] = torch.from_numpy(piece).to(device)
                 self.split.file.release()
         moved = copy.copy(self)
         moved._resident = resident
         return moved
 
     def chunk(self, position: int, length: int) -> tuple[Tensor, Tensor]:
-        """inputs (T, B) at positions [position, position + length) of every lane, and targets (T, B) one byte later.
+        """inputs (T, B) at positions [position, position + length) of each sequence, and targets (T, B) one byte later.
 
         int64, contiguous, time-major; position + length <= self.length - 1.
 
@@ -213,14 +213,14 @@ class Lanes:
         return window[:-1], window[1:]
 
 
-def chunk_length(seed: int, step: int, chunk: int, jitter: bool) -> int:
+def chunk_length(seed: int, step: int, bptt: int, jitter: bool) -> int:
     """Length of the chunk at a step [bytes]: `chunk`, or with jitter a draw that depends on (seed, step) only.
 
     Source: Merity et al. 2017, arXiv:1708.02182, section 4.1: `chunk` with probability 0.95, else half of it, plus
     N(0, 5), clipped to [5, chunk]. A chunk below 5 is never lengthened.
     """
     if not jitter:
-        return chunk
+        return bptt
     draw = random.Random(rng.derive(seed, step, "chunk length"))
-    base = chunk if draw.random() < 0.95 else chunk // 2
-    return min(max(base + round(draw.gauss(0.0, 5.0)), 5), chunk)
+    base = bptt if draw.random() < 0.95 else bptt // 2
+    return min(max(base + round(draw.gauss(0.0, 5.0)), 5), bptt)

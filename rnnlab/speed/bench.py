@@ -90,22 +90,22 @@ def steady_learner(fragments: Sequence[str], overrides: Sequence[str] = ()) -> L
     learner = Learner(build(config.resolve(fragments, [*overrides, *STEADY])))
     for inputs in _past(learner):
         with torch.no_grad(), learner._autocast():
-            learner.stream = learner.model(inputs, learner.stream)[1]
+            learner.state = learner.model(inputs, learner.state)[1]
     return learner
 
 
 def bytes_of_step(learner: Learner) -> int:
     t = learner.trainer
-    return t.chunk * t.lanes * t.accumulate
+    return t.bptt * t.batch_size * t.accumulate
 
 
 def _past(learner: Learner) -> list[Tensor]:
     """Chunks (T, B) that fill the longest memory; the learner stands behind them afterwards."""
     chunks = []
-    stop = min(longest_memory(learner.model) or 0, learner.lanes.length // 2)
+    stop = min(longest_memory(learner.model) or 0, learner.batches.length // 2)
     for position in range(0, stop, READ):
         length = min(READ, stop - position)
-        chunks.append(learner.lanes.chunk(position, length)[0].to(learner.device))
+        chunks.append(learner.batches.chunk(position, length)[0].to(learner.device))
     learner.progress = replace(learner.progress, position=stop)
     return chunks
 
@@ -121,12 +121,12 @@ def against_baseline(learner: Learner, module: ModuleType) -> dict[str, Callable
     taken: dict[str, Any] = {}
 
     def ours() -> None:
-        (piece,) = learner.pieces()[:1]
-        taken["chunk"] = piece.position, piece.length
+        (chunk,) = learner.chunks()[:1]
+        taken["chunk"] = chunk.position, chunk.length
         taken["lr"] = learner.step()["lr"]
 
     def theirs() -> None:
-        inputs, targets = learner.lanes.chunk(*taken["chunk"])
+        inputs, targets = learner.batches.chunk(*taken["chunk"])
         baseline.step(inputs.to(learner.device), targets.to(learner.device), taken["lr"])
 
     return {"ours": ours, name: theirs}
@@ -163,8 +163,8 @@ def _describe(learner: Learner) -> dict[str, Any]:
         "parameters": count_parameters(learner.model),
         "dim": learner.model.dim,
         "layers": len(learner.model.blocks),
-        "lanes": t.lanes,
-        "chunk": t.chunk,
+        "batch_size": t.batch_size,
+        "bptt": t.bptt,
         "memory": longest_memory(learner.model),
         "precision": t.precision,
         "device": str(learner.device),

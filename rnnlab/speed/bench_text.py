@@ -9,7 +9,8 @@ def benchmark_text(answer: dict[str, Any]) -> str:
     threads = f"{answer['threads']} thread" + "s" * (answer["threads"] != 1)
     lines = [
         f"{answer['parameters']:,} parameters, {answer['layers']} layers of width {answer['dim']}, {memory}; "
-        f"{answer['lanes']} lanes of {answer['chunk']}, {answer['precision']}, {answer['device']}, {threads}",
+        f"batch size {answer['batch_size']}, bptt {answer['bptt']}, "
+        f"{answer['precision']}, {answer['device']}, {threads}",
         "",
         f"{'part':<14}{'ms':>9}{'share':>9}{'of the matrix ceiling':>24}",
     ]

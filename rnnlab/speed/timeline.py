@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from rnnlab.data.splits import Lanes
+from rnnlab.data.splits import Batches
 from rnnlab.speed.stopwatch import Clock, Spread
 from rnnlab.training.learner import Learner
 
@@ -26,20 +26,20 @@ class _Timeline:
         self._label, self._since = label, now
 
 
-class _TimedLanes:
-    """Lanes whose chunks are cut on the timeline."""
+class _TimedBatches:
+    """Sequences whose chunks are cut on the timeline."""
 
-    def __init__(self, lanes: Lanes, timeline: _Timeline) -> None:
-        self._lanes, self._timeline = lanes, timeline
+    def __init__(self, batches: Batches, timeline: _Timeline) -> None:
+        self._batches, self._timeline = batches, timeline
 
     def chunk(self, position: int, length: int) -> tuple[Tensor, Tensor]:
         self._timeline.switch("data")
-        chunk = self._lanes.chunk(position, length)
+        chunk = self._batches.chunk(position, length)
         self._timeline.switch("rest")
         return chunk
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._lanes, name)
+        return getattr(self._batches, name)
 
 
 def split(learner: Learner, clock: Clock, repeats: int) -> dict[str, Spread]:
@@ -49,7 +49,7 @@ def split(learner: Learner, clock: Clock, repeats: int) -> dict[str, Spread]:
     """
     if learner.trainer.compile or learner.trainer.cuda_graph:
         return {}
-    lanes, update, model = learner.lanes, learner._update, learner.model
+    batches, update, model = learner.batches, learner._update, learner.model
     steps = []
     for _ in range(repeats):
         timeline = _Timeline(clock)
@@ -67,7 +67,7 @@ def split(learner: Learner, clock: Clock, repeats: int) -> dict[str, Spread]:
             for slot, label in SLOTS.items():
                 if isinstance(part := getattr(block, slot, None), nn.Module):
                     handles += _watch(part, label, "wiring", timeline)
-        learner.lanes = _TimedLanes(lanes, timeline)  # type: ignore[assignment]
+        learner.batches = _TimedBatches(batches, timeline)  # type: ignore[assignment]
         learner._update = timed_update  # type: ignore[method-assign]
         try:
             learner.step()
@@ -75,7 +75,7 @@ def split(learner: Learner, clock: Clock, repeats: int) -> dict[str, Spread]:
         finally:
             for handle in handles:
                 handle.remove()
-            learner.lanes = lanes
+            learner.batches = batches
             learner._update = update  # type: ignore[method-assign]
         steps.append(timeline.seconds)
     labels = ["core", "attention", "feed-forward", "wiring", "head", "optimizer", "data", "rest"]

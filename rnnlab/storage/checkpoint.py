@@ -39,8 +39,8 @@ class Snapshot:
 
     Attributes:
         step: optimizer steps taken [steps].
-        position: of the next chunk within the lanes [bytes].
-        tensors: "model/<parameter>", "optimizer/<parameter>/<slot>", "stream/<path>".
+        position: of the next chunk within each sequence of the batch [bytes].
+        tensors: "model/<parameter>", "optimizer/<parameter>/<slot>", "state/<path>".
         facts: whatever else a run needs to go on, as JSON; "valid_bpc" decides which checkpoint is the best.
         config_sha, corpus_sha: of the experiment it belongs to; the run folder fills them in.
     """

@@ -34,6 +34,9 @@ TENSORBOARD = "tb"
 LOCK = "lock"
 RESUMED = "resumed.gin"
 
+FORMAT = 2
+"""Of the folder, in environment.json. 0.1.0 wrote none there, and other words in config.gin."""
+
 
 class RunFolder:
     """One run on disk. Reading needs nothing; whoever writes does so inside `hold()`."""
@@ -42,7 +45,7 @@ class RunFolder:
         """For `create` and `open`, which check what they pass."""
         self.path = path
         self.config_text = config_text
-        self.environment = dict(environment)
+        self.environment = {**environment, "format": FORMAT}
         self.journal = Journal(path / METRICS)
         self.checkpoints = path / CHECKPOINTS
         self.tensorboard = path / TENSORBOARD
@@ -68,7 +71,7 @@ class RunFolder:
                             f"{folder.path}: holds a run already ({name}); `rnnlab resume {folder.path}` continues it, "
                             f"--run NEW_FOLDER starts another"
                         )
-                write_file(folder.path / ENVIRONMENT, (json.dumps(environment, indent=1) + "\n").encode())
+                write_file(folder.path / ENVIRONMENT, (json.dumps(folder.environment, indent=1) + "\n").encode())
                 write_file(folder.path / OPERATIVE, operative_text.encode())
                 write_file(folder.path / CONFIG, config_text.encode())
         return folder
@@ -90,6 +93,11 @@ class RunFolder:
                 raise StorageError(f"{path}: {CONFIG} or {ENVIRONMENT} is damaged: {error}") from error
         if not isinstance(environment, dict):
             raise StorageError(f"{path / ENVIRONMENT}: a JSON object is expected")
+        if environment.get("format") != FORMAT:
+            raise StorageError(
+                f"{path}: a run of rnnlab {environment.get('rnnlab', 'of another version')}, which this version cannot "
+                f"read; open it with that version, or train its configuration anew"
+            )
         return cls(path, config_text, environment)
 
     def config(self) -> config.Config:

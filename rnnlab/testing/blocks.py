@@ -6,8 +6,8 @@ from itertools import product
 
 from torch import nn
 
+from rnnlab.testing.case import DROPOUT_WORD, MEMORY, PartFactory, part_name
 from rnnlab.testing.small import Leaky, TwoLayers, Window
-from rnnlab.testing.trial import DROPOUT_WORD, MEMORY, PartFactory, part_name
 
 
 def fill(

@@ -7,8 +7,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rnnlab.interfaces import Foldable
+from rnnlab.testing.case import Case, Setting, Subject
 from rnnlab.testing.law import EVERY_KIND, law
-from rnnlab.testing.trial import Case, Subject, Trial
 
 T, B = 12, 2
 LONG_ENOUGH = 256
@@ -16,55 +16,55 @@ LONG_ENOUGH = 256
 
 
 def folds(subject: Subject) -> bool:
-    return isinstance(subject.build(Case(T, B, subject.dim)), Foldable)
+    return isinstance(subject.build(Setting(T, B, subject.dim)), Foldable)
 
 
 @law(*EVERY_KIND)
 def cost(subject: Subject) -> None:
     """macs() is a positive int that grows with width and memory and covers every product torch can count."""
-    trial = subject.trial(T, B)
-    here = _macs(trial)
-    wider = _macs(subject.trial(T, B, dim=2 * subject.dim))
+    case = subject.case(T, B)
+    here = _macs(case)
+    wider = _macs(subject.case(T, B, dim=2 * subject.dim))
     if not 1.5 * here <= wider <= 4.5 * here:
-        trial.refuse(f"macs() is {here} at width {subject.dim} and {wider} at twice that; it should grow 2 to 4 times")
+        case.refuse(f"macs() is {here} at width {subject.dim} and {wider} at twice that; it should grow 2 to 4 times")
     if subject.has_memory:
-        costs = [_macs(subject.trial(T, B, memory=memory)) for memory in (5, 10)]
+        costs = [_macs(subject.case(T, B, memory=memory)) for memory in (5, 10)]
         if costs[1] <= costs[0]:
-            trial.refuse(f"macs() is {costs[0]} with memory 5 and {costs[1]} with memory 10; it should grow")
+            case.refuse(f"macs() is {costs[0]} with memory 5 and {costs[1]} with memory 10; it should grow")
         return  # how many keys a chunk multiplies beyond its window is the implementation's choice
-    long = subject.trial(LONG_ENOUGH, 1, torch.float32)
+    long = subject.case(LONG_ENOUGH, 1, torch.float32)
     with FlopCounterMode(display=False) as counter:
         long.run(long.inputs(), long.start())
     counted = counter.get_total_flops() / 2 / LONG_ENOUGH
     if counted > 1.1 * here:
-        trial.refuse(f"macs() is {here}, but torch counts {counted:.0f} multiply-accumulates a position")
+        case.refuse(f"macs() is {here}, but torch counts {counted:.0f} multiply-accumulates a position")
 
 
 @law(*EVERY_KIND, applies=folds)
 def folding(subject: Subject) -> None:
     """fold() gives a module with fewer parameters and the same answers, and leaves the part as it was."""
     for dtype in (torch.float64, torch.float32):
-        trial = subject.trial(T, B, dtype)
-        before = {name: tensor.clone() for name, tensor in trial.module.state_dict().items()}
-        inputs, warm = trial.inputs(), trial.warm()
-        folded = trial.with_module(cast(Foldable, trial.module).fold().eval())
-        for name, tensor in trial.module.state_dict().items():
-            trial.agree(tensor, before[name], f"folding changed {name} of the part itself", 0.0)
-        fewer, many = _size(folded.module), _size(trial.module)
+        case = subject.case(T, B, dtype)
+        before = {name: tensor.clone() for name, tensor in case.module.state_dict().items()}
+        inputs, warm = case.inputs(), case.warm()
+        folded = case.with_module(cast(Foldable, case.module).fold().eval())
+        for name, tensor in case.module.state_dict().items():
+            case.agree(tensor, before[name], f"folding changed {name} of the part itself", 0.0)
+        fewer, many = _size(folded.module), _size(case.module)
         if fewer >= many:
-            trial.refuse(f"folded, the part has {fewer} parameters; it had {many}")
-        want, end = trial.run(inputs, warm)
+            case.refuse(f"folded, the part has {fewer} parameters; it had {many}")
+        want, end = case.run(inputs, warm)
         got, last = folded.run_cut(inputs, warm, [T // 2, T - T // 2])
-        trial.agree(got, want, "folded, the part answers differently")
-        trial.states_agree(last, end, "folded, the part ends in another state")
+        case.agree(got, want, "folded, the part answers differently")
+        case.states_agree(last, end, "folded, the part ends in another state")
         if subject.kind != "feedforward":
-            trial.states_agree(folded.start(), trial.start(), "folded, the part starts in another state")
+            case.states_agree(folded.start(), case.start(), "folded, the part starts in another state")
 
 
-def _macs(trial: Trial) -> int:
-    macs = trial.module.macs()  # type: ignore[operator]
+def _macs(case: Case) -> int:
+    macs = case.module.macs()  # type: ignore[operator]
     if type(macs) is not int or macs <= 0:
-        trial.refuse(f"macs() answers {macs!r}; it is a positive int")
+        case.refuse(f"macs() answers {macs!r}; it is a positive int")
     return macs
 
 

@@ -8,7 +8,7 @@ import torch
 
 from rnnlab.errors import ConfigError, LawError
 from rnnlab.testing.blocks import fillings
-from rnnlab.testing.trial import PartFactory, Subject, part_name
+from rnnlab.testing.case import PartFactory, Subject, part_name
 
 SEQUENCES = ("core", "attention", "block")
 EVERY_KIND = (*SEQUENCES, "feedforward")

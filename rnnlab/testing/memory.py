@@ -2,9 +2,9 @@
 
 import torch
 
+from rnnlab.testing.case import Case, Subject
 from rnnlab.testing.law import SEQUENCES, law
 from rnnlab.testing.sequence import settles, streams
-from rnnlab.testing.trial import Subject, Trial
 
 LONG = 10_000
 """A memory longer than anything a case contains [positions]."""
@@ -19,21 +19,21 @@ def has_memory(subject: Subject) -> bool:
 @law(*SEQUENCES, applies=has_memory)
 def memory_of_one(subject: Subject) -> None:
     """With memory 1, the query's own position, a part still works, streams, and has a state that settles."""
-    trial = subject.trial(T, B, memory=1)
-    streams(trial)
-    settles(trial)
+    case = subject.case(T, B, memory=1)
+    streams(case)
+    settles(case)
 
 
 @law(*SEQUENCES, applies=has_memory)
 def long_memory(subject: Subject) -> None:
     """A memory longer than anything seen works, streams, and is as good as one just long enough."""
-    trial = subject.trial(T, B, memory=LONG)
-    streams(trial)
-    enough = subject.trial(T, B, memory=T)
+    case = subject.case(T, B, memory=LONG)
+    streams(case)
+    enough = subject.case(T, B, memory=T)
     for cut in ([T], [T // 2, T - T // 2]):
-        y = trial.run_cut(trial.inputs(), trial.start(), cut)[0]
+        y = case.run_cut(case.inputs(), case.start(), cut)[0]
         want = enough.run_cut(enough.inputs(), enough.start(), cut)[0]
-        trial.agree(y, want, f"over {T} positions a memory of {LONG} gives another y than one of {T}")
+        case.agree(y, want, f"over {T} positions a memory of {LONG} gives another y than one of {T}")
 
 
 @law("attention", applies=has_memory)
@@ -41,21 +41,19 @@ def window(subject: Subject) -> None:
     """The position memory - 1 back can still influence a query, the one memory back cannot; whatever the cut."""
     for memory in (1, 2, 5):
         for cut in ([T], [1] * T, [7, 5]):
-            _check_window(subject.trial(T, B, memory=memory), memory, cut)
+            _check_window(subject.case(T, B, memory=memory), memory, cut)
 
 
-def _check_window(trial: Trial, memory: int, cut: list[int]) -> None:
-    queries, source = trial.inputs()
-    start = trial.start()
-    want = trial.run_cut((queries, source), start, cut)[0]
+def _check_window(case: Case, memory: int, cut: list[int]) -> None:
+    queries, source = case.inputs()
+    start = case.start()
+    want = case.run_cut((queries, source), start, cut)[0]
     for place in (0, 6):
         disturbed = source.clone()
-        disturbed[place] = 3 * trial.inputs("disturbance")[1][place]
-        got = trial.run_cut((queries, disturbed), start, cut)[0]
+        disturbed[place] = 3 * case.inputs("disturbance")[1][place]
+        got = case.run_cut((queries, disturbed), start, cut)[0]
         last = place + memory - 1
         where = f"cut in {cut}, source position {place}"
-        trial.agree(
-            got[last + 1 :], want[last + 1 :], f"{where} still influences queries {memory} or more positions on"
-        )
+        case.agree(got[last + 1 :], want[last + 1 :], f"{where} still influences queries {memory} or more positions on")
         if torch.allclose(got[last], want[last], rtol=0, atol=1e-9):
-            trial.refuse(f"{where} no longer influences the query {memory - 1} positions on, the last that may see it")
+            case.refuse(f"{where} no longer influences the query {memory - 1} positions on, the last that may see it")

@@ -5,9 +5,9 @@ from typing import Any
 import torch
 
 from rnnlab import dropout
-from rnnlab.state import select_lanes
+from rnnlab.state import select_batch
+from rnnlab.testing.case import DROPOUT_WORD, NOISE_WORDS, Case, Subject
 from rnnlab.testing.law import EVERY_KIND, law
-from rnnlab.testing.trial import DROPOUT_WORD, NOISE_WORDS, Subject, Trial
 
 T, B = 12, 3
 
@@ -19,20 +19,20 @@ def has_noise(subject: Subject) -> bool:
 @law(*EVERY_KIND)
 def train_is_eval_without_noise(subject: Subject) -> None:
     """With every dropout at 0, training mode and evaluation mode give the same y."""
-    trial = subject.trial(T, B)
-    inputs, warm = trial.inputs(), trial.warm()
-    want, end = trial.run(inputs, warm)
-    trial.module.train()
-    got, last = trial.run(inputs, warm)
+    case = subject.case(T, B)
+    inputs, warm = case.inputs(), case.warm()
+    want, end = case.run(inputs, warm)
+    case.module.train()
+    got, last = case.run(inputs, warm)
     hint = "" if subject.noises else f" (an argument that draws noise is known by {', '.join(NOISE_WORDS)} in its name)"
-    trial.agree(got, want, f"without noise, y in training is not y in evaluation{hint}")
-    trial.states_agree(last, end, f"without noise, the state in training is not the state in evaluation{hint}")
+    case.agree(got, want, f"without noise, y in training is not y in evaluation{hint}")
+    case.states_agree(last, end, f"without noise, the state in training is not the state in evaluation{hint}")
 
 
 @law(*EVERY_KIND, applies=has_noise)
 def noise_is_for_training(subject: Subject) -> None:
     """Each noise acts in training; evaluation draws none, and with dropout it is what it is without."""
-    calm = subject.trial(T, B)
+    calm = subject.case(T, B)
     inputs, warm = calm.inputs(), calm.warm()
     want = calm.run(inputs, warm)[0]
     for name in subject.noises:
@@ -49,39 +49,41 @@ def noise_is_for_training(subject: Subject) -> None:
 @law(*EVERY_KIND)
 def same_seed_same_part(subject: Subject) -> None:
     """What is random, at construction and in training, follows from torch's seed alone."""
-    trial = _with_noise(subject, subject.noises)
-    first, second = (subject.build(trial.case).state_dict() for _ in range(2))
+    case = _with_noise(subject, subject.noises)
+    first, second = (subject.build(case.setting).state_dict() for _ in range(2))
     for name, tensor in first.items():
-        trial.agree(tensor, second[name], f"built twice under one seed, {name} differs", 0.0)
-    inputs, warm = trial.inputs(), trial.warm()
-    trial.module.train()
-    got, want = (_seeded(trial, inputs, warm) for _ in range(2))
-    trial.agree(got, want, "trained twice under one seed, y differs", 0.0)
+        case.agree(tensor, second[name], f"built twice under one seed, {name} differs", 0.0)
+    inputs, warm = case.inputs(), case.warm()
+    case.module.train()
+    got, want = (_seeded(case, inputs, warm) for _ in range(2))
+    case.agree(got, want, "trained twice under one seed, y differs", 0.0)
 
 
 @law(*EVERY_KIND, applies=has_noise)
-def noise_follows_the_lane(subject: Subject) -> None:
-    """A lane is dropped from alike whether it is computed among others or alone: lanes may be sharded over ranks."""
+def noise_follows_the_sequence(subject: Subject) -> None:
+    """A sequence gets the same noise whether it is computed among others or alone: ranks may share the batch."""
     for name in subject.noises:
-        trial = _with_noise(subject, [name])
-        inputs, warm = trial.inputs(), trial.warm()
-        trial.module.train()
-        want = _seeded(trial, inputs, warm)
-        lanes = slice(1, B)
-        dropout.set_lane_offset(lanes.start)
+        case = _with_noise(subject, [name])
+        inputs, warm = case.inputs(), case.warm()
+        case.module.train()
+        want = _seeded(case, inputs, warm)
+        which = slice(1, B)
+        dropout.set_batch_offset(which.start)
         try:
-            got = _seeded(trial, tuple(tensor[:, lanes] for tensor in inputs), select_lanes(warm, lanes))
+            got = _seeded(case, tuple(tensor[:, which] for tensor in inputs), select_batch(warm, which))
         finally:
-            dropout.set_lane_offset(0)
+            dropout.set_batch_offset(0)
         hint = "draw with rnnlab.dropout"
-        trial.agree(got, want[:, lanes], f"under one seed, {name} hits lanes 1 and 2 otherwise without lane 0; {hint}")
+        case.agree(
+            got, want[:, which], f"under one seed, {name} hits sequences 1 and 2 otherwise without sequence 0; {hint}"
+        )
 
 
-def _with_noise(subject: Subject, names: list[str]) -> Trial:
+def _with_noise(subject: Subject, names: list[str]) -> Case:
     arguments: dict[str, Any] = dict.fromkeys(names, 0.5)
-    return subject.trial(T, B, torch.float64, **arguments)
+    return subject.case(T, B, torch.float64, **arguments)
 
 
-def _seeded(trial: Trial, inputs: tuple[torch.Tensor, ...], state: object) -> torch.Tensor:
-    torch.manual_seed(trial.case.seed + 1)
-    return trial.run(inputs, state)[0]
+def _seeded(case: Case, inputs: tuple[torch.Tensor, ...], state: object) -> torch.Tensor:
+    torch.manual_seed(case.setting.seed + 1)
+    return case.run(inputs, state)[0]

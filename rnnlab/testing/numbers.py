@@ -9,8 +9,8 @@ from torch import Tensor
 from rnnlab import rng
 from rnnlab.state import State, detach, leaves, map_state
 from rnnlab.testing import rounding
+from rnnlab.testing.case import Case, Inputs, Subject
 from rnnlab.testing.law import EVERY_KIND, law
-from rnnlab.testing.trial import Inputs, Subject, Trial
 
 T, B = 6, 2
 STEP = 1e-5
@@ -23,37 +23,37 @@ BF16_BOUND = 0.05
 @law(*EVERY_KIND)
 def every_parameter_learns(subject: Subject) -> None:
     """Every parameter, and the input, gets a gradient that is finite and not zero."""
-    trial = subject.trial(T, B)
-    trial.module.train()
-    named = _differentiable(trial)
+    case = subject.case(T, B)
+    case.module.train()
+    named = _differentiable(case)
     largest = max(float(gradient.abs().max()) for _, _, gradient in named if gradient is not None)
     for name, _, gradient in named:
         if gradient is None:
-            trial.refuse(f"{name} gets no gradient")
+            case.refuse(f"{name} gets no gradient")
         if not bool(gradient.isfinite().all()):
-            trial.refuse(f"the gradient of {name} is not finite")
+            case.refuse(f"the gradient of {name} is not finite")
         if float(gradient.abs().max()) <= 1e-12 * largest:
-            trial.refuse(f"the gradient of {name} is zero (at most {float(gradient.abs().max()):.0e}): it never learns")
+            case.refuse(f"the gradient of {name} is zero (at most {float(gradient.abs().max()):.0e}): it never learns")
 
 
 @law(*EVERY_KIND)
 def gradients_are_true(subject: Subject) -> None:
     """Gradients agree with central differences in float64, and those in float32 with those in float64."""
-    trial = subject.trial(T, B)
-    trial.module.train()
-    inputs, warm = _leaf_inputs(trial), _leaf_state(trial)
-    for name, tensor, gradient in _differentiable(trial, inputs, warm):
+    case = subject.case(T, B)
+    case.module.train()
+    inputs, warm = _leaf_inputs(case), _leaf_state(case)
+    for name, tensor, gradient in _differentiable(case, inputs, warm):
         if gradient is None:
             continue
         direction = torch.randn(tensor.shape, generator=rng.generator(0, 0, name), dtype=torch.float64)
         claimed = float((gradient * direction).sum())
-        measured = _slope(trial, inputs, warm, tensor, direction)
+        measured = _slope(case, inputs, warm, tensor, direction)
         scale = float(gradient.norm())
         if not abs(claimed - measured) <= 1e-5 * max(scale, 1e-3):
-            trial.refuse(
+            case.refuse(
                 f"along one direction of {name} the gradient claims {claimed:.6g}, differences measure {measured:.6g}"
             )
-    single = subject.trial(T, B, torch.float32)
+    single = subject.case(T, B, torch.float32)
     single.module.train()
     inputs, warm = _leaf_inputs(single), _leaf_state(single)
     expected = _expected_gradients(single, inputs, warm)
@@ -63,55 +63,55 @@ def gradients_are_true(subject: Subject) -> None:
 @law(*EVERY_KIND)
 def bfloat16_stays_near(subject: Subject) -> None:
     """Under bfloat16, autocast or all through, y stays finite and near y in float32."""
-    trial = subject.trial(64, B, torch.float32)
-    inputs, start = trial.inputs(), trial.start()
-    want = trial.run(inputs, start)[0]
+    case = subject.case(64, B, torch.float32)
+    inputs, start = case.inputs(), case.start()
+    want = case.run(inputs, start)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        _near(trial, trial.run(inputs, start)[0], want, "under autocast to bfloat16")
-    low = trial.with_module(copy.deepcopy(trial.module).bfloat16())
+        _near(case, case.run(inputs, start)[0], want, "under autocast to bfloat16")
+    low = case.with_module(copy.deepcopy(case.module).bfloat16())
     y = low.run(tuple(tensor.bfloat16() for tensor in inputs), low.start())[0]
     if y.dtype != torch.bfloat16:
-        trial.refuse(f"the part in bfloat16 answers in {y.dtype}")
-    _near(trial, y, want, "in bfloat16")
+        case.refuse(f"the part in bfloat16 answers in {y.dtype}")
+    _near(case, y, want, "in bfloat16")
 
 
 @law(*EVERY_KIND, slow=True)
 def compiled_is_eager(subject: Subject) -> None:
     """torch.compile gives the same numbers: y, the state carried on to another length, and the gradients."""
-    trial = subject.trial(T, B, torch.float32)
-    trial.module.train()
-    inputs, start = _leaf_inputs(trial), _leaf_state(trial)
-    longer = trial.inputs("another length", T=T + 3)
+    case = subject.case(T, B, torch.float32)
+    case.module.train()
+    inputs, start = _leaf_inputs(case), _leaf_state(case)
+    longer = case.inputs("another length", T=T + 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own, about itself
         torch._dynamo.reset()
-        compiled = trial.with_module(torch.compile(trial.module))  # type: ignore[arg-type]
+        compiled = case.with_module(torch.compile(case.module))  # type: ignore[arg-type]
         got, compiled_state = compiled.run(inputs, start)
         compiled_gradients = _differentiable(compiled, inputs, start)
         got_later = compiled.run(longer, detach(compiled_state))[0]
         torch._dynamo.reset()
-    want, state = trial.run(inputs, start)
-    trial.agree(got, want, "compiled, y differs")
-    trial.states_agree(compiled_state, state, "compiled, the state differs")
+    want, state = case.run(inputs, start)
+    case.agree(got, want, "compiled, y differs")
+    case.states_agree(compiled_state, state, "compiled, the state differs")
     found = {name.removeprefix("_orig_mod."): grad for name, grad in _by_name(compiled_gradients).items()}
-    _explained(trial, found, _expected_gradients(trial, inputs, start), "compiled")
-    want_later = trial.run(longer, detach(state))[0]
-    trial.agree(got_later, want_later, "compiled, y of a second chunk of another length differs")
+    _explained(case, found, _expected_gradients(case, inputs, start), "compiled")
+    want_later = case.run(longer, detach(state))[0]
+    case.agree(got_later, want_later, "compiled, y of a second chunk of another length differs")
 
 
-def _expected_gradients(trial: Trial, inputs: Inputs, state: State) -> rounding.Expected:
-    """The gradients of the same numbers in float64, and what roundings to the trial's precision do to them."""
-    exact = trial.in_double()
+def _expected_gradients(case: Case, inputs: Inputs, state: State) -> rounding.Expected:
+    """The gradients of the same numbers in float64, and what roundings to the case's precision do to them."""
+    exact = case.in_double()
     doubles = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
     start = map_state(lambda leaf: leaf.detach().double().requires_grad_() if leaf.requires_grad else leaf, state)
-    return rounding.expected(lambda: _by_name(_differentiable(exact, doubles, start)), trial.case.dtype)
+    return rounding.expected(lambda: _by_name(_differentiable(exact, doubles, start)), case.setting.dtype)
 
 
-def _explained(trial: Trial, got: dict[str, Tensor], expected: rounding.Expected, when: str) -> None:
+def _explained(case: Case, got: dict[str, Tensor], expected: rounding.Expected, when: str) -> None:
     try:
         expected.check(got)
     except AssertionError as error:
-        trial.refuse(f"{when}, a gradient is not the one in float64: {error}")
+        case.refuse(f"{when}, a gradient is not the one in float64: {error}")
 
 
 def _by_name(gradients: "Gradients") -> dict[str, Tensor]:
@@ -121,48 +121,48 @@ def _by_name(gradients: "Gradients") -> dict[str, Tensor]:
 Gradients = list[tuple[str, Tensor, Tensor | None]]
 
 
-def _differentiable(trial: Trial, inputs: Inputs | None = None, state: State = None) -> Gradients:
+def _differentiable(case: Case, inputs: Inputs | None = None, state: State = None) -> Gradients:
     """(name, tensor, gradient of the loss) for parameters, inputs and, where a state is given, its tensors."""
     given = state is not None
-    inputs = _leaf_inputs(trial) if inputs is None else inputs
-    state = state if given else trial.warm()
-    named: list[tuple[str, Tensor]] = list(trial.module.named_parameters())
+    inputs = _leaf_inputs(case) if inputs is None else inputs
+    state = state if given else case.warm()
+    named: list[tuple[str, Tensor]] = list(case.module.named_parameters())
     named += [(f"input {i}", tensor) for i, tensor in enumerate(inputs)]
     named += [(path, leaf) for path, leaf in leaves(state) if given and leaf.requires_grad]
     named = [(name, tensor) for name, tensor in named if tensor.numel()]
     with torch.enable_grad():
-        loss = _loss(trial, inputs, state)
+        loss = _loss(case, inputs, state)
         gradients = torch.autograd.grad(loss, [tensor for _, tensor in named], allow_unused=True)
     return [(name, tensor, gradient) for (name, tensor), gradient in zip(named, gradients, strict=True)]
 
 
-def _loss(trial: Trial, inputs: Inputs, state: State) -> Tensor:
+def _loss(case: Case, inputs: Inputs, state: State) -> Tensor:
     """A fixed random weighting of y: no symmetry of a part makes it flat."""
-    y, _ = trial.run(inputs, state)
-    weights = torch.randn(y.shape, generator=rng.generator(trial.case.seed, 0, "loss"), dtype=torch.float64)
+    y, _ = case.run(inputs, state)
+    weights = torch.randn(y.shape, generator=rng.generator(case.setting.seed, 0, "loss"), dtype=torch.float64)
     return (y.double() * weights).sum()
 
 
-def _slope(trial: Trial, inputs: Inputs, state: State, tensor: Tensor, direction: Tensor) -> float:
+def _slope(case: Case, inputs: Inputs, state: State, tensor: Tensor, direction: Tensor) -> float:
     """Central difference of the loss along a direction of one tensor, which is moved in place and put back."""
     kept = tensor.detach().clone()
     values = []
     for sign in (1, -1):
         tensor.detach().copy_(kept + sign * STEP * direction)
-        values.append(float(_loss(trial, inputs, state)))
+        values.append(float(_loss(case, inputs, state)))
     tensor.detach().copy_(kept)
     return (values[0] - values[1]) / (2 * STEP)
 
 
-def _leaf_inputs(trial: Trial) -> Inputs:
-    return tuple(tensor.requires_grad_() for tensor in trial.inputs())
+def _leaf_inputs(case: Case) -> Inputs:
+    return tuple(tensor.requires_grad_() for tensor in case.inputs())
 
 
-def _leaf_state(trial: Trial) -> State:
-    return map_state(lambda leaf: leaf.detach().clone().requires_grad_(leaf.is_floating_point()), trial.warm())
+def _leaf_state(case: Case) -> State:
+    return map_state(lambda leaf: leaf.detach().clone().requires_grad_(leaf.is_floating_point()), case.warm())
 
 
-def _near(trial: Trial, got: Tensor, want: Tensor, when: str) -> None:
+def _near(case: Case, got: Tensor, want: Tensor, when: str) -> None:
     error = float((got.float() - want).square().mean().sqrt() / want.square().mean().sqrt())
     if not error <= BF16_BOUND:
-        trial.refuse(f"{when} y is off by {error:.2g} of its root mean square; up to {BF16_BOUND} is rounding")
+        case.refuse(f"{when} y is off by {error:.2g} of its root mean square; up to {BF16_BOUND} is rounding")

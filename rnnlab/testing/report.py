@@ -11,8 +11,8 @@ from rnnlab import registry
 from rnnlab.errors import LawError
 from rnnlab.testing import law as book
 from rnnlab.testing.blocks import all_pairs
+from rnnlab.testing.case import PartFactory, kind_of, part_name
 from rnnlab.testing.law import EVERY_KIND, Law
-from rnnlab.testing.trial import PartFactory, kind_of, part_name
 
 
 @dataclass(frozen=True)

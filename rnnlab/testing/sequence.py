@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from rnnlab import rng
 from rnnlab import state as states
 from rnnlab.errors import LawError
-from rnnlab.state import leaves, map_state, select_lanes
+from rnnlab.state import leaves, map_state, select_batch
+from rnnlab.testing.case import Case, Subject
 from rnnlab.testing.law import EVERY_KIND, SEQUENCES, law
-from rnnlab.testing.trial import Subject, Trial
 
 SMALLEST, TYPICAL = (2, 2), (12, 3)
 """(T, B) of the cases, in the order they are tried."""
@@ -22,89 +22,91 @@ def shape_and_dtype(subject: Subject) -> None:
     """y has the shape and dtype of x, and the state keeps the dtypes it started with."""
     for dtype in (torch.float32, torch.float64):
         for T, B in ((1, 1), SMALLEST, TYPICAL):
-            trial = subject.trial(T, B, dtype)
-            inputs, start = trial.inputs(), trial.start()
-            y, end = trial.run(inputs, start)
+            case = subject.case(T, B, dtype)
+            inputs, start = case.inputs(), case.start()
+            y, end = case.run(inputs, start)
             if y.shape != inputs[0].shape:
-                trial.refuse(f"x is {tuple(inputs[0].shape)} but y is {tuple(y.shape)}")
+                case.refuse(f"x is {tuple(inputs[0].shape)} but y is {tuple(y.shape)}")
             if y.dtype != dtype:
-                trial.refuse(f"x is {dtype} but y is {y.dtype}")
+                case.refuse(f"x is {dtype} but y is {y.dtype}")
             if not bool(y.isfinite().all()):
-                trial.refuse("y is not finite for a standard normal x")
+                case.refuse("y is not finite for a standard normal x")
             before = {path: leaf.dtype for path, leaf in leaves(start)}
             after = {path: leaf.dtype for path, leaf in leaves(end)}
             if before != after:
-                trial.refuse(f"the initial state holds {before}, the next one {after}")
+                case.refuse(f"the initial state holds {before}, the next one {after}")
 
 
 @law(*SEQUENCES)
 def streaming(subject: Subject) -> None:
     """Any cut of the input, with the state carried, gives what one pass gives: the same outputs, the same state."""
     for T, B, dtype in ((*SMALLEST, torch.float64), (*TYPICAL, torch.float64), (*TYPICAL, torch.float32)):
-        streams(subject.trial(T, B, dtype))
+        streams(subject.case(T, B, dtype))
 
 
-def streams(trial: Trial) -> None:
-    """Raises: LawError if some cut of the trial's input gives another answer than one pass."""
-    inputs, start = trial.inputs(), trial.start()
-    whole, end = trial.run(inputs, start)
-    for cut in _cuts(trial.case.T):
-        y, last = trial.run_cut(inputs, start, cut)
-        trial.agree(y, whole, f"y of the text cut in {cut} is not y of one pass")
-        trial.states_agree(last, end, f"the state after the text cut in {cut} is not the state after one pass")
+def streams(case: Case) -> None:
+    """Raises: LawError if some cut of the case's input gives another answer than one pass."""
+    inputs, start = case.inputs(), case.start()
+    whole, end = case.run(inputs, start)
+    for cut in _cuts(case.setting.T):
+        y, last = case.run_cut(inputs, start, cut)
+        case.agree(y, whole, f"y of the text cut in {cut} is not y of one pass")
+        case.states_agree(last, end, f"the state after the text cut in {cut} is not the state after one pass")
 
 
 @law(*SEQUENCES)
 def causality(subject: Subject) -> None:
     """Fresh noise after position t leaves the outputs up to t unchanged."""
     for T, B in (SMALLEST, TYPICAL):
-        trial = subject.trial(T, B)
-        warm = trial.warm()
-        for which, tensor in enumerate(trial.inputs()):
-            want = trial.run(trial.inputs(), warm)[0]
+        case = subject.case(T, B)
+        warm = case.warm()
+        for which, tensor in enumerate(case.inputs()):
+            want = case.run(case.inputs(), warm)[0]
             for t in sorted({0, T // 2, T - 2}):
-                inputs = list(trial.inputs())
+                inputs = list(case.inputs())
                 inputs[which] = torch.cat([tensor[: t + 1], _fresh(tensor[t + 1 :])])
-                got = trial.run(tuple(inputs), warm)[0]
-                trial.agree(got[: t + 1], want[: t + 1], f"y up to position {t} changed with what comes after it")
+                got = case.run(tuple(inputs), warm)[0]
+                case.agree(got[: t + 1], want[: t + 1], f"y up to position {t} changed with what comes after it")
 
 
 @law("feedforward")
 def position_wise(subject: Subject) -> None:
     """Each position is answered from itself alone: disturbing, cutting or reordering the others changes nothing."""
     for T, B in (SMALLEST, TYPICAL):
-        trial = subject.trial(T, B)
-        (x,) = inputs = trial.inputs()
-        want = trial.run(inputs, None)[0]
+        case = subject.case(T, B)
+        (x,) = inputs = case.inputs()
+        want = case.run(inputs, None)[0]
         others = _fresh(x)
         others[T // 2] = x[T // 2]
-        got = trial.run((others,), None)[0]
-        trial.agree(got[T // 2], want[T // 2], f"y at position {T // 2} changed with x at other positions")
+        got = case.run((others,), None)[0]
+        case.agree(got[T // 2], want[T // 2], f"y at position {T // 2} changed with x at other positions")
         for cut in _cuts(T):
-            trial.agree(trial.run_cut(inputs, None, cut)[0], want, f"y of the text cut in {cut} is not y of one pass")
-        trial.agree(trial.run((x.flip(0),), None)[0], want.flip(0), "reversing time does not reverse y")
+            case.agree(case.run_cut(inputs, None, cut)[0], want, f"y of the text cut in {cut} is not y of one pass")
+        case.agree(case.run((x.flip(0),), None)[0], want.flip(0), "reversing time does not reverse y")
 
 
 @law(*EVERY_KIND)
-def lane_independence(subject: Subject) -> None:
-    """A lane sees itself alone: disturb one and the others stand still; compute one and it is the same."""
+def batch_independence(subject: Subject) -> None:
+    """A sequence sees itself alone: disturb one and the others stand still; compute one and it is the same."""
     for T, B, dtype in ((1, 2, torch.float64), (*TYPICAL, torch.float64), (*TYPICAL, torch.float32)):
-        trial = subject.trial(T, B, dtype)
-        inputs, warm = trial.inputs(), trial.warm()
-        want, end = trial.run(inputs, warm)
-        disturbed = tuple(_disturb_lane(tensor) for tensor in inputs)
-        got, last = trial.run(disturbed, map_state(_disturb_lane, warm))
+        case = subject.case(T, B, dtype)
+        inputs, warm = case.inputs(), case.warm()
+        want, end = case.run(inputs, warm)
+        disturbed = tuple(_disturb_sequence(tensor) for tensor in inputs)
+        got, last = case.run(disturbed, map_state(_disturb_sequence, warm))
         still = slice(1, None)
-        trial.agree(got[:, still], want[:, still], "disturbing lane 0 changed y in other lanes")
-        trial.states_agree(
-            select_lanes(last, still), select_lanes(end, still), "disturbing lane 0 changed the state of other lanes"
+        case.agree(got[:, still], want[:, still], "disturbing sequence 0 changed y in other sequences")
+        case.states_agree(
+            select_batch(last, still),
+            select_batch(end, still),
+            "disturbing sequence 0 changed the state of other sequences",
         )
-        for lanes in (slice(0, 1), slice(1, B)):
-            some = tuple(tensor[:, lanes] for tensor in inputs)
-            got, last = trial.run(some, select_lanes(warm, lanes))
-            claim = f"lanes {lanes.start} to {lanes.stop - 1} alone"
-            trial.agree(got, want[:, lanes], f"{claim} give another y than among the others")
-            trial.states_agree(last, select_lanes(end, lanes), f"{claim} end in another state than among the others")
+        for which in (slice(0, 1), slice(1, B)):
+            some = tuple(tensor[:, which] for tensor in inputs)
+            got, last = case.run(some, select_batch(warm, which))
+            claim = f"sequences {which.start} to {which.stop - 1} alone"
+            case.agree(got, want[:, which], f"{claim} give another y than among the others")
+            case.states_agree(last, select_batch(end, which), f"{claim} end in another state than among the others")
 
 
 @law(*EVERY_KIND)
@@ -112,82 +114,84 @@ def purity(subject: Subject) -> None:
     """A call changes nothing but what it returns: not its input, its state, its parameters, nor the next call."""
     for training in (False, True):
         for T, B in (SMALLEST, TYPICAL):
-            trial = subject.trial(T, B)
-            trial.module.train(training)
-            inputs, other, fresh = trial.inputs(), trial.inputs("another input"), trial.start()
-            warm = trial.warm()
-            kept = [tensor.clone() for tensor in inputs], map_state(Tensor.clone, warm), _clone(trial.module)
-            first, end = trial.run(inputs, warm)
+            case = subject.case(T, B)
+            case.module.train(training)
+            inputs, other, fresh = case.inputs(), case.inputs("another input"), case.start()
+            warm = case.warm()
+            kept = [tensor.clone() for tensor in inputs], map_state(Tensor.clone, warm), _clone(case.module)
+            first, end = case.run(inputs, warm)
             for tensor, copy in zip(inputs, kept[0], strict=True):
-                trial.agree(tensor, copy, "the input was changed in place", 0.0)
-            trial.states_agree(warm, kept[1], "the state passed in was changed in place", 0.0)
-            trial.run(other, trial.start())
-            again, last = trial.run(inputs, warm)
-            trial.agree(again, first, "the same call twice gave another y")
-            trial.states_agree(last, end, "the same call twice gave another state")
-            trial.states_agree(trial.start(), fresh, "the initial state is no longer what it was", 0.0)
-            for name, tensor in trial.module.state_dict().items():
-                trial.agree(tensor.double(), kept[2][name].double(), f"forward changed {name}", 0.0)
+                case.agree(tensor, copy, "the input was changed in place", 0.0)
+            case.states_agree(warm, kept[1], "the state passed in was changed in place", 0.0)
+            case.run(other, case.start())
+            again, last = case.run(inputs, warm)
+            case.agree(again, first, "the same call twice gave another y")
+            case.states_agree(last, end, "the same call twice gave another state")
+            case.states_agree(case.start(), fresh, "the initial state is no longer what it was", 0.0)
+            for name, tensor in case.module.state_dict().items():
+                case.agree(tensor.double(), kept[2][name].double(), f"forward changed {name}", 0.0)
 
 
 @law(*SEQUENCES)
 def state(subject: Subject) -> None:
-    """A state is tensors with their lanes at dimension -2; it survives a file, and stays on the part's device."""
-    trial = subject.trial(*TYPICAL)
+    """A state is tensors with the batch at dimension -2; it survives a file, and stays on the part's device."""
+    case = subject.case(*TYPICAL)
     for batch in (1, 4):
-        for path, leaf in leaves(trial.start(batch)):
-            _check_lanes(trial, "initial_state", path, leaf, batch)
-    warm = trial.warm()
+        for path, leaf in leaves(case.start(batch)):
+            _check_batch_dim(case, "initial_state", path, leaf, batch)
+    warm = case.warm()
     for path, leaf in leaves(warm):
-        _check_lanes(trial, "the next state", path, leaf, trial.case.B)
-    if any(leaf.requires_grad for _, leaf in leaves(trial.start())):
-        trial.refuse("initial_state belongs to a graph; carry parameters in forward instead")
+        _check_batch_dim(case, "the next state", path, leaf, case.setting.B)
+    if any(leaf.requires_grad for _, leaf in leaves(case.start())):
+        case.refuse("initial_state belongs to a graph; carry parameters in forward instead")
 
     with torch.enable_grad():
-        grown = trial.warm()
+        grown = case.warm()
     cut = states.detach(grown)
-    trial.states_agree(cut, warm, "a state cut from its graph is not the state computed without one")
+    case.states_agree(cut, warm, "a state cut from its graph is not the state computed without one")
     if any(leaf.requires_grad for _, leaf in leaves(cut)):
-        trial.refuse("detaching the state leaves a graph behind it")
+        case.refuse("detaching the state leaves a graph behind it")
 
     file = io.BytesIO()
     torch.save({path: leaf.clone() for path, leaf in states.flatten(warm).items()}, file)
     file.seek(0)
     try:
-        restored = states.unflatten(trial.start(), torch.load(file, weights_only=True))
+        restored = states.unflatten(case.start(), torch.load(file, weights_only=True))
     except Exception as error:
-        raise LawError(f"the state did not survive a file: {error} ({trial.case})") from error
-    trial.states_agree(restored, warm, "the state read from a file is not the one written", 0.0)
-    inputs = trial.inputs()
-    resumed, straight = trial.run(inputs, restored)[0], trial.run(inputs, warm)[0]
-    trial.agree(resumed, straight, "y from the state read back is not y from the state kept")
+        raise LawError(f"the state did not survive a file: {error} ({case.setting})") from error
+    case.states_agree(restored, warm, "the state read from a file is not the one written", 0.0)
+    inputs = case.inputs()
+    resumed, straight = case.run(inputs, restored)[0], case.run(inputs, warm)[0]
+    case.agree(resumed, straight, "y from the state read back is not y from the state kept")
 
-    halves = [select_lanes(warm, slice(0, 1)), select_lanes(warm, slice(1, None))]
-    trial.states_agree(states.join_lanes(halves), warm, "lanes taken apart and joined are not the state they came from")
-    elsewhere = subject.trial(*TYPICAL).module
+    halves = [select_batch(warm, slice(0, 1)), select_batch(warm, slice(1, None))]
+    case.states_agree(
+        states.concat_batch(halves), warm, "sequences taken apart and joined are not the state they came from"
+    )
+    elsewhere = subject.case(*TYPICAL).module
     if any(True for _ in elsewhere.parameters()):
         for path, leaf in leaves(elsewhere.to("meta").initial_state(1)):  # type: ignore[operator]
             if leaf.device.type != "meta":
-                trial.refuse(f"initial_state leaves {path} on {leaf.device} when the parameters move to another device")
+                case.refuse(f"initial_state leaves {path} on {leaf.device} when the parameters move to another device")
 
 
 @law(*SEQUENCES)
 def bounded_state(subject: Subject) -> None:
     """The state stops growing: within its memory for a part that has one, at once for the others."""
-    settles(subject.trial(*TYPICAL))
+    settles(subject.case(*TYPICAL))
 
 
-def settles(trial: Trial) -> None:
-    """Raises: LawError if the state still grows when as many positions as the trial is long have passed."""
-    sizes, carried = [], trial.start()
+def settles(case: Case) -> None:
+    """Raises: LawError if the state still grows when as many positions as the case is long have passed."""
+    sizes, carried = [], case.start()
     for chunk in range(3):
-        carried = trial.run(trial.inputs(f"chunk {chunk}"), carried)[1]
+        carried = case.run(case.inputs(f"chunk {chunk}"), carried)[1]
         sizes.append({path: tuple(leaf.shape) for path, leaf in leaves(carried)})
     for before, after in pairwise(sizes):
         for path, shape in after.items():
             if shape != before.get(path):
-                trial.refuse(
-                    f"{path} is still growing after {trial.case.T} positions: {before.get(path)}, then {shape}"
+                case.refuse(
+                    f"{path} is still growing after {case.setting.T} positions: {before.get(path)}, then {shape}"
                 )
 
 
@@ -203,8 +207,8 @@ def _fresh(tensor: Tensor) -> Tensor:
     return 3 * torch.randn(tensor.shape, generator=source, dtype=torch.float64).to(tensor.dtype)
 
 
-def _disturb_lane(tensor: Tensor) -> Tensor:
-    """The tensor with fresh noise in lane 0."""
+def _disturb_sequence(tensor: Tensor) -> Tensor:
+    """The tensor with fresh noise in sequence 0."""
     copy = tensor.clone()
     if copy.is_floating_point():
         copy[..., :1, :] += _fresh(copy[..., :1, :])
@@ -215,6 +219,6 @@ def _clone(module: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
-def _check_lanes(trial: Trial, where: str, path: str, leaf: Tensor, batch: int) -> None:
-    if leaf.dim() < 2 or leaf.shape[states.LANE_DIM] != batch:
-        trial.refuse(f"{where} of {batch} lanes holds {path} {tuple(leaf.shape)}; lanes belong at dimension -2")
+def _check_batch_dim(case: Case, where: str, path: str, leaf: Tensor, batch: int) -> None:
+    if leaf.dim() < 2 or leaf.shape[states.BATCH_DIM] != batch:
+        case.refuse(f"{where} of batch {batch} holds {path} {tuple(leaf.shape)}; the batch belongs at dimension -2")

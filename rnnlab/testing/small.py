@@ -63,7 +63,7 @@ class Window(nn.Module):
         here = torch.arange(len(state.memory), len(keys))
         back = here[:, None] - torch.arange(len(keys))
         weights = scores.masked_fill((back < 0) | (back >= self.memory), -torch.inf).softmax(-1)
-        weights = dropout(weights, self.dropout, self.training, lane_dim=0)
+        weights = dropout(weights, self.dropout, self.training, batch_dim=0)
         y = torch.einsum("btm,mbd->tbd", weights, keys)
         return y.to(queries.dtype), WindowState(keys[max(0, len(keys) - self.memory + 1) :])
 

@@ -41,7 +41,7 @@ def record(work: Callable[[], LossAndState]) -> tuple[Callable[[], None], LossAn
 class GraphedPass:
     """A pass that is recorded as soon as two chunks in a row have the same shapes; the one recording is kept.
 
-    Shapes differ while the memory fills and where the lanes end. Gradients are set, not added to.
+    Shapes differ while the memory fills and where the sequences end. Gradients are set, not added to.
     """
 
     def __init__(self, run: Pass, parameters: Iterable[nn.Parameter], record: Recorder = record) -> None:

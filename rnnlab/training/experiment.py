@@ -60,7 +60,7 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
         optimizer = trainer.optimizer(model.named_parameters())
         schedule = trainer.schedule()
         try:
-            corpus = trainer.corpus()
+            corpus = trainer.source()
         except DataError:
             if needs_corpus:
                 raise

@@ -15,12 +15,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rnnlab.data.splits import Lanes, chunk_length
-from rnnlab.dropout import set_lane_offset
+from rnnlab.data.splits import Batches, chunk_length
+from rnnlab.dropout import set_batch_offset
 from rnnlab.errors import Diverged
 from rnnlab.evaluation import LN2, cross_entropy
 from rnnlab.rng import seed_torch
-from rnnlab.state import State, detach, flatten, leaves, map_state, select_lanes, to, unflatten
+from rnnlab.state import State, detach, flatten, leaves, map_state, select_batch, to, unflatten
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
 from rnnlab.storage.metrics import Record
 from rnnlab.training.cudagraph import GraphedPass, Pass
@@ -37,9 +37,9 @@ class Progress:
     """Where a run stands, but for its tensors; everything here is in the manifest of a checkpoint."""
 
     step: int = 0
-    bytes: int = 0  # trained on so far, over all lanes
+    bytes: int = 0  # trained on so far
     epoch: int = 0
-    position: int = 0  # within the lanes
+    position: int = 0  # within each sequence of the batch
     schedule_pass: int = 0  # of the schedule; a new one starts with a fresh optimizer
     pass_start: int = 0  # [step] at which it began
     seconds: float = 0.0  # of training, over all the times it was resumed
@@ -53,8 +53,8 @@ class Progress:
     records: int = 0  # lines of metrics.jsonl that belong to this state
 
 
-class Piece(NamedTuple):
-    """A stretch of every lane, read at once; at position 0 the lanes begin anew, without state or memory."""
+class Chunk(NamedTuple):
+    """T positions of the batch, read at once; at position 0 the text begins anew, without state or memory."""
 
     epoch: int
     position: int
@@ -64,15 +64,15 @@ class Piece(NamedTuple):
 class Learner:
     """One run in memory: the model, its optimizer, the text it reads and where it stands.
 
-    With several ranks each holds some of the lanes and the whole model; all of them have to call `step`, `snapshot` and
-    `restore` together.
+    With several ranks each holds some sequences of the batch and the whole model; all of them have to call `step`,
+    `snapshot` and `restore` together.
     """
 
     def __init__(self, experiment: Experiment, horizon: Trainer | None = None, ranks: Ranks = ALONE) -> None:
         """Args:
         experiment: what the configuration built; the learner takes it over.
         horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
-        ranks: the processes that share the lanes.
+        ranks: the processes that share the batch.
         """
         assert experiment.corpus is not None
         trainer = experiment.trainer
@@ -81,10 +81,10 @@ class Learner:
         self.device = trainer.torch_device()
         if trainer.precision == "tf32":
             torch.backends.cuda.matmul.fp32_precision = "tf32"
-        self.lanes = Lanes(self.corpus.train, trainer.lanes, shard=(ranks.rank, ranks.count)).to(self.device)
+        self.batches = Batches(self.corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count)).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
         self.progress = Progress()
-        self.stream: State = self.model.initial_state(self.lanes.count)
+        self.state: State = self.model.initial_state(self.batches.count)
         self.horizon = budgets(horizon or trainer)  # the schedule's: a longer budget on resume does not move it
         self._distributed = ranks.distribute(self.model)
         self._forward = torch.compile(self._distributed) if trainer.compile else self._distributed
@@ -93,12 +93,12 @@ class Learner:
             self._pass = GraphedPass(self._forward_and_backward, self.model.parameters())
 
     def epoch_bytes(self) -> int:
-        return (self.lanes.length - 1) * self.trainer.lanes
+        return (self.batches.length - 1) * self.trainer.batch_size
 
     def budget_bytes(self, within: dict[str, float] | None = None) -> int:
         """The budget in bytes; about, if it is given in steps whose chunks vary in length."""
         t = self.trainer
-        units = {"bytes": 1, "step": t.chunk * t.lanes * t.accumulate, "epoch": self.epoch_bytes()}
+        units = {"bytes": 1, "step": t.bptt * t.batch_size * t.accumulate, "epoch": self.epoch_bytes()}
         return int(min(units[name] * budget for name, budget in (within or budgets(t)).items()))
 
     def fraction(self, within: dict[str, float] | None = None) -> float:
@@ -108,30 +108,30 @@ class Learner:
         return max(used[name] / budget for name, budget in (within or budgets(self.trainer)).items())
 
     def step(self, by_part: bool = False) -> Record:
-        """Read the next pieces, take one optimizer step, and return what can be said of it.
+        """Read the next chunks, take one optimizer step, and return what can be said of it.
 
         Args:
             by_part: also the norm of every part's gradient, as "grad_norms"; like all norms before clipping.
-        Raises: Diverged, with the parameters, the stream and the progress as they were, if the loss, the gradient or
+        Raises: Diverged, with the parameters, the state and the progress as they were, if the loss, the gradient or
             the optimizer's memory is not finite.
         """
         p, started = self.progress, time.perf_counter()
-        pieces = self.pieces()
-        read = sum(piece.length for piece in pieces) * self.trainer.lanes
+        chunks = self.chunks()
+        read = sum(chunk.length for chunk in chunks) * self.trainer.batch_size
         schedule_pass, pass_start, lr_factor = self._schedule()
-        loss, stream = self.backward(pieces)
+        loss, state = self.backward(chunks)
         norms = {"grad_norms": norms_by_part(self.model.named_parameters())} if by_part else {}
         lr = scale_lr(self.optimizer, lr_factor)
         loss_value, norm, stepped = self._update(loss)
-        if stepped or self._is_finite(stream):
-            self.stream = stream
+        if stepped or self._is_finite(state):
+            self.state = state
         seconds = time.perf_counter() - started
         self.progress = replace(
             p,
             step=p.step + 1,
             bytes=p.bytes + read,
-            epoch=pieces[-1].epoch,
-            position=pieces[-1].position + pieces[-1].length,
+            epoch=chunks[-1].epoch,
+            position=chunks[-1].position + chunks[-1].length,
             schedule_pass=schedule_pass,
             pass_start=pass_start,
             seconds=p.seconds + seconds,
@@ -152,43 +152,43 @@ class Learner:
             "memory_mb": peak_memory_mb(self.device),
         }
 
-    def pieces(self) -> list[Piece]:
+    def chunks(self) -> list[Chunk]:
         """What the next step reads."""
         t, p = self.trainer, self.progress
         epoch, position, found = p.epoch, p.position, []
         for part in range(t.accumulate):
-            if position >= self.lanes.length - 1:
+            if position >= self.batches.length - 1:
                 epoch, position = epoch + 1, 0
-            length = chunk_length(t.seed, p.step * t.accumulate + part, t.chunk, t.jitter)
-            found.append(Piece(epoch, position, min(length, self.lanes.length - 1 - position)))
+            length = chunk_length(t.seed, p.step * t.accumulate + part, t.bptt, t.jitter)
+            found.append(Chunk(epoch, position, min(length, self.batches.length - 1 - position)))
             position += found[-1].length
         return found
 
-    def backward(self, pieces: list[Piece]) -> tuple[Tensor, State]:
+    def backward(self, chunks: list[Chunk]) -> tuple[Tensor, State]:
         """Leave the gradient of the next step in the parameters; returns its loss [nats] and the state after it."""
-        t, stream = self.trainer, self.stream
+        t, state = self.trainer, self.state
         seed_torch(t.seed, self.progress.step, self.ranks.purpose("dropout", self.device))
-        set_lane_offset(self.lanes.first)
+        set_batch_offset(self.batches.first)
         loss_sum = torch.zeros((), device=self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        for piece in pieces:
-            if piece.position == 0:
-                stream = self.model.initial_state(self.lanes.count)
-            inputs, targets = self.lanes.chunk(piece.position, piece.length)
-            with self._shared_gradient(last=piece is pieces[-1]):
-                loss, stream = self._pass(inputs.to(self.device), targets.to(self.device), stream)
+        for chunk in chunks:
+            if chunk.position == 0:
+                state = self.model.initial_state(self.batches.count)
+            inputs, targets = self.batches.chunk(chunk.position, chunk.length)
+            with self._shared_gradient(last=chunk is chunks[-1]):
+                loss, state = self._pass(inputs.to(self.device), targets.to(self.device), state)
             loss_sum += loss
         self.scaler.unscale_(self.optimizer)
-        return self.ranks.mean(loss_sum), stream
+        return self.ranks.mean(loss_sum), state
 
-    def _forward_and_backward(self, inputs: Tensor, targets: Tensor, stream: State) -> tuple[Tensor, State]:
-        """One chunk (T, B): its share of the step's loss, and the stream after it; the gradient is added up."""
+    def _forward_and_backward(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
+        """One chunk (T, B): its share of the step's loss, and the state after it; the gradient is added up."""
         with self._autocast():
-            logits, stream = self._forward(inputs, stream)
+            logits, state = self._forward(inputs, state)
             loss = cross_entropy(logits, targets) / self.trainer.accumulate
-        with self.ranks.together():
+        with self.ranks.reporting_lost_rank():
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), detach(stream)
+        return loss.detach(), detach(state)
 
     def _schedule(self) -> tuple[int, int, float]:
         """(pass, its first step, factor on the learning rate); a new pass starts with a fresh optimizer."""
@@ -222,8 +222,8 @@ class Learner:
         self.scaler.update()
         return loss_value, norm_value, True
 
-    def _is_finite(self, stream: State) -> bool:
-        return not self.ranks.any(not all(bool(leaf.isfinite().all()) for _, leaf in leaves(stream)))
+    def _is_finite(self, state: State) -> bool:
+        return not self.ranks.any(not all(bool(leaf.isfinite().all()) for _, leaf in leaves(state)))
 
     def _autocast(self) -> torch.autocast:
         dtype = torch.float16 if self.trainer.precision == "fp16" else torch.bfloat16
@@ -234,11 +234,11 @@ class Learner:
         return nullcontext() if last or self._distributed is self.model else self._distributed.no_sync()  # type: ignore[operator]
 
     def snapshot(self) -> Snapshot:
-        """Everything that continues, with every rank's lanes."""
+        """Everything that continues, with every rank's sequences."""
         tensors = {f"model/{name}": x for name, x in self.model.state_dict().items()}
         moments = optimizer_tensors(self.optimizer, self.model.named_parameters())
         tensors |= {f"optimizer/{name}": x for name, x in moments.items()}
-        tensors |= {f"stream/{name}": x for name, x in flatten(self.ranks.all_lanes(self.stream)).items()}
+        tensors |= {f"state/{name}": x for name, x in flatten(self.ranks.gather_batch(self.state)).items()}
         facts = {"progress": asdict(self.progress), "scaler": self.scaler.state_dict(), "valid_bpc": self._valid_here()}
         return Snapshot(self.progress.step, self.progress.position, tensors, facts)
 
@@ -255,9 +255,9 @@ class Learner:
         check_same_experiment(snapshot, tensors=own)
         self.model.load_state_dict(snapshot.section("model"))
         load_optimizer_tensors(self.optimizer, self.model.named_parameters(), snapshot.section("optimizer"))
-        stream = unflatten(self.model.initial_state(self.trainer.lanes), snapshot.section("stream"))
-        own_lanes = select_lanes(stream, slice(self.lanes.first, self.lanes.first + self.lanes.count))
-        self.stream = to(map_state(Tensor.contiguous, own_lanes), self.device)
+        state = unflatten(self.model.initial_state(self.trainer.batch_size), snapshot.section("state"))
+        own = select_batch(state, slice(self.batches.first, self.batches.first + self.batches.count))
+        self.state = to(map_state(Tensor.contiguous, own), self.device)
         self.scaler.load_state_dict(snapshot.facts["scaler"])
         self.progress = Progress(**snapshot.facts["progress"])
 

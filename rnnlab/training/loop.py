@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 
 import torch
 
-from rnnlab.data.splits import Lanes, Split
+from rnnlab.data.splits import Batches, Split
 from rnnlab.errors import Diverged, Stopped, StorageError
 from rnnlab.evaluation import LN2, Score, evaluate, protocol_of
 from rnnlab.interrupts import Interrupts
@@ -44,7 +44,7 @@ class Loop:
         experiment: what the configuration built, of a fit with its corpus (`check_fit`); the loop takes it over.
         folder: where checkpoints, metrics and the result go; held by this process, or by that of rank 0.
         horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
-        ranks: the processes that share the lanes.
+        ranks: the processes that share the batch.
         """
         self.learner, self.folder = Learner(experiment, horizon, ranks), folder
         self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
@@ -79,7 +79,7 @@ class Loop:
         """
         with self.interrupts:
             try:
-                self.ranks.from_first(self.folder.discard_result)
+                self.ranks.broadcast_from_rank0(self.folder.discard_result)
                 self._train()
                 return self._finish()
             except Stopped as error:
@@ -138,9 +138,9 @@ class Loop:
 
     def _score(self, split: Split, limit: int | None) -> Score:
         t, learner, started = self.trainer, self.learner, time.perf_counter()
-        score = self.ranks.from_first(
+        score = self.ranks.broadcast_from_rank0(
             lambda: evaluate(
-                learner.model, split, lanes=t.eval_lanes, chunk=t.eval_chunk, limit=limit, progress=True,
+                learner.model, split, batch_size=t.eval_batch_size, bptt=t.eval_bptt, limit=limit, progress=True,
                 between_chunks=self.interrupts.check,
             )
         )  # fmt: skip
@@ -195,7 +195,7 @@ class Loop:
 
     def _try_to_save(self, snapshot: Snapshot) -> StorageError | None:
         try:
-            self.ranks.from_first(lambda: self.folder.save(snapshot, self.trainer.keep))
+            self.ranks.broadcast_from_rank0(lambda: self.folder.save(snapshot, self.trainer.keep))
         except StorageError as error:
             return error
         return None
@@ -223,12 +223,16 @@ class Loop:
         return result
 
     def _write_result(self, result: Record) -> None:
-        self.ranks.from_first(lambda: self.folder.write_result(result))
+        self.ranks.broadcast_from_rank0(lambda: self.folder.write_result(result))
 
     def _summary(self) -> Record:
         t, p, model = self.trainer, self.learner.progress, self.learner.model
         valid = protocol_of(
-            model, self.learner.corpus.valid, lanes=t.eval_lanes, chunk=t.eval_chunk, limit=self.evaluations.valid
+            model,
+            self.learner.corpus.valid,
+            batch_size=t.eval_batch_size,
+            bptt=t.eval_bptt,
+            limit=self.evaluations.valid,
         )
         return {
             "valid_bpc": p.valid_bpc,
@@ -255,12 +259,12 @@ class Loop:
 def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:
     """Fail before there is a folder where training, or the evaluation after it, would.
 
-    Raises: DataError if a split is too short for its lanes; ConfigError if the ranks cannot share the lanes evenly, or
-        the device is none for the recipe.
+    Raises: DataError if a split is too short for its sequences; ConfigError if the ranks cannot share the batch evenly,
+        or the device is none for the recipe.
     """
     trainer, corpus = experiment.trainer, experiment.corpus
     trainer.training_device(ranks.count)
     assert corpus is not None
-    Lanes(corpus.train, trainer.lanes, shard=(ranks.rank, ranks.count))
+    Batches(corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count))
     for split in (corpus.valid, corpus.test):
-        Lanes(split, trainer.eval_lanes)
+        Batches(split, trainer.eval_batch_size)

@@ -1,10 +1,11 @@
-"""The processes that share a run: each holds some of the lanes, and rank 0 alone touches the disk.
+"""The processes that share a run: each holds some sequences of the batch, and rank 0 alone touches the disk.
 
     torchrun --nproc-per-node N -m -- rnnlab train ...
 
 The arguments stand after `-m --`, or torchrun takes some for its own. It says who is who through the environment, and
 kills the others 30 seconds after one has died if they hang in NCCL (`--shutdown-timeout` for less). Gradients travel by
-gloo between CPUs and by NCCL between GPUs; everything else (a loss, a signal, an answer, a checkpoint's lanes) by gloo.
+gloo between CPUs and by NCCL between GPUs; everything else (a loss, a signal, an answer, the state of a checkpoint) by
+gloo.
 """
 
 import atexit
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from rnnlab.errors import RankLost, RnnlabError
-from rnnlab.state import State, join_lanes, map_state
+from rnnlab.state import State, concat_batch, map_state
 
 T = TypeVar("T")
 
@@ -48,13 +49,13 @@ class Ranks:
         return model if self.count == 1 else DistributedDataParallel(model)
 
     def purpose(self, name: str, device: torch.device) -> str:
-        """What to seed by: on the CPU a mask is a hash of the lane, elsewhere ranks must not draw the same masks."""
+        """What to seed by: on the CPU a mask depends on the sequence, elsewhere ranks must not draw the same masks."""
         return name if self.first or device.type == "cpu" else f"{name} of rank {self.rank}"
 
     def mean(self, x: Tensor) -> Tensor:
         """The mean of x over the ranks."""
         if self.count > 1:
-            with self.together():
+            with self.reporting_lost_rank():
                 dist.all_reduce(x)
             x = x / self.count
         return x
@@ -72,11 +73,11 @@ class Ranks:
         if self.count == 1:
             return number
         largest = torch.tensor(number)
-        with self.together():
+        with self.reporting_lost_rank():
             dist.all_reduce(largest, dist.ReduceOp.MAX)
         return int(largest)
 
-    def from_first(self, act: Callable[[], T]) -> T:
+    def broadcast_from_rank0(self, act: Callable[[], T]) -> T:
         """What rank 0 answers, or the error for a user that it raises, on every rank; the others wait for it."""
         if self.count == 1:
             return act()
@@ -86,23 +87,23 @@ class Ranks:
                 answer[0] = act()
             except RnnlabError as error:
                 answer[1] = error
-        with self.together():
+        with self.reporting_lost_rank():
             dist.broadcast_object_list(answer, src=0, device=torch.device("cpu"))
         if answer[1] is not None:
             raise answer[1]
         return answer[0]  # type: ignore[no-any-return]
 
-    def all_lanes(self, stream: State) -> State:
-        """The state of the lanes of all ranks, on rank 0; on the others that of their own."""
+    def gather_batch(self, state: State) -> State:
+        """The state of the sequences of all ranks, on rank 0; on the others that of their own."""
         if self.count == 1:
-            return stream
+            return state
         states: list[State] | None = [None] * self.count if self.first else None
-        with self.together():
-            dist.gather_object(map_state(Tensor.cpu, stream), states, dst=0)
-        return stream if states is None else join_lanes(states)
+        with self.reporting_lost_rank():
+            dist.gather_object(map_state(Tensor.cpu, state), states, dst=0)
+        return state if states is None else concat_batch(states)
 
     @contextmanager
-    def together(self) -> Iterator[None]:
+    def reporting_lost_rank(self) -> Iterator[None]:
         """Around what waits for the other ranks.
 
         Raises: RankLost in place of the error that the network gives once one of them has died.

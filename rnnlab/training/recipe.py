@@ -24,11 +24,11 @@ class Trainer:
     changes no bit of the loss curve.
     """
 
-    corpus: Callable[[], Corpus]
+    source: Callable[[], Corpus]
     optimizer: Callable[..., torch.optim.Optimizer]
     schedule: Callable[[], Schedule]
-    lanes: int  # B: contiguous pieces of the text, trained side by side
-    chunk: int  # T [positions] that gradients reach back
+    batch_size: int  # B: contiguous pieces of the text, trained side by side
+    bptt: int  # T [positions] that gradients reach back
     jitter: bool = False  # vary the chunk's length from step to step, as the paper's recipe does
     accumulate: int = 1  # [chunks] whose gradients make one step
     clip: float | None = None  # bound on the global norm of the gradient
@@ -43,8 +43,8 @@ class Trainer:
     unseen_logit: float | None = None  # output bias that bytes absent from the training text start with; None for 0
     eval_every: int | None = None  # [bytes]; None for each epoch, or each tenth of the budget if that is less
     eval_bytes: int | Literal["all"] | None = None  # [bytes] of a split that are scored; None for what costs a fifth
-    eval_lanes: int = 8
-    eval_chunk: int = 1024  # [positions]
+    eval_batch_size: int = 8
+    eval_bptt: int = 1024  # [positions]
     log_every: int = 10  # [steps]
     save_every: int = 200  # [steps]
     threads: int | None = None  # on the CPU; None for as many as the size of the model is worth
@@ -52,11 +52,11 @@ class Trainer:
 
     def __post_init__(self) -> None:
         least = {
-            "lanes": 1,
-            "chunk": 2,
+            "batch_size": 1,
+            "bptt": 2,
             "accumulate": 1,
-            "eval_lanes": 1,
-            "eval_chunk": 1,
+            "eval_batch_size": 1,
+            "eval_bptt": 1,
             "log_every": 1,
             "save_every": 1,
         }

@@ -17,7 +17,7 @@ from rnnlab.training.gradients import global_norm, norms_by_part
 from rnnlab.training.learner import Learner
 from rnnlab.training.threads import choose_threads, using_threads
 
-SHOWN = 60  # [bytes] of a lane's text, from its beginning and its end
+SHOWN = 60  # [bytes] of a sequence's text, from its beginning and its end
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Replay:
     recorded_loss: float | None  # [nats] in metrics.jsonl; None if the step was not written down
     grad_norm: float  # before clipping
     grad_norms: dict[str, float]  # by part
-    not_finite: list[str]  # tensors that were not finite before the step: model/..., optimizer/..., stream/...
-    pieces: list["Seen"]
+    not_finite: list[str]  # tensors that were not finite before the step: model/..., optimizer/..., state/...
+    chunks: list["Seen"]
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Seen:
     """What one forward pass of the step read."""
 
     epoch: int
-    position: int  # within the lanes
-    length: int  # [bytes] of every lane
-    lanes: list[str]  # text, escaped and abbreviated
+    position: int  # within each sequence of the batch
+    length: int  # [bytes] of every sequence
+    texts: list[str]  # text, escaped and abbreviated
 
 
 def replay(run: str | Path, step: int, device: str = "auto") -> Replay:
@@ -86,8 +86,8 @@ def _restore(learner: Learner, folder: RunFolder, step: int) -> int:
 
 def _look(learner: Learner, folder: RunFolder, start: int) -> Replay:
     before = _not_finite(learner.snapshot().tensors)
-    pieces = learner.pieces()
-    loss = float(learner.backward(pieces)[0])
+    chunks = learner.chunks()
+    loss = float(learner.backward(chunks)[0])
     gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
     step = learner.progress.step + 1
     return Replay(
@@ -99,9 +99,9 @@ def _look(learner: Learner, folder: RunFolder, start: int) -> Replay:
         grad_norm=float(global_norm(gradients)),
         grad_norms=norms_by_part(learner.model.named_parameters()),
         not_finite=before,
-        pieces=[
-            Seen(piece.epoch, piece.position, piece.length, list(_texts(learner.lanes.chunk(*piece[1:])[0])))
-            for piece in pieces
+        chunks=[
+            Seen(chunk.epoch, chunk.position, chunk.length, list(_texts(learner.batches.chunk(*chunk[1:])[0])))
+            for chunk in chunks
         ],
     )
 
@@ -119,9 +119,9 @@ def _recorded_loss(folder: RunFolder, step: int) -> float | None:
 
 
 def _texts(inputs: Tensor) -> Iterator[str]:
-    """inputs (T, B) -> what each lane reads, on one line."""
-    for lane in inputs.t().to("cpu", torch.uint8):
-        data = bytes(lane.tolist())
+    """inputs (T, B) -> what each sequence reads, on one line."""
+    for sequence in inputs.t().to("cpu", torch.uint8):
+        data = bytes(sequence.tolist())
         if len(data) <= 2 * SHOWN:
             yield _escaped(data)
         else:
@@ -144,7 +144,7 @@ def replay_text(found: Replay) -> str:
     ]
     if found.not_finite:
         lines.append(f"not finite before the step: {', '.join(found.not_finite)}")
-    for piece in found.pieces:
-        lines.append(f"epoch {piece.epoch}, {piece.length} bytes of every lane from position {piece.position:,}")
-        lines += [f"  {number:3}  {text}" for number, text in enumerate(piece.lanes)]
+    for chunk in found.chunks:
+        lines.append(f"epoch {chunk.epoch}, {chunk.length} bytes of every sequence from position {chunk.position:,}")
+        lines += [f"  {number:3}  {text}" for number, text in enumerate(chunk.texts)]
     return "\n".join(lines)

@@ -27,7 +27,7 @@ def choose_threads(experiment: Experiment, recorded: object = None) -> int:
         return recorded
     if trainer.torch_device().type != "cpu":
         return torch.get_num_threads()
-    return max(1, min(torch.get_num_threads(), experiment.model.macs() * trainer.lanes // WORK))
+    return max(1, min(torch.get_num_threads(), experiment.model.macs() * trainer.batch_size // WORK))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from rnnlab.storage.durable import storage_errors
 from rnnlab.views import numerals, page, plots, tables
 from rnnlab.views.runs import Point, Run, find_runs, protocol_note, read_run
 from rnnlab.views.tables import Cell, Column, Table
-from rnnlab.views.variants import MOST_TRAIN_POINTS, Variant, deviations, differences, fold, name_runs, thin
+from rnnlab.views.variants import MOST_TRAIN_POINTS, Variant, deviations, differences, group_by_seed, name_runs, thin
 
 BPC = {"valid_bpc": "Valid BPC", "best_valid_bpc": "Best valid", "test_bpc": "Test BPC"}
 RUN_COLUMNS = (
@@ -43,7 +43,7 @@ class Comparison:
 
     Attributes:
         runs: in the order given.
-        variants: the same runs, folded over seeds.
+        variants: the same runs, grouped by seed.
         differences: keys whose values differ, each with its value per variant (None: not bound).
         tables: of the variants if there are several seeds, and of the runs.
         files: what was written.
@@ -75,7 +75,7 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
         raise ConfigError("nothing to compare: name runs or studies")
     folders = list(dict.fromkeys(run.resolve() for path in paths for run in find_runs(path)))
     runs = [read_run(folder, name) for folder, name in zip(folders, name_runs(folders), strict=True)]
-    variants = fold(runs)
+    variants = group_by_seed(runs)
     found = differences(variants)
     made = _tables(variants, found)
     return Comparison(runs, variants, found, made, [] if out is None else _write(variants, made, found, out))

@@ -1,7 +1,7 @@
 """What a model does with a text: how far back it looks, how fast it forgets, what it predicts well and badly.
 
-The model is watched through hooks: an attention is asked for the `weights` of `interfaces.Transparent`, a core for the
-`retention` of `interfaces.Forgetting`, and parts that offer neither are left out.
+The model is watched through hooks: an attention is asked for the `weights` of `interfaces.HasAttentionWeights`, a
+core for the `retention` of `interfaces.HasForgetGate`, and parts that offer neither are left out.
 """
 
 import re
@@ -16,14 +16,14 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from rnnlab.data.splits import Lanes, Split
+from rnnlab.data.splits import Batches, Split
 from rnnlab.evaluation import LN2, cross_entropy
-from rnnlab.interfaces import Forgetting, Transparent
+from rnnlab.interfaces import HasAttentionWeights, HasForgetGate
 from rnnlab.model import LanguageModel
 from rnnlab.state import State, detach
 from rnnlab.training.gradients import norms_by_part
 
-LANES = 4
+BATCH_SIZE = 4
 CHUNK = 256  # [positions]
 PASSAGE = 64  # [bytes] of the attention map
 GRADIENT_CHUNKS = 8  # that gradient norms are averaged over
@@ -40,7 +40,7 @@ KINDS: dict[str, bytes] = {
 """Kinds of bytes; what is in none of them, spaces and all other punctuation among them, is "other"."""
 
 FEWEST_BYTES = 50  # that a mean is drawn of
-SMALLEST = LANES * 4 * PASSAGE  # [bytes] of a text that can be probed
+SMALLEST = BATCH_SIZE * 4 * PASSAGE  # [bytes] of a text that can be probed
 
 Floats = npt.NDArray[np.floating[Any]]
 Bytes = npt.NDArray[np.uint8]
@@ -121,9 +121,9 @@ def examine(model: LanguageModel, split: Split, progress: bool = False) -> Findi
     was_training = model.training
     model.eval()
     try:
-        stream = Lanes(split, LANES).to(next(model.parameters()).device)
-        watch = _Watch(_readable_passage(stream))
-        bits, targets = _read(model, stream, watch, progress)
+        batches = Batches(split, BATCH_SIZE).to(next(model.parameters()).device)
+        watch = _Watch(_readable_passage(batches))
+        bits, targets = _read(model, batches, watch, progress)
         positions, counted_from = _by_position(bits, targets)
         return Findings(
             text=f"{split.file.path.name}, {split.name}",
@@ -136,26 +136,26 @@ def examine(model: LanguageModel, split: Split, progress: bool = False) -> Findi
             looking={layer: seen.found() for layer, seen in watch.looks.items()},
             passages=watch.passages(),
             keeping={layer: kept.found() for layer, kept in watch.keeps.items()},
-            gradient_norms=_gradient_norms(model, stream),
+            gradient_norms=_gradient_norms(model, batches),
         )
     finally:
         model.zero_grad(set_to_none=True)
         model.train(was_training)
 
 
-def _read(model: LanguageModel, stream: Lanes, watch: "_Watch", progress: bool) -> tuple[Floats, Bytes]:
-    """Bits of every byte (n, lanes), and the bytes that they were spent on."""
+def _read(model: LanguageModel, batches: Batches, watch: "_Watch", progress: bool) -> tuple[Floats, Bytes]:
+    """Bits of every byte (n, sequences), and the bytes that they were spent on."""
     device = next(model.parameters()).device
     bits, read = [], []
-    state: State = model.initial_state(LANES)
+    state: State = model.initial_state(BATCH_SIZE)
     with (
         torch.no_grad(),
         watch.on(model),
-        tqdm(total=stream.length, unit="B", desc="probe", disable=not progress or None) as bar,
+        tqdm(total=batches.length, unit="B", desc="probe", disable=not progress or None) as bar,
     ):
-        for position in range(0, stream.length - 1, CHUNK):
-            length = min(CHUNK, stream.length - 1 - position)
-            inputs, targets = (part.to(device) for part in stream.chunk(position, length))
+        for position in range(0, batches.length - 1, CHUNK):
+            length = min(CHUNK, batches.length - 1 - position)
+            inputs, targets = (part.to(device) for part in batches.chunk(position, length))
             watch.position = position
             logits, state = model(inputs, state)
             nats = cross_entropy(logits, targets, reduction="none").view(targets.shape)
@@ -169,7 +169,7 @@ class _Watch:
     """Hooks on the parts of a model while it reads."""
 
     def __init__(self, passage: tuple[int, bytes]) -> None:
-        """Args: passage: where in lane 0 the passage of the attention map begins, and its text."""
+        """Args: passage: where in sequence 0 the passage of the attention map begins, and its text."""
         self.start, self.text = passage
         self.position = 0  # of the chunk that is being read
         self.looks: dict[int, _Look] = {}
@@ -181,9 +181,9 @@ class _Watch:
         handles = []
         for name, module in model.named_modules():
             match = re.match(r"blocks\.(\d+)\.", name)
-            if match and isinstance(module, Transparent):
+            if match and isinstance(module, HasAttentionWeights):
                 handles.append(module.register_forward_hook(self._attention_hook(int(match[1]))))  # type: ignore[attr-defined]
-            elif match and isinstance(module, Forgetting):
+            elif match and isinstance(module, HasForgetGate):
                 handles.append(module.register_forward_hook(self._core_hook(int(match[1]))))  # type: ignore[attr-defined]
         try:
             yield
@@ -316,7 +316,7 @@ def _by_kind(bits: Floats, targets: Bytes) -> dict[str, tuple[float, float]]:
 
 def _by_position(bits: Floats, targets: Bytes) -> tuple[list[tuple[int, float, int]], str]:
     """[(from byte, BPC, bytes)] in ranges that double, and what they are counted from."""
-    age = np.concatenate([_age(lane) for lane in targets.T])
+    age = np.concatenate([_age(sequence) for sequence in targets.T])
     counted_from = "the start of the document"
     if (age < 0).all():
         age, counted_from = np.tile(np.arange(len(bits)), bits.shape[1]), "the start of the probe"
@@ -330,34 +330,36 @@ def _by_position(bits: Floats, targets: Bytes) -> tuple[list[tuple[int, float, i
     return found, counted_from
 
 
-def _age(lane: Bytes) -> npt.NDArray[np.int64]:
+def _age(sequence: Bytes) -> npt.NDArray[np.int64]:
     """(n,): how far each byte is from the first of its document [bytes]; -1 where its beginning was not read."""
-    starts = np.array([match.start() for match in re.finditer(re.escape(DOCUMENT), lane.tobytes())], dtype=np.int64)
-    place = np.arange(len(lane))
+    starts = np.array([match.start() for match in re.finditer(re.escape(DOCUMENT), sequence.tobytes())], dtype=np.int64)
+    place = np.arange(len(sequence))
     latest = np.searchsorted(starts, place, side="right") - 1
     return np.where(latest >= 0, place - starts[latest.clip(0)] if len(starts) else 0, -1)
 
 
-def _readable_passage(stream: Lanes) -> tuple[int, bytes]:
-    """The stretch of the second half of lane 0, within a chunk, that reads most like prose: (its place, its bytes)."""
-    inputs, _ = stream.chunk(0, stream.length - 1)
-    lane = inputs[:, 0].cpu().numpy().astype(np.uint8)
-    prose = np.isin(lane, np.frombuffer(KINDS["letters"] + b" ,.", dtype=np.uint8)) - 3.0 * (lane == 10)
+def _readable_passage(batches: Batches) -> tuple[int, bytes]:
+    """What reads most like prose in the second half of sequence 0, within a chunk: (its place, its bytes)."""
+    inputs, _ = batches.chunk(0, batches.length - 1)
+    sequence = inputs[:, 0].cpu().numpy().astype(np.uint8)
+    prose = np.isin(sequence, np.frombuffer(KINDS["letters"] + b" ,.", dtype=np.uint8)) - 3.0 * (sequence == 10)
     sums = np.concatenate([[0.0], np.cumsum(prose)])
-    places = np.arange(len(lane) // 2, len(lane) - PASSAGE + 1)
+    places = np.arange(len(sequence) // 2, len(sequence) - PASSAGE + 1)
     places = places[(places % CHUNK) + PASSAGE <= CHUNK]
     best = int(places[np.argmax(sums[places + PASSAGE] - sums[places])])
-    return best, lane[best : best + PASSAGE].tobytes()
+    return best, sequence[best : best + PASSAGE].tobytes()
 
 
-def _gradient_norms(model: LanguageModel, stream: Lanes) -> dict[str, float]:
+def _gradient_norms(model: LanguageModel, batches: Batches) -> dict[str, float]:
     """Norm of the gradient of each part, without dropout or clipping: the mean over the first few chunks."""
     device = next(model.parameters()).device
-    state: State = model.initial_state(LANES)
+    state: State = model.initial_state(BATCH_SIZE)
     sums: dict[str, float] = {}
-    places = range(0, stream.length - 1, CHUNK)[:GRADIENT_CHUNKS]
+    places = range(0, batches.length - 1, CHUNK)[:GRADIENT_CHUNKS]
     for position in places:
-        inputs, targets = (part.to(device) for part in stream.chunk(position, min(CHUNK, stream.length - 1 - position)))
+        inputs, targets = (
+            part.to(device) for part in batches.chunk(position, min(CHUNK, batches.length - 1 - position))
+        )
         model.zero_grad(set_to_none=True)
         logits, state = model(inputs, state)
         cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]

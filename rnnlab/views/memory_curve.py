@@ -50,7 +50,7 @@ class MemoryCurve:
         p = self.points[0][1].protocol
         notes = [
             "One checkpoint, no retraining; Δ BPC is over the best of these.",
-            f"{p.bytes_scored:,} bytes scored in {p.lanes} lanes, chunks of {p.chunk}.",
+            f"{p.bytes_scored:,} bytes scored, batch size {p.batch_size}, bptt {p.bptt}.",
         ]
         return Table(f"{name}: {self.split} BPC against memory", columns, rows, notes)
 
@@ -119,7 +119,9 @@ def memory_keys(loaded: LoadedRun) -> dict[str, int]:
 
 def _score(loaded: LoadedRun, text: Corpus, split: str) -> Score:
     trainer = loaded.experiment.trainer
-    return evaluate(loaded.model, text.split(split), lanes=trainer.eval_lanes, chunk=trainer.eval_chunk, progress=True)
+    return evaluate(
+        loaded.model, text.split(split), batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, progress=True
+    )
 
 
 def write(curve: MemoryCurve, run: str | Path, stem: str) -> list[Path]:

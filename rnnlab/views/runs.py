@@ -15,7 +15,12 @@ from rnnlab.errors import StorageError
 from rnnlab.storage import metrics
 
 SEED = "Trainer.seed"
-PROTOCOL = {"lanes": "{} lanes", "chunk": "chunks of {}", "memory": "memory {}", "bytes_scored": "{} bytes scored"}
+PROTOCOL = {
+    "batch_size": "batch size {}",
+    "bptt": "bptt {}",
+    "memory": "memory {}",
+    "bytes_scored": "{} bytes scored",
+}
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def differing(bindings: Sequence[Mapping[str, str]]) -> dict[str, list[str | Non
 def protocol_note(facts: Sequence[Mapping[str, Any]]) -> str:
     """How BPC was measured, to stand beside every table of it; empty if no run says.
 
-    Variants may well differ in their memory; lanes, chunk and bytes should be the same wherever BPC is compared.
+    Variants may well differ in their memory; batch size, bptt and bytes should be the same wherever BPC is compared.
     """
     protocols = [one["protocol"] for one in facts if isinstance(one.get("protocol"), dict)]
     if not protocols:

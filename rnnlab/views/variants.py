@@ -1,4 +1,4 @@
-"""Runs folded over seeds: runs whose configurations differ in the seed alone are one variant."""
+"""Runs grouped by seed: runs whose configurations differ in the seed alone are one variant."""
 
 import itertools
 import os
@@ -51,7 +51,7 @@ def name_runs(folders: Sequence[Path]) -> list[str]:
     return [folder.relative_to(common).as_posix() for folder in folders]
 
 
-def fold(runs: Sequence[Run]) -> list[Variant]:
+def group_by_seed(runs: Sequence[Run]) -> list[Variant]:
     """Runs by configuration, in order of appearance; a variant is called what the names of its runs share."""
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:

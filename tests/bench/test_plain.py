@@ -38,8 +38,8 @@ def test_twenty_steps_lose_the_same(root: str, recipe: str, tmp_path: Path) -> N
     baseline = plain.Baseline(ours)
     losses = []
     for _ in range(STEPS):
-        (piece,) = ours.pieces()
-        inputs, targets = ours.lanes.chunk(piece.position, piece.length)
+        (chunk,) = ours.chunks()
+        inputs, targets = ours.batches.chunk(chunk.position, chunk.length)
         record = ours.step()
         losses.append((record["loss"], baseline.step(inputs, targets, record["lr"])))
     assert losses[-1][0] < losses[0][0] - 0.5  # it learned something: equal losses are no accident
@@ -49,7 +49,7 @@ def test_twenty_steps_lose_the_same(root: str, recipe: str, tmp_path: Path) -> N
         return
     exact = learner(tmp_path, root, *RECIPES[recipe])
     exact.model.double()
-    exact.stream = exact.model.initial_state(exact.lanes.count)
+    exact.state = exact.model.initial_state(exact.batches.count)
     wanted = torch.tensor([exact.step()["loss"] for _ in range(STEPS)], dtype=torch.float64)
     rounding.check_no_worse(own, than=others, exact=wanted)
     rounding.check_no_worse(others, than=own, exact=wanted)
@@ -58,8 +58,8 @@ def test_twenty_steps_lose_the_same(root: str, recipe: str, tmp_path: Path) -> N
 def test_with_dropout_the_plain_model_still_learns(tmp_path: Path) -> None:
     ours = learner(tmp_path, "sha_rnn", "dropout = 0.1")
     baseline = plain.Baseline(ours)
-    (piece,) = ours.pieces()
-    inputs, targets = ours.lanes.chunk(piece.position, piece.length)
+    (chunk,) = ours.chunks()
+    inputs, targets = ours.batches.chunk(chunk.position, chunk.length)
     losses = [baseline.step(inputs, targets, 4e-3) for _ in range(10)]
     assert losses[-1] < losses[0] - 0.5
 

@@ -34,8 +34,8 @@ def test_a_wavefront_leaves_the_loss_and_every_gradient_as_they_are(
     plain, cut = map(Learner, built)
     cut.model.through_blocks = Wavefront(cut.model, pieces=5)  # type: ignore[method-assign]
     for step in range(5):
-        loss, stream = plain.backward(plain.pieces())
-        cut_loss, cut_stream = cut.backward(cut.pieces())
+        loss, stream = plain.backward(plain.chunks())
+        cut_loss, cut_stream = cut.backward(cut.chunks())
         assert float(cut_loss) == pytest.approx(float(loss), rel=2**-23), f"step {step + 1}"  # added up in float32
         for (name, wanted), got in zip(plain.model.named_parameters(), cut.model.parameters(), strict=True):
             torch.testing.assert_close(got.grad, wanted.grad, msg=lambda m, n=name: f"{n}: {m}")
@@ -43,4 +43,4 @@ def test_a_wavefront_leaves_the_loss_and_every_gradient_as_they_are(
             torch.testing.assert_close(got_leaf, want_leaf, msg=lambda m, n=name: f"{n}: {m}")
         plain.step()
         cut.model.load_state_dict(plain.model.state_dict())
-        cut.stream, cut.progress = plain.stream, plain.progress
+        cut.state, cut.progress = plain.state, plain.progress

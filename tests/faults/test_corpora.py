@@ -13,24 +13,24 @@ import pytest
 
 from rnnlab.data.corpora import File, Published
 from rnnlab.data.fetch import obtain
-from rnnlab.data.splits import Corpus, Lanes
+from rnnlab.data.splits import Batches, Corpus
 from rnnlab.errors import DataError
 
 pytestmark = pytest.mark.faults
 
-LANES = 8
+BATCH_SIZE = 8
 TEXT = np.random.default_rng(0).integers(97, 123, 100_000, dtype=np.uint8).tobytes()
 NAMED = Published("named", "http://127.0.0.1:9/named.zip", len(TEXT), hashlib.sha256(TEXT).hexdigest())
 READ = "read to its end"
 
 
 def read(corpus: Corpus) -> None:
-    """What a run does with a corpus: hash it, then read every split in lanes."""
+    """What a run does with a corpus: hash it, then read every split in sequences."""
     assert corpus.sha256
     for split in (corpus.train, corpus.valid, corpus.test):
-        lanes = Lanes(split, LANES)
-        inputs, _ = lanes.chunk(0, lanes.length - 1)
-        assert inputs[:, 0].tolist() == list(split.bytes[: lanes.length - 1])
+        batches = Batches(split, BATCH_SIZE)
+        inputs, _ = batches.chunk(0, batches.length - 1)
+        assert inputs[:, 0].tolist() == list(split.bytes[: batches.length - 1])
     corpus.verify()
 
 
@@ -48,7 +48,7 @@ def one_byte(folder: Path) -> None:
     read_file(folder, b"x")
 
 
-def shorter_than_the_lanes(folder: Path) -> None:
+def shorter_than_the_batch(folder: Path) -> None:
     read_file(folder, TEXT[:300])
 
 
@@ -98,10 +98,10 @@ def shortened_while_in_use(folder: Path) -> None:
     path = folder / "text"
     path.write_bytes(TEXT)
     corpus = File(str(path))
-    lanes = Lanes(corpus.train, LANES)
-    lanes.chunk(0, 10)
+    batches = Batches(corpus.train, BATCH_SIZE)
+    batches.chunk(0, 10)
     os.truncate(path, 10)
-    lanes.chunk(lanes.length - 20, 10)  # beyond the end of the file: an access would kill the process
+    batches.chunk(batches.length - 20, 10)  # beyond the end of the file: an access would kill the process
 
 
 def a_named_corpus_with_another_hash(folder: Path) -> None:
@@ -135,7 +135,7 @@ def a_zip_bomb_that_understates_itself(folder: Path) -> None:
 OUTCOMES: dict[Callable[[Path], None], str] = {
     empty: r"text is empty; name a file that holds text",
     one_byte: r"text holds 1 of the 40 bytes that a cut 90/5/5 takes at least",
-    shorter_than_the_lanes: r"text: the valid split has 15 bytes, too few for 8 lanes of 2 bytes or more",
+    shorter_than_the_batch: r"text: the valid split has 15 bytes, too few for 8 sequences of 2 bytes or more",
     nothing_but_nuls: READ,
     one_endless_line: READ,
     a_folder: r"text is a folder; name a single file in it",

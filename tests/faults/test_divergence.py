@@ -44,7 +44,7 @@ def in_a_core(loop: Loop, value: float, patch: pytest.MonkeyPatch) -> None:
 
 
 def in_the_carried_state(loop: Loop, value: float, patch: pytest.MonkeyPatch) -> None:
-    loop.learner.stream = map_state(lambda leaf: poisoned(leaf, value), loop.learner.stream)
+    loop.learner.state = map_state(lambda leaf: poisoned(leaf, value), loop.learner.state)
 
 
 def in_the_loss(loop: Loop, value: float, patch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_f9_a_step_that_is_not_finite_touches_nothing_and_can_be_replayed(
     in_the_checkpoint = place in (in_the_carried_state, in_the_optimizer)
     assert bool(again.not_finite) == in_the_checkpoint
     assert math.isfinite(again.loss) == (place is not in_the_carried_state)
-    assert again.pieces[0].lanes[0]
+    assert again.chunks[0].texts[0]
 
 
 def test_f9_a_run_that_diverges_by_itself_exits_4_and_the_replay_shows_it(processes: Processes, tmp_path: Path) -> None:
@@ -126,11 +126,11 @@ def test_f9_a_run_that_diverges_by_itself_exits_4_and_the_replay_shows_it(proces
 @pytest.mark.parametrize("at", [61, 64, 70])
 def test_f10_a_spike_is_told_at_its_step(at: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The text turns into noise where the step begins: not a fault in the numbers, and the run goes on."""
-    lanes, chunk = 4, 24
+    batch_size, chunk = 4, 24
     known, noise = b"ab" * (chunk * (at - 1) // 2), bytes(range(128, 128 + chunk))
-    lane = known + noise + b"ab" * (chunk * 10)
+    sequence = known + noise + b"ab" * (chunk * 10)
     text, other = tmp_path / "text", write_text(tmp_path)
-    text.write_bytes(lane * lanes)
+    text.write_bytes(sequence * batch_size)
     quick = [
         "Muon.lr = 0.03",
         "Cosine.warmup = 0",

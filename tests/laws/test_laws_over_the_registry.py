@@ -4,8 +4,8 @@ import pytest
 
 from rnnlab import registry, testing
 from rnnlab.testing import Law
+from rnnlab.testing.case import PartFactory, part_name
 from rnnlab.testing.law import EVERY_KIND
-from rnnlab.testing.trial import PartFactory, part_name
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

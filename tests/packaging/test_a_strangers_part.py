@@ -35,7 +35,7 @@ def test_a_strangers_core_is_listed_checked_and_trained_as_its_readme_says(run: 
 
     text = tmp_path / "text.txt"
     text.write_text("all work and no play makes a dull corpus. " * 2_000)
-    one_step = ["--corpus", str(text), "--set", "Trainer.steps = 1", "--set", "Trainer.eval_chunk = 64"]
+    one_step = ["--corpus", str(text), "--set", "Trainer.steps = 1", "--set", "Trainer.eval_bptt = 64"]
     run(*trained, *one_step, "--run", str(tmp_path / "run"))
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert (result["status"], result["steps"]) == ("done", 1)

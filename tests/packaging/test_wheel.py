@@ -67,7 +67,7 @@ def test_the_wheel_trains_evaluates_and_writes(run: Command, tmp_path: Path) -> 
     tiny = ["--corpus", "text.txt", "--set", "LanguageModel.dim = 16", "--set", "Trainer.steps = 3"]
     result = json.loads(run("rnnlab", "train", "sha_rnn", "size/tiny", *tiny, "--run", "R", "--json").stdout)
     assert (result["status"], result["steps"]) == ("done", 3)
-    scored = result["protocol"]["bytes_scored"] + result["protocol"]["lanes"]
+    scored = result["protocol"]["bytes_scored"] + result["protocol"]["batch_size"]
     score = json.loads(run("rnnlab", "eval", "R", "--bytes", str(scored), "--json").stdout)
     assert score["bpc"] == result["test_bpc"]
     assert run("rnnlab", "generate", "R", "--bytes", "20").stdout

@@ -14,10 +14,10 @@ The quick brown fox jumps over 12 lazy dogs; [[dogs]] sleep, '''foxes''' jump.
 OVERRIDES = [
     "LanguageModel.dim = 16",
     "memory = 24",
-    "Trainer.lanes = 2",
-    "Trainer.chunk = 16",
+    "Trainer.batch_size = 2",
+    "Trainer.bptt = 16",
     "Trainer.eval_bytes = 400",
-    "Trainer.eval_lanes = 2",
+    "Trainer.eval_batch_size = 2",
     "Trainer.log_every = 2",
     "Trainer.save_every = 10",
     "Cosine.warmup = 2",
@@ -38,7 +38,7 @@ def bindings(folder: Path, steps: int = 20, extra: Sequence[str] = ()) -> list[s
     text = str(corpus(folder))
     idle = {"memory = 24"} if "attention = None" in extra else set()
     fixed = [line for line in OVERRIDES if line not in idle]
-    return ["Trainer.corpus = @corpus.File", f"File.path = {text!r}", f"Trainer.steps = {steps}", *fixed, *extra]
+    return ["Trainer.source = @corpus.File", f"File.path = {text!r}", f"Trainer.steps = {steps}", *fixed, *extra]
 
 
 def train(run: Path, steps: int = 20, fragments: Sequence[str] = (), extra: Sequence[str] = ()) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Block:
 class Trainer:
     def __init__(
         self,
-        lanes: int,
+        batch_size: int,
         bytes: int | None = None,
         rate: float = 1e-3,
         jitter: bool = False,
@@ -105,14 +105,14 @@ FRAGMENTS = {
         LanguageModel.dim = 1024
         Block.dropout = %dropout
         SingleHead.memory = %memory
-        Trainer.lanes = 16
+        Trainer.batch_size = 16
         """,
     "size/tiny.gin": """
         LanguageModel.dim = 64
         memory = 256
         LSTM.dropconnect = 0.0
         """,
-    "train/fast.gin": "Trainer.lanes = 4\nTrainer.rate = 0.01",
+    "train/fast.gin": "Trainer.batch_size = 4\nTrainer.rate = 0.01",
     "core/lstm.gin": "Block.core = @core.LSTM",
     "core/qrnn.gin": "Block.core = @core.QRNN\nQRNN.width = 2",
     "attention/none.gin": "attention = None",

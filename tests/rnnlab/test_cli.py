@@ -28,9 +28,9 @@ TEXT = b"<page>\n<title>Foxes</title>\nThe quick brown fox [[jump]]s over 12 laz
 TINY = [
     *("--set", "LanguageModel.dim = 16"),
     *("--set", "memory = 24"),
-    *("--set", "Trainer.lanes = 2"),
-    *("--set", "Trainer.chunk = 16"),
-    *("--set", "Trainer.eval_lanes = 2"),
+    *("--set", "Trainer.batch_size = 2"),
+    *("--set", "Trainer.bptt = 16"),
+    *("--set", "Trainer.eval_batch_size = 2"),
 ]
 
 
@@ -107,7 +107,7 @@ def test_train_leaves_a_result_and_prints_it(runs: Path) -> None:
     for figure in ("valid_bpc", "test_bpc", "bytes_per_second", "parameters", "macs_per_byte", "seconds"):
         assert math.isfinite(result[figure])
         assert result[figure] > 0
-    assert result["protocol"] == {"lanes": 2, "chunk": 256, "bytes_scored": result["protocol"]["bytes_scored"],
+    assert result["protocol"] == {"batch_size": 2, "bptt": 256, "bytes_scored": result["protocol"]["bytes_scored"],
                                   "memory": 24}  # fmt: skip
     for name in ("config.gin", "operative.gin", "environment.json", "metrics.jsonl", "checkpoints"):
         assert (runs / "R" / name).exists()
@@ -120,7 +120,11 @@ def test_eval_repeats_the_figure_of_the_run(runs: Path, split: str) -> None:
     again = json_answer("eval", str(runs / "R"), "--split", split, "--bytes", str(scored + 2))
     assert (again["bpc"], again["bytes_scored"]) == (result[f"{split}_bpc"], scored)
     score = json_answer("eval", str(runs / "R"), "--split", split)
-    assert {key: score[key] for key in ("lanes", "chunk", "memory")} == {"lanes": 2, "chunk": 256, "memory": 24}
+    assert {key: score[key] for key in ("batch_size", "bptt", "memory")} == {
+        "batch_size": 2,
+        "bptt": 256,
+        "memory": 24,
+    }
     assert score["bytes_scored"] > scored
     assert f"{score['bpc']:.4f} bpc" in answer("eval", str(runs / "R"), "--split", split)
 
@@ -140,7 +144,7 @@ def test_eval_on_another_text_scores_that_text(runs: Path, tmp_path: Path) -> No
     other = tmp_path / "noise"
     other.write_bytes(bytes(range(256)) * 8)
     score = json_answer("eval", str(runs / "R"), "--corpus", str(other))
-    expected = evaluate(load(runs / "R").model, open_corpus(str(other)).test, lanes=2, chunk=256)
+    expected = evaluate(load(runs / "R").model, open_corpus(str(other)).test, batch_size=2, bptt=256)
     assert (score["bpc"], score["bytes_scored"]) == (expected.bpc, expected.protocol.bytes_scored)
     assert score["bytes_scored"] == (2048 - 2048 * 9 // 10 - 2048 // 20) // 2 * 2 - 2
 
@@ -171,7 +175,7 @@ def test_nothing_is_drawn_where_there_is_no_terminal(
 def test_sugar_stands_for_bindings(tmp_path: Path) -> None:
     text = write_text(tmp_path)
     sugar = ["--corpus", str(text), "--bytes", "123", "--seed", "7", "--device", "cpu"]
-    written = ["Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}", "Trainer.bytes = 123",
+    written = ["Trainer.source = @corpus.File", f"File.path = {str(text)!r}", "Trainer.bytes = 123",
                "Trainer.seed = 7", "Trainer.device = 'cpu'"]  # fmt: skip
     as_set = [word for binding in written for word in ("--set", binding)]
     shown = [json_answer("show", "sha_rnn", "size/tiny", *more)["config"] for more in (sugar, as_set)]
@@ -297,7 +301,8 @@ BAD = [
     Bad("macro that nobody uses", set_to("memroy = 512"), ConfigError, ["--set", "memroy", "'memory'"]),
     Bad("argument without its owner", set_to("lr = 1e-3"), ConfigError, ["--set", "%lr", "'Muon.lr'"]),
     Bad("scope", set_to("sah/Block.dropout = 0.1"), ConfigError, ["--set", "'sah'", "'sha'"]),
-    Bad("type", set_to("Trainer.lanes = 'eight'"), ConfigError, ["--set", "Trainer.lanes", "int", "'eight'"]),
+    Bad("a word of 0.1.0", set_to("Trainer.lanes = 8"), ConfigError, ["--set", "Trainer.lanes", "Trainer.batch_size"]),
+    Bad("type", set_to("Trainer.batch_size = 'eight'"), ConfigError, ["--set", "Trainer.batch_size", "int", "'eight'"]),
     Bad("value", set_to("Boom.inner = 17"), ConfigError, ["Boom.inner = 17", "16", "multiple"]),
     Bad("no binding", set_to("dropout"), ConfigError, ["--set", "dropout"]),
     Bad("no effect", set_to("Lamb.lr = 0.1"), ConfigError, ["--set", "optimizer.Lamb", "no effect"]),
@@ -306,7 +311,12 @@ BAD = [
     Bad("corpus misspelt", train_with(corpus="enwik9"), DataError, ["'enwik9'", "'enwik8'"]),
     Bad("empty corpus", train_with(corpus="empty.txt"), DataError, ["empty.txt", "empty"]),
     Bad("short corpus", train_with(corpus="short.txt"), DataError, ["short.txt", "39", "longer"]),
-    Bad("too many lanes", set_to("Trainer.lanes = 4000"), DataError, ["text.txt", "4000 lanes", "fewer lanes"]),
+    Bad(
+        "too many sequences",
+        set_to("Trainer.batch_size = 4000"),
+        DataError,
+        ["text.txt", "4000 sequences", "smaller batch"],
+    ),
     Bad("corpus not fetched", train_with(corpus="text8"), DataError, ["text8", "rnnlab fetch text8", "--from"]),
     Bad("wrong hash", train_with(corpus="enwik8"), DataError, ["enwik8", "SHA-256", "2b49720e", "rnnlab fetch enwik8"]),
     Bad("file in the way", train_with(run="text.txt"), StorageError, ["text.txt"]),

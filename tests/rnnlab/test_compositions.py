@@ -24,7 +24,7 @@ FOLDERS = {
 SLOTS = ("core", "attention", "feedforward", "memory", "block")
 NO_ATTENTION = "attention/none"
 ALONE = "memory/none"  # a query that sees itself alone has nothing to choose, so what asks and compares learns nothing
-SMALL = ["LanguageModel.dim = 16", "Trainer.lanes = 2", "Trainer.chunk = 8", "Trainer.steps = 2"]
+SMALL = ["LanguageModel.dim = 16", "Trainer.batch_size = 2", "Trainer.bptt = 8", "Trainer.steps = 2"]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Bindings of a corpus of 1,200 bytes."""
     path = tmp_path_factory.mktemp("corpus") / "text"
     path.write_bytes(b"a few words, over and over again. 0123456789\n<tag>[[x]]</tag>" * 20)
-    return ["Trainer.corpus = @corpus.File", f"File.path = {str(path)!r}"]
+    return ["Trainer.source = @corpus.File", f"File.path = {str(path)!r}"]
 
 
 def learn_and_evaluate(fragments: Sequence[str], overrides: Sequence[str]) -> set[str]:
@@ -46,7 +46,7 @@ def learn_and_evaluate(fragments: Sequence[str], overrides: Sequence[str]) -> se
     record = learner.step()
     assert math.isfinite(record["loss"])
     assert record["grad_norm"] > 0.0
-    score = evaluate(learner.model, learner.corpus.valid, lanes=2, chunk=16)
+    score = evaluate(learner.model, learner.corpus.valid, batch_size=2, bptt=16)
     assert 0.0 < score.bpc < 12.0  # 8 is what knows nothing
     return {name for name, tensor in learner.model.state_dict().items() if torch.equal(tensor, before[name])}
 
@@ -89,7 +89,7 @@ def test_every_combination_of_parts_streams_and_goes_on_from_a_snapshot(
         left_alone.step()
     resumed.restore(left_alone.snapshot())
     assert resumed.step()["loss"] == left_alone.step()["loss"]
-    model, tokens = left_alone.model.eval(), left_alone.lanes.chunk(0, 12)[0]
+    model, tokens = left_alone.model.eval(), left_alone.batches.chunk(0, 12)[0]
     with torch.no_grad():
         whole, _ = model(tokens, model.initial_state(2))
         first, state = model(tokens[:5], model.initial_state(2))

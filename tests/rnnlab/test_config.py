@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rnnlab import config as configuration
-from rnnlab.config import Config, Macro, Rank, Reference, diff, format_differences, format_value, load, resolve
+from rnnlab.config import Config, Macro, Precedence, Reference, diff, format_differences, format_value, load, resolve
 from rnnlab.config.checks import describe, fits
 from rnnlab.config.parser import LARGEST_FILE, Assignment, parse
 from rnnlab.errors import ConfigError, DataError
@@ -75,20 +75,20 @@ class TestPrecedence:
         assert len(texts) == 1
 
     def test_size_beats_root_and_train_beats_size_and_parts_beat_train(self, lab: Path) -> None:
-        write(lab / "size/odd.gin", "Trainer.lanes = 1\nTrainer.rate = 0.1\nTrainer.device = 'size'")
+        write(lab / "size/odd.gin", "Trainer.batch_size = 1\nTrainer.rate = 0.1\nTrainer.device = 'size'")
         write(lab / "train/odd.gin", "Trainer.rate = 0.2\nTrainer.device = 'train'")
         write(lab / "zoo/odd.gin", "Trainer.device = 'zoo'")
         config = resolve(["zoo/odd", "train/odd", "size/odd", "sha_rnn"])
-        assert [config.value(f"Trainer.{name}") for name in ("lanes", "rate", "device")] == [1, 0.2, "zoo"]
+        assert [config.value(f"Trainer.{name}") for name in ("batch_size", "rate", "device")] == [1, 0.2, "zoo"]
 
     def test_within_a_folder_the_later_fragment_wins(self, lab: Path) -> None:
         assert resolve(["sha_rnn", "memory/2k", "memory/512"]).value("memory") == 512
         assert resolve(["sha_rnn", "memory/512", "memory/2k"]).value("memory") == 2048
 
     def test_overrides_beat_files_of_the_user_which_beat_fragments(self, lab: Path) -> None:
-        write(Path("mine.gin"), "dropout = 0.3\nTrainer.lanes = 2")
-        config = resolve(["mine.gin", "sha_rnn", "dropout/low", "train/fast"], ["Trainer.lanes = 1"])
-        assert (config.value("dropout"), config.value("Trainer.lanes")) == (0.3, 1)
+        write(Path("mine.gin"), "dropout = 0.3\nTrainer.batch_size = 2")
+        config = resolve(["mine.gin", "sha_rnn", "dropout/low", "train/fast"], ["Trainer.batch_size = 1"])
+        assert (config.value("dropout"), config.value("Trainer.batch_size")) == (0.3, 1)
 
     def test_the_later_override_wins(self, lab: Path) -> None:
         assert resolve(["sha_rnn"], ["dropout = 0.2", "dropout = 0.4"]).value("Block.dropout") == 0.4
@@ -113,7 +113,7 @@ class TestPrecedence:
         write(Path("mine.gin"), "include 'sha_rnn'\nLanguageModel.dim = 7")
         assert resolve(["mine.gin"]).value("LanguageModel.dim") == 7
         assert resolve(["mine.gin", "size/tiny"]).value("LanguageModel.dim") == 64
-        assert {binding.rank for binding in resolve(["mine"]).bindings.values()} == {Rank.ROOT}
+        assert {binding.precedence for binding in resolve(["mine"]).bindings.values()} == {Precedence.ROOT}
 
     def test_an_include_never_undoes_the_including_file(self, lab: Path) -> None:
         write(Path("mine.gin"), "dropout = 0.7\nLanguageModel.dim = 7\ninclude 'sha_rnn.gin'")
@@ -123,9 +123,9 @@ class TestPrecedence:
     def test_an_included_file_has_the_rank_of_what_includes_it(self, lab: Path) -> None:
         write(lab / "core/mine.gin", "include 'train/fast.gin'")
         config = resolve(["sha_rnn", "core/mine"])
-        binding = config.get("Trainer.lanes")
+        binding = config.get("Trainer.batch_size")
         assert binding is not None
-        assert (binding.value, binding.rank, binding.location) == (4, Rank.PART, "train/fast.gin:1")
+        assert (binding.value, binding.precedence, binding.location) == (4, Precedence.PART, "train/fast.gin:1")
 
 
 class TestLookUp:
@@ -225,11 +225,11 @@ class TestRefusals:
             ("sah/Block.dropout = 0.2", "did you mean 'sha'"),
             ("sha/sha/Block.dropout = 0.2", "scope 'sha/sha'"),
             ("QRNN.width = 2", "nothing refers to @core.QRNN"),
-            ("Trainer.lanes = 'eight'", "lanes takes an int, not the str 'eight'"),
-            ("Trainer.lanes = 8.0", "not the float 8.0"),
-            ("Trainer.lanes = True", "not True"),
-            ("Trainer.lanes = None", "not None"),
-            ("Trainer.lanes = @core.LSTM", "not @core.LSTM"),
+            ("Trainer.batch_size = 'eight'", "batch_size takes an int, not the str 'eight'"),
+            ("Trainer.batch_size = 8.0", "not the float 8.0"),
+            ("Trainer.batch_size = True", "not True"),
+            ("Trainer.batch_size = None", "not None"),
+            ("Trainer.batch_size = @core.LSTM", "not @core.LSTM"),
             ("Trainer.rate = '1e-3'", "rate takes a number"),
             ("Trainer.jitter = 1", "jitter takes True or False"),
             ("Trainer.device = 0", "device takes a string"),
@@ -251,8 +251,8 @@ class TestRefusals:
             ("from os import path", "imports nothing"),
             ("Trainer.rate", "Couldn't parse"),
             ("Trainer.rate = 2**10", "expected one value"),
-            ("Trainer.rate = 1; Trainer.lanes = 2", "expected one value"),
-            ("Trainer.rate = 1 Trainer.lanes = 2", "expected one value"),
+            ("Trainer.rate = 1; Trainer.batch_size = 2", "expected one value"),
+            ("Trainer.rate = 1 Trainer.batch_size = 2", "expected one value"),
             ("Trainer.rate = -%dropout", "a minus sign"),
             ("Trainer.rate = -@core.LSTM", "a minus sign"),
             ("Trainer.rate = inf", "`inf` is no number"),
@@ -260,8 +260,8 @@ class TestRefusals:
             ("Trainer.device = '\\q'", "is no number, string"),
             ("Trainer.rate = 3j", "complex"),
             ("Trainer.rate = f'x'", "mine.gin:9"),
-            ("Trainer.lanes = 0x1" + "0" * 16, "64 bits"),
-            ("Trainer.lanes = " + "9" * 5000, "is no number"),
+            ("Trainer.batch_size = 0x1" + "0" * 16, "64 bits"),
+            ("Trainer.batch_size = " + "9" * 5000, "is no number"),
             ("Trainer.space = {'a': 1, 'a': 2}", "'a' stands twice"),
             ("Trainer.space = {[1]: 2}", "plain literal"),
             ("Trainer.space = {@core.LSTM: 2}", "plain literal"),
@@ -274,7 +274,7 @@ class TestRefusals:
             ("Trainer.rate == 1", "Couldn't parse"),
             ("?", "9:"),
             ("\x00", "mine.gin"),
-            ("  Trainer.rate = 1\n Trainer.lanes = 2", "mine.gin"),
+            ("  Trainer.rate = 1\n Trainer.batch_size = 2", "mine.gin"),
             ("Trainer:\n  rate = 0.1\n  rate = 0.2", "the same key stands at mine.gin:10"),
             ("Trainer.device = 'cpu'\nTrainer.device = 'cpu'", "the same key stands at mine.gin:9"),
             ("Trainer.device = 'cpu'\nrnnlab.Trainer.device = 'cpu'", "no part or noun 'rnnlab.Trainer'"),
@@ -314,8 +314,8 @@ class TestRefusals:
         assert resolve(["sha_rnn", "mine"]).value("dropout") == 0.3
 
     def test_a_byte_order_mark_and_foreign_line_ends_are_read(self, lab: Path) -> None:
-        Path("mine.gin").write_bytes(b"\xef\xbb\xbfdropout = 0.3\r\nTrainer.lanes = 2\r\n")
-        assert resolve(["sha_rnn", "mine"]).value("Trainer.lanes") == 2
+        Path("mine.gin").write_bytes(b"\xef\xbb\xbfdropout = 0.3\r\nTrainer.batch_size = 2\r\n")
+        assert resolve(["sha_rnn", "mine"]).value("Trainer.batch_size") == 2
 
     def test_macros_that_double_at_every_step_are_refused(self, lab: Path) -> None:
         lines = [f"m{level} = [%m{level + 1}, %m{level + 1}]" for level in range(60)]
@@ -329,14 +329,14 @@ class TestRefusals:
             ("", "no `=`"),
             ("= 3", "--set '= 3'"),
             ("Block.dropout = ", "parse value"),
-            ("Block.dropout = 0.1\nTrainer.lanes = 2", "one binding"),
-            ("# lanes = 1", "one binding"),
+            ("Block.dropout = 0.1\nTrainer.batch_size = 2", "one binding"),
+            ("# batch_size = 1", "one binding"),
             ("include 'a=b'", "one binding"),
             ("import os # =", "imports nothing"),
             ("Block.dropout = 0.1 0.2", "expected one value"),
             ("dropuot = 0.2", "did you mean 'dropout'"),
             ("Block.drop = 0.2", "did you mean 'dropout'"),
-            ("Trainer.lanes = 'x'", "takes an int"),
+            ("Trainer.batch_size = 'x'", "takes an int"),
         ],
     )
     def test_a_bad_override_is_refused(self, lab: Path, override: str, told: str) -> None:
@@ -379,7 +379,7 @@ class TestIdle:
             "LanguageModel.blocks = [@a/Block, @b/Block]\na/Block.dropout = 0.1\nb/Block.dropout = 0.2",
         )
         config = resolve(
-            ["mine.gin", "core/lstm"], ["Block.dropout = 0.3", "LanguageModel.dim = 8", "Trainer.lanes = 1"]
+            ["mine.gin", "core/lstm"], ["Block.dropout = 0.3", "LanguageModel.dim = 8", "Trainer.batch_size = 1"]
         )
         assert "narrower scopes take its place" in refused_at_build(config)
 
@@ -414,12 +414,12 @@ class TestBuilding:
         plain, attending = model.blocks
         assert (plain.attention, attending.attention.memory) == (None, 2048)
         assert (plain.core.dropconnect, attending.core.dropconnect) == (0.0, 0.4)
-        assert (plain.core.dim, plain.dropout, trainer.lanes) == (64, 0.1, 16)
+        assert (plain.core.dim, plain.dropout, trainer.batch_size) == (64, 0.1, 16)
 
     def test_explicit_arguments_win(self, lab: Path) -> None:
         config = resolve(["sha_rnn"])
         with config.activate():
-            assert config.construct("Trainer", lanes=3).lanes == 3
+            assert config.construct("Trainer", batch_size=3).batch_size == 3
             assert config.construct("core.LSTM", 5).dim == 5
 
     def test_a_called_reference_is_called_in_the_scope_of_its_user(self, lab: Path) -> None:
@@ -536,7 +536,7 @@ class TestText:
         assert "LanguageModel.blocks = [@Block, @sha/Block]" in lines
 
     def test_its_hash_follows_the_bindings_and_not_how_they_were_written(self, lab: Path) -> None:
-        write(Path("mine.gin"), "Trainer.rate = 1e-2  # fast\nTrainer:\n  lanes = 0x4")
+        write(Path("mine.gin"), "Trainer.rate = 1e-2  # fast\nTrainer:\n  batch_size = 0x4")
         assert resolve(["sha_rnn", "mine"]).sha == resolve(["sha_rnn", "train/fast"]).sha
         assert resolve(["sha_rnn"]).sha != resolve(["sha_rnn"], ["dropout = 0.100001"]).sha
 
@@ -690,7 +690,7 @@ class TestDiff:
     def test_follows_defaults(self, lab: Path) -> None:
         rows = diff(resolve(["sha_rnn"]), resolve(["sha_rnn", "train/fast"]))
         assert [(row.key, row.left, row.right) for row in rows] == [
-            ("Trainer.lanes", "16", "4"),
+            ("Trainer.batch_size", "16", "4"),
             ("Trainer.rate", "0.001", "0.01"),
         ]
 

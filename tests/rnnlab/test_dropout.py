@@ -1,4 +1,4 @@
-"""Dropout on the CPU: how much it drops, what it keeps, and that a lane's mask is the lane's own."""
+"""Dropout on the CPU: how much it drops, what it keeps, and that a sequence's mask is the sequence's own."""
 
 import math
 from collections.abc import Iterator
@@ -7,27 +7,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.dropout import dropout, set_lane_offset
+from rnnlab.dropout import dropout, set_batch_offset
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]  # what is compiled, if anything is, and what is not
 
 
 @pytest.fixture(autouse=True)
-def first_lane() -> Iterator[None]:
-    set_lane_offset(0)
+def first_sequence() -> Iterator[None]:
+    set_batch_offset(0)
     yield
-    set_lane_offset(0)
+    set_batch_offset(0)
 
 
-def dropped(x: Tensor, p: float, seed: int = 3, lane_dim: int | None = 1) -> Tensor:
+def dropped(x: Tensor, p: float, seed: int = 3, batch_dim: int | None = 1) -> Tensor:
     torch.manual_seed(seed)
-    return dropout(x, p, training=True, lane_dim=lane_dim)
+    return dropout(x, p, training=True, batch_dim=batch_dim)
 
 
-@pytest.mark.parametrize("lane_dim", [0, 1, 2, None])
+@pytest.mark.parametrize("batch_dim", [0, 1, 2, None])
 @pytest.mark.parametrize("p", [0.01, 0.1, 0.5, 0.9])
-def test_the_rate_of_zeros_is_the_one_asked_for(p: float, lane_dim: int | None) -> None:
-    y = dropped(torch.ones(100, 16, 125), p, lane_dim=lane_dim)
+def test_the_rate_of_zeros_is_the_one_asked_for(p: float, batch_dim: int | None) -> None:
+    y = dropped(torch.ones(100, 16, 125), p, batch_dim=batch_dim)
     deviation = math.sqrt(p * (1 - p) / y.numel())
     assert abs((y == 0).double().mean().item() - p) < 5 * deviation
 
@@ -55,25 +55,25 @@ def test_the_places_are_those_of_the_values_not_of_their_storage() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize(("lane_dim", "shape"), [(1, (13, 8, 6)), (0, (8, 5, 7)), (2, (3, 5, 8, 2))])
-def test_a_lane_has_the_same_mask_whichever_rank_holds_it(
-    lane_dim: int, shape: tuple[int, ...], dtype: torch.dtype
+@pytest.mark.parametrize(("batch_dim", "shape"), [(1, (13, 8, 6)), (0, (8, 5, 7)), (2, (3, 5, 8, 2))])
+def test_a_sequence_has_the_same_mask_whichever_rank_holds_it(
+    batch_dim: int, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     x = torch.randn(shape, dtype=dtype)
-    whole = dropped(x, 0.4, lane_dim=lane_dim)
+    whole = dropped(x, 0.4, batch_dim=batch_dim)
     for ranks in (2, 4, 8):
         shards = []
-        for rank, shard in enumerate(x.chunk(ranks, dim=lane_dim)):
-            set_lane_offset(rank * 8 // ranks)
-            shards.append(dropped(shard, 0.4, lane_dim=lane_dim))
-        assert torch.equal(torch.cat(shards, dim=lane_dim), whole)
+        for rank, shard in enumerate(x.chunk(ranks, dim=batch_dim)):
+            set_batch_offset(rank * 8 // ranks)
+            shards.append(dropped(shard, 0.4, batch_dim=batch_dim))
+        assert torch.equal(torch.cat(shards, dim=batch_dim), whole)
 
 
 def test_a_weight_has_the_same_mask_on_every_rank() -> None:
     weight = torch.randn(12, 12)
-    here = dropped(weight, 0.5, lane_dim=None)
-    set_lane_offset(4)
-    assert torch.equal(dropped(weight, 0.5, lane_dim=None), here)
+    here = dropped(weight, 0.5, batch_dim=None)
+    set_batch_offset(4)
+    assert torch.equal(dropped(weight, 0.5, batch_dim=None), here)
 
 
 @pytest.mark.parametrize("dtype", DTYPES[:2], ids=str)
@@ -81,7 +81,7 @@ def test_the_gradient_passes_where_the_value_did(dtype: torch.dtype) -> None:
     x = torch.randn(20, 3, 15, dtype=dtype, requires_grad=True)
     y = dropped(x, 0.3)
     torch.manual_seed(999)  # what is drawn in between, or a new offset, does not reach the backward
-    set_lane_offset(5)
+    set_batch_offset(5)
     weight = torch.randn_like(y)
     (gradient,) = torch.autograd.grad(y, x, weight)
     torch.testing.assert_close(gradient, torch.where(y != 0, weight / 0.7, 0.0))
@@ -98,13 +98,13 @@ def test_the_same_seed_gives_the_same_mask_and_another_call_another() -> None:
     assert_unrelated(first, dropped(x, 0.5, seed=2))
 
 
-def test_lanes_positions_and_features_are_dropped_independently() -> None:
+def test_sequences_positions_and_features_are_dropped_independently() -> None:
     y = dropped(torch.ones(64, 16, 64), 0.5)
     assert_unrelated(y[:, :-1], y[:, 1:])
     assert_unrelated(y[:-1], y[1:])
     assert_unrelated(y[..., :-1], y[..., 1:])
-    for lane in range(16):
-        assert abs((y[:, lane] != 0).double().mean().item() - 0.5) < 5 * 0.5 / 64
+    for sequence in range(16):
+        assert abs((y[:, sequence] != 0).double().mean().item() - 0.5) < 5 * 0.5 / 64
 
 
 def assert_unrelated(a: Tensor, b: Tensor) -> None:

@@ -50,34 +50,36 @@ class Oracle(nn.Module):
         return self.logits.expand(*tokens.shape, 256), state + 1
 
 
-@pytest.mark.parametrize(("lanes", "chunk"), [(1, 1000), (1, 7), (4, 10), (3, 64), (5, 1)])
-def test_bpc_is_the_mean_over_the_bytes_that_have_something_before_them(tmp_path: Path, lanes: int, chunk: int) -> None:
+@pytest.mark.parametrize(("batch_size", "bptt"), [(1, 1000), (1, 7), (4, 10), (3, 64), (5, 1)])
+def test_bpc_is_the_mean_over_the_bytes_that_have_something_before_them(
+    tmp_path: Path, batch_size: int, bptt: int
+) -> None:
     data = text(203)
     model = Oracle(torch.randn(256, generator=torch.Generator().manual_seed(1), dtype=torch.float64))
-    score = evaluate(model, split_of(tmp_path, data), lanes=lanes, chunk=chunk)
-    length = 203 // lanes
-    targets = [data[lane * length + place] for lane in range(lanes) for place in range(1, length)]
+    score = evaluate(model, split_of(tmp_path, data), batch_size=batch_size, bptt=bptt)
+    length = 203 // batch_size
+    targets = [data[sequence * length + place] for sequence in range(batch_size) for place in range(1, length)]
     log_probabilities = torch.log_softmax(model.logits.detach(), 0)
     expected = -sum(count * log_probabilities[byte].item() for byte, count in Counter(targets).items())
     assert score.protocol.bytes_scored == len(targets)
     assert score.bpc == pytest.approx(expected / len(targets) / math.log(2), rel=1e-12)
-    assert (score.protocol.lanes, score.protocol.chunk, score.protocol.memory) == (lanes, chunk, None)
+    assert (score.protocol.batch_size, score.protocol.bptt, score.protocol.memory) == (batch_size, bptt, None)
 
 
 def test_what_knows_nothing_scores_eight_bits(tmp_path: Path) -> None:
-    assert evaluate(Oracle(torch.zeros(256)), split_of(tmp_path, text(100)), lanes=2).bpc == pytest.approx(8.0)
+    assert evaluate(Oracle(torch.zeros(256)), split_of(tmp_path, text(100)), batch_size=2).bpc == pytest.approx(8.0)
 
 
-@pytest.mark.parametrize("chunk", [1, 9, 50, 1000])
-def test_every_byte_is_read_once_and_in_order(tmp_path: Path, chunk: int) -> None:
+@pytest.mark.parametrize("bptt", [1, 9, 50, 1000])
+def test_every_byte_is_read_once_and_in_order(tmp_path: Path, bptt: int) -> None:
     data = text(150)
     model = Oracle(torch.zeros(256))
-    evaluate(model, split_of(tmp_path, data), lanes=3, chunk=chunk)
+    evaluate(model, split_of(tmp_path, data), batch_size=3, bptt=bptt)
     read = torch.cat(model.read)
-    assert read.shape == (49, 3)  # the last byte of a lane is a target only
-    for lane in range(3):
-        assert bytes(read[:, lane].tolist()) == data[lane * 50 : lane * 50 + 49]
-    assert max(len(piece) for piece in model.read) <= chunk
+    assert read.shape == (49, 3)  # the last byte of a sequence is a target only
+    for sequence in range(3):
+        assert bytes(read[:, sequence].tolist()) == data[sequence * 50 : sequence * 50 + 49]
+    assert max(len(piece) for piece in model.read) <= bptt
 
 
 @pytest.fixture(scope="module")
@@ -86,22 +88,22 @@ def model() -> LanguageModel:
     return build(config.resolve(["sha_rnn", "size/tiny"], bindings), needs_corpus=False).model.double()
 
 
-@pytest.mark.parametrize("chunk", [1, 5, 33, 200])
-def test_the_figure_does_not_depend_on_the_chunk(model: LanguageModel, tmp_path: Path, chunk: int) -> None:
+@pytest.mark.parametrize("bptt", [1, 5, 33, 200])
+def test_the_figure_does_not_depend_on_the_chunk(model: LanguageModel, tmp_path: Path, bptt: int) -> None:
     split = split_of(tmp_path, text(401))
-    whole = evaluate(model, split, lanes=4, chunk=1000)
-    assert evaluate(model, split, lanes=4, chunk=chunk).bpc == pytest.approx(whole.bpc, rel=1e-12)
+    whole = evaluate(model, split, batch_size=4, bptt=1000)
+    assert evaluate(model, split, batch_size=4, bptt=bptt).bpc == pytest.approx(whole.bpc, rel=1e-12)
     assert whole.protocol.memory == 12
 
 
-def test_state_and_memory_are_carried_and_begin_anew_with_each_lane(model: LanguageModel, tmp_path: Path) -> None:
+def test_state_and_memory_are_carried_and_begin_anew_with_each_sequence(model: LanguageModel, tmp_path: Path) -> None:
     data = text(400)
-    score = evaluate(model, split_of(tmp_path, data), lanes=4, chunk=7)
+    score = evaluate(model, split_of(tmp_path, data), batch_size=4, bptt=7)
     nats = 0.0
     model.eval()
     with torch.no_grad():
-        for lane in range(4):
-            tokens = torch.tensor(list(data[lane * 100 : lane * 100 + 100])).unsqueeze(1)
+        for sequence in range(4):
+            tokens = torch.tensor(list(data[sequence * 100 : sequence * 100 + 100])).unsqueeze(1)
             logits, _ = model(tokens[:-1], model.initial_state(1))
             nats += cross_entropy(logits, tokens[1:], reduction="sum").item()
     assert score.bpc == pytest.approx(nats / 396 / math.log(2), rel=1e-12)
@@ -114,7 +116,7 @@ def test_it_leaves_no_trace(model: LanguageModel, tmp_path: Path, training: bool
     model.train(training)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     generator = torch.get_rng_state()
-    first, second = (evaluate(model, split, lanes=2) for _ in range(2))
+    first, second = (evaluate(model, split, batch_size=2) for _ in range(2))
     assert first == second
     assert model.training == training
     assert torch.equal(torch.get_rng_state(), generator)
@@ -124,7 +126,7 @@ def test_it_leaves_no_trace(model: LanguageModel, tmp_path: Path, training: bool
 
 def test_nothing_is_dropped_while_it_scores(tmp_path: Path) -> None:
     oracle = Oracle(torch.zeros(256)).train()
-    evaluate(oracle, split_of(tmp_path, text(50)), lanes=2)
+    evaluate(oracle, split_of(tmp_path, text(50)), batch_size=2)
     assert oracle.modes == {False}
     assert oracle.training
 
@@ -133,15 +135,15 @@ def test_nothing_is_dropped_while_it_scores(tmp_path: Path) -> None:
 def test_a_limit_scores_the_head_of_the_split(tmp_path: Path, limit: int | None, scored: int) -> None:
     data = text(400)
     oracle = Oracle(torch.zeros(256))
-    score = evaluate(oracle, split_of(tmp_path, data), lanes=4, limit=limit)
+    score = evaluate(oracle, split_of(tmp_path, data), batch_size=4, limit=limit)
     assert score.protocol.bytes_scored == scored
     length = scored // 4 + 1
     assert bytes(torch.cat(oracle.read)[:, 1].tolist()) == data[length : 2 * length - 1]
 
 
-def test_a_split_too_short_for_its_lanes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="valid split has 15 bytes, too few for 8 lanes"):
-        evaluate(Oracle(torch.zeros(256)), split_of(tmp_path, text(15)), lanes=8)
+def test_a_split_too_short_for_its_sequences_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="valid split has 15 bytes, too few for 8 sequences"):
+        evaluate(Oracle(torch.zeros(256)), split_of(tmp_path, text(15)), batch_size=8)
 
 
 def test_an_interruption_between_chunks_leaves_the_model_in_its_mode(tmp_path: Path) -> None:
@@ -155,7 +157,7 @@ def test_an_interruption_between_chunks_leaves_the_model_in_its_mode(tmp_path: P
 
     oracle = Oracle(torch.zeros(256)).train()
     with pytest.raises(Stopped):
-        evaluate(oracle, split_of(tmp_path, text(100)), lanes=1, chunk=10, between_chunks=interrupt)
+        evaluate(oracle, split_of(tmp_path, text(100)), batch_size=1, bptt=10, between_chunks=interrupt)
     assert len(oracle.read) == 2
     assert oracle.training
 

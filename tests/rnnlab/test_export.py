@@ -183,7 +183,7 @@ def test_a_program_that_computes_something_else_is_refused_and_nothing_stays_beh
 
 
 class Growing(torch.nn.Module):
-    """An attention that is not Transparent."""
+    """An attention that is not HasAttentionWeights."""
 
     def initial_state(self, batch: int) -> tuple[torch.Tensor]:
         return (torch.zeros(0, batch, 4),)

@@ -47,7 +47,7 @@ def trained(variant: str, folder: object) -> LanguageModel:
 def in_float64(one: Learner) -> Learner:
     """The same run in float64, which takes torch's operations; dropout drops the same places."""
     one.model.double()
-    one.stream = one.model.initial_state(one.lanes.count)
+    one.state = one.model.initial_state(one.batches.count)
     return one
 
 
@@ -85,7 +85,12 @@ def test_only_the_part_that_offers_it_keeps_its_state_in_place(tmp_path: object)
     model = learner("sha_rnn", tmp_path).model
     state = model.initial_state(2)
     streamed = in_place(model, state)
-    assert [type(block.attention).__name__ for block in streamed] == ["NoneType", "NoneType", "Stream", "NoneType"]
+    assert [type(block.attention).__name__ for block in streamed] == [
+        "NoneType",
+        "NoneType",
+        "InPlaceState",
+        "NoneType",
+    ]
     assert all(streamed[i].core.h is state[i].core.h for i in range(4))
 
 

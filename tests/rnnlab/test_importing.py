@@ -53,7 +53,7 @@ def original(
 
 
 class FirstImplementation:
-    """The first implementation's forward in inference, one lane, one position after the other."""
+    """The first implementation's forward in inference, one sequence, one position after the other."""
 
     def __init__(self, p: Tensors) -> None:
         self.p = {name: x.double() for name, x in p.items()}
@@ -122,7 +122,7 @@ def imported(folder: Path, tensors: Tensors, vocabulary: list[int] | None = None
     if listed is not None:
         listed.write_text(json.dumps(vocabulary))
     text = quick_runs.corpus(folder)
-    overrides = ["Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}", "Trainer.lanes = 2", *more]
+    overrides = ["Trainer.source = @corpus.File", f"File.path = {str(text)!r}", "Trainer.batch_size = 2", *more]
     import_state_dict(saved(folder, tensors), folder / "run", listed, overrides)
     return folder / "run"
 
@@ -172,7 +172,7 @@ def test_it_says_what_it_found_and_generates_evaluates_and_trains_on(
 ) -> None:
     text = quick_runs.corpus(tmp_path)
     command = ["import", str(saved(tmp_path, original())), "--out", str(tmp_path / "run"), "--corpus", str(text)]
-    assert main([*command, "--set", "Trainer.lanes = 2", "--set", "Trainer.eval_lanes = 2", "--json"]) == 0
+    assert main([*command, "--set", "Trainer.batch_size = 2", "--set", "Trainer.eval_batch_size = 2", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)
     assert (made["layers"], made["dim"], made["attention_in_layers"]) == (3, DIM, [1])
     run = tmp_path / "run"

@@ -16,7 +16,7 @@ from rnnlab.state import detach, flatten
 from rnnlab.testing import rounding
 from rnnlab.training.experiment import build
 
-LANES = 3
+BATCH_SIZE = 3
 EXACT = 1e-9  # relative and absolute, in float64
 
 
@@ -60,7 +60,7 @@ class Written:
         self.dim = weights["embedding.weight"].shape[1]
 
     def start(self) -> list[LayerState]:
-        zero = torch.zeros(LANES, self.dim, dtype=torch.float64)
+        zero = torch.zeros(BATCH_SIZE, self.dim, dtype=torch.float64)
         return [LayerState(zero, zero, []) for _ in range(self.layers)]
 
     def forward(self, tokens: Tensor, states: list[LayerState]) -> Tensor:
@@ -161,14 +161,14 @@ def written_for(case: Composition, model: LanguageModel) -> Written:
 
 
 def some_tokens(positions: int) -> Tensor:
-    return torch.randint(256, (positions, LANES), generator=torch.Generator().manual_seed(5))
+    return torch.randint(256, (positions, BATCH_SIZE), generator=torch.Generator().manual_seed(5))
 
 
 @all_cases
 def test_logits_are_those_of_the_equations_over_several_chunks(case: Composition) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).eval()
     written = written_for(case, model)
-    state, expected_state = model.initial_state(LANES), written.start()
+    state, expected_state = model.initial_state(BATCH_SIZE), written.start()
     with torch.no_grad():
         for tokens in torch.split(some_tokens(sum(CHUNKS)), CHUNKS):
             logits, state = model(tokens, state)
@@ -188,7 +188,7 @@ def weighted() -> Iterator[tuple[Tensor, Tensor]]:
 
 def gradients(model: LanguageModel, truncated: bool) -> dict[str, Tensor]:
     """Of a loss over all logits of several chunks, through their state or cut where one chunk ends."""
-    state, parameters = model.initial_state(LANES), dict(model.named_parameters())
+    state, parameters = model.initial_state(BATCH_SIZE), dict(model.named_parameters())
     total = torch.zeros((), dtype=next(model.parameters()).dtype)
     for tokens, weight in weighted():
         logits, state = model(tokens, state)
@@ -232,7 +232,7 @@ def test_single_precision_as_it_trains_stays_near_the_equations(case: Compositio
 def test_the_folded_model_gives_the_same_logits_and_state(case: Composition) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).eval()
     folded = fold(model)
-    state, folded_state = model.initial_state(LANES), folded.initial_state(LANES)  # type: ignore[operator]
+    state, folded_state = model.initial_state(BATCH_SIZE), folded.initial_state(BATCH_SIZE)  # type: ignore[operator]
     with torch.no_grad():
         for tokens in torch.split(some_tokens(sum(CHUNKS)), CHUNKS):
             logits, state = model(tokens, state)

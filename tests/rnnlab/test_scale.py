@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.data.corpora import open_corpus
-from rnnlab.data.splits import Lanes
+from rnnlab.data.splits import Batches
 
 GIGABYTE = 1_000_000_000
 MB = 1 << 20
@@ -44,13 +44,13 @@ def test_a_gigabyte_opens_at_once_and_adds_nothing(gigabyte: Path) -> None:
 
 @pytest.mark.slow
 def test_a_gigabyte_streams_without_growth(gigabyte: Path) -> None:
-    lanes = Lanes(open_corpus(str(gigabyte)).train, 16)
-    lanes.chunk(0, 1024)
+    batches = Batches(open_corpus(str(gigabyte)).train, 16)
+    batches.chunk(0, 1024)
     before, most, own = held(), 0, held("RssAnon")
-    for position in range(0, lanes.length - 4096, 4096):
-        lanes.chunk(position, 4096)
+    for position in range(0, batches.length - 4096, 4096):
+        batches.chunk(position, 4096)
         most = max(most, held())
-    assert most - before < 64 * MB  # 2 MB a lane, and what was read since the last release
+    assert most - before < 64 * MB  # 2 MB a sequence, and what was read since the last release
     assert held("RssAnon") - own < 8 * MB
 
 
@@ -58,7 +58,7 @@ WORKERS = """
 import os, sys
 from pathlib import Path
 from rnnlab.data.corpora import open_corpus
-from rnnlab.data.splits import Lanes
+from rnnlab.data.splits import Sequences
 
 def own():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -69,9 +69,9 @@ for _ in range(16):
     child = os.fork()
     if child == 0:
         before = own()
-        lanes = Lanes(open_corpus(sys.argv[1]).train, 16)
+        sequences = Sequences(open_corpus(sys.argv[1]).train, 16)
         for position in range(0, 40 * 4096, 4096):
-            lanes.chunk(position, 4096)
+            sequences.chunk(position, 4096)
         grown = own() - before
         os._exit(0 if grown < 32 * 1024 else 1)  # [kB]; a copy of the text has 900,000
     children.append(child)

@@ -1,4 +1,4 @@
-"""State as a structure: walked, mapped, cut by lanes, written flat and read back."""
+"""State as a structure: walked, mapped, cut by sequences, written flat and read back."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnlab.errors import StorageError
-from rnnlab.state import State, detach, flatten, join_lanes, leaves, map_state, select_lanes, to, unflatten
+from rnnlab.state import State, concat_batch, detach, flatten, leaves, map_state, select_batch, to, unflatten
 
 
 class Inner(NamedTuple):
@@ -20,13 +20,13 @@ class Outer(NamedTuple):
     attention: State
 
 
-LANES = 6
+BATCH_SIZE = 6
 
 
 def example() -> State:
     torch.manual_seed(0)
-    inner = Inner(torch.randn(LANES, 3), torch.randn(4, LANES, 3))
-    return (Outer(inner, None), Outer(inner, (torch.randn(0, LANES, 3), torch.randn(LANES, 1))), None)
+    inner = Inner(torch.randn(BATCH_SIZE, 3), torch.randn(4, BATCH_SIZE, 3))
+    return (Outer(inner, None), Outer(inner, (torch.randn(0, BATCH_SIZE, 3), torch.randn(BATCH_SIZE, 1))), None)
 
 
 PATHS = [
@@ -102,13 +102,13 @@ def test_a_flat_state_of_another_model_is_refused_by_the_name_it_lacks() -> None
 
 
 @pytest.mark.parametrize("cuts", [[6], [1, 5], [2, 2, 2], [1, 1, 1, 1, 1, 1]], ids=str)
-def test_lanes_that_are_cut_apart_join_to_what_they_were(cuts: list[int]) -> None:
+def test_sequences_that_are_cut_apart_join_to_what_they_were(cuts: list[int]) -> None:
     state, parts, first = example(), [], 0
     for count in cuts:
-        parts.append(select_lanes(state, slice(first, first + count)))
+        parts.append(select_batch(state, slice(first, first + count)))
         first += count
     assert all(leaf.shape[-2] == count for part, count in zip(parts, cuts, strict=True) for _, leaf in leaves(part))
-    assert_same(join_lanes(parts), state)
+    assert_same(concat_batch(parts), state)
 
 
 def test_detaching_cuts_the_graph_of_every_leaf() -> None:

@@ -20,15 +20,15 @@ BINDINGS = [
     "LanguageModel.dim = 12",
     "memory = 40",
     "dropout = 0.1",
-    "Trainer.lanes = 4",
-    "Trainer.chunk = 24",
+    "Trainer.batch_size = 4",
+    "Trainer.bptt = 24",
     "Trainer.jitter = True",
     "Trainer.steps = 30",
     "Trainer.save_every = 7",
     "Trainer.log_every = 1",
     "Trainer.eval_every = 900",
     "Trainer.eval_bytes = 'all'",
-    "Trainer.eval_chunk = 64",
+    "Trainer.eval_bptt = 64",
 ]
 TIMES = {"seconds", "seconds_evaluating", "bytes_per_second", "memory_mb"}  # fields that two equal runs differ in
 
@@ -49,7 +49,7 @@ def bindings(text: Path, *more: str) -> list[str]:
     """More bindings win over those that every tiny run has."""
     replaced = {line.partition(" = ")[0] for line in more}
     kept = [line for line in BINDINGS if line.partition(" = ")[0] not in replaced]
-    return ["Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}", *kept, *more]
+    return ["Trainer.source = @corpus.File", f"File.path = {str(text)!r}", *kept, *more]
 
 
 def build(text: Path, *more: str) -> Experiment:

@@ -24,10 +24,10 @@ BASE = ["sha_rnn", "size/tiny"]
 OVERRIDES = [
     "LanguageModel.dim = 8",
     "memory = 16",
-    "Trainer.lanes = 2",
-    "Trainer.chunk = 16",
-    "Trainer.eval_lanes = 2",
-    "Trainer.eval_chunk = 64",
+    "Trainer.batch_size = 2",
+    "Trainer.bptt = 16",
+    "Trainer.eval_batch_size = 2",
+    "Trainer.eval_bptt = 64",
     "Trainer.eval_bytes = 200",
 ]
 SPACE = {
@@ -42,7 +42,7 @@ quietly()
 def write_study(folder: Path, noun: str, **arguments: Any) -> Path:
     """A study file that binds the arguments over those of a small study."""
     text = write_text(folder, size=4000)
-    overrides = [*OVERRIDES, "Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}"]
+    overrides = [*OVERRIDES, "Trainer.source = @corpus.File", f"File.path = {str(text)!r}"]
     common: dict[str, Any] = {"base": BASE, "overrides": overrides, "bytes": 640}
     if noun == "Search":
         common |= {"space": SPACE, "trials": 4, "confirm": 0, "startup": 3, "pruner": "none", "evaluations": 4,

@@ -29,7 +29,7 @@ def variant(
             "macs_per_byte": 3_900_000,
             "bytes_per_second": 9000.0 + seed,
             "peak_memory_mb": 812.4,
-            "protocol": {"lanes": 8, "chunk": 256, "memory": 1024, "bytes_scored": 150_000},
+            "protocol": {"batch_size": 8, "bptt": 256, "memory": 1024, "bytes_scored": 150_000},
             **figures,
         }
         for seed in seeds
@@ -64,15 +64,15 @@ def test_the_table_holds_every_figure_of_every_variant() -> None:
 
 def test_the_table_says_how_bpc_was_measured_and_how_many_comparisons_were_corrected_for() -> None:
     notes = " ".join(ablation_table(study(), "lstm").notes)
-    assert "8 lanes, chunks of 256, memory 1,024, 150,000 bytes scored" in notes
+    assert "batch size 8, bptt 256, memory 1,024, 150,000 bytes scored" in notes
     assert "corrected for 2 comparisons" in notes
 
 
 def test_two_ways_of_measuring_are_pointed_out() -> None:
-    odd = variant("odd", 2.5, protocol={"lanes": 1, "chunk": 256, "memory": 1024, "bytes_scored": 150_000})
+    odd = variant("odd", 2.5, protocol={"batch_size": 1, "bptt": 256, "memory": 1024, "bytes_scored": 150_000})
     notes = " ".join(ablation_table([*study(), odd], "lstm").notes)
-    assert "Not the same everywhere: lanes; compare with care." in notes
-    assert "1 or 8 lanes" in notes
+    assert "Not the same everywhere: batch size; compare with care." in notes
+    assert "batch size 1 or 8" in notes
 
 
 def test_with_two_seeds_there_is_no_column_of_p_values_and_a_note_says_why() -> None:

@@ -14,7 +14,7 @@ from rnnlab.components.attention._gated import GatedAttention
 from rnnlab.components.attention._memory import Memory
 from rnnlab.components.attention.multi_head import MultiHead
 from rnnlab.components.attention.single_head import SingleHead
-from rnnlab.dropout import set_lane_offset
+from rnnlab.dropout import set_batch_offset
 from rnnlab.errors import ConfigError
 from rnnlab.model import count_parameters
 from rnnlab.testing import rounding
@@ -23,9 +23,9 @@ DTYPES = [torch.float32, torch.float64]  # the first is compiled where there is 
 
 
 @pytest.fixture(autouse=True)
-def first_lane() -> Iterator[None]:
+def first_sequence() -> Iterator[None]:
     yield
-    set_lane_offset(0)
+    set_batch_offset(0)
 
 
 def randomized(attention: GatedAttention, dtype: torch.dtype = torch.float64) -> GatedAttention:
@@ -172,7 +172,7 @@ def test_dropout_leaves_the_expected_output_nearly_where_it_was() -> None:
 def test_what_is_dropped_is_the_same_compiled_or_not(heads: int, seen: int, T: int, memory: int) -> None:
     """float64 takes torch's operations: the same seed has to drop the same places, forward and backward."""
     attention = dropping(heads, memory, p=0.3)
-    set_lane_offset(5)
+    set_batch_offset(5)
     queries, source, before = torch.randn(T, 3, 8), torch.randn(T, 3, 8), torch.randn(seen, 3, 8)
 
     def results(part: GatedAttention, dtype: torch.dtype) -> list[Tensor]:
@@ -185,15 +185,15 @@ def test_what_is_dropped_is_the_same_compiled_or_not(heads: int, seen: int, T: i
 
 
 @pytest.mark.parametrize("seen", [0, 5])
-def test_a_lane_is_dropped_alike_whichever_rank_holds_it(seen: int) -> None:
+def test_a_sequence_is_dropped_alike_whichever_rank_holds_it(seen: int) -> None:
     attention = dropping().double()
     queries, source = torch.randn(2, 6, 4, 8).double()
     before = torch.randn(seen, 4, 8).double()
     whole = output(attention, queries, source, Memory(before))
-    set_lane_offset(2)
+    set_batch_offset(2)
     shard = output(attention, queries[:, 2:], source[:, 2:], Memory(before[:, 2:]))
     torch.testing.assert_close(shard, whole[:, 2:])
-    set_lane_offset(0)
+    set_batch_offset(0)
     assert not torch.allclose(output(attention, queries[:, 2:], source[:, 2:], Memory(before[:, 2:])), whole[:, 2:])
 
 

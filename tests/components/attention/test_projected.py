@@ -9,24 +9,24 @@ from rnnlab.testing import rounding
 
 
 def by_hand(attention: Projected, queries: Tensor, source: Tensor) -> Tensor:
-    """One query, one lane and one head at a time, each key turned by its distance to the query."""
+    """One query, one sequence and one head at a time, each key turned by its distance to the query."""
     depth = attention.dim // attention.heads
     q, k, v = attention.query(queries), attention.key(source), attention.value(source)
     y = torch.zeros_like(q)
     for t in range(len(queries)):
-        for lane in range(queries.shape[1]):
+        for sequence in range(queries.shape[1]):
             for head in range(attention.heads):
                 part = slice(head * depth, (head + 1) * depth)
                 window = range(max(0, t - attention.memory + 1), t + 1)
                 scores = []
                 for s in window:
-                    left, right = k[s, lane, part].chunk(2)
+                    left, right = k[s, sequence, part].chunk(2)
                     key = torch.complex(left, right)
                     pace = 10000.0 ** (-torch.arange(depth // 2, dtype=torch.float64) / (depth // 2))
                     turned = key * torch.exp(1j * (s - t) * pace)
-                    scores.append(q[t, lane, part] @ torch.cat([turned.real, turned.imag]) / depth**0.5)
+                    scores.append(q[t, sequence, part] @ torch.cat([turned.real, turned.imag]) / depth**0.5)
                 weights = torch.stack(scores).softmax(0)
-                y[t, lane, part] = sum(w * v[s, lane, part] for w, s in zip(weights, window, strict=True))
+                y[t, sequence, part] = sum(w * v[s, sequence, part] for w, s in zip(weights, window, strict=True))
     return attention.output(y)
 
 

@@ -1,4 +1,4 @@
-"""A stream's memory in place holds what a memory that is copied holds, and attention over it says the same."""
+"""A memory in place holds what a memory that is copied holds, and attention over it says the same."""
 
 import copy
 
@@ -35,23 +35,23 @@ def attention(heads: int, dim: int, window: int) -> GatedAttention:
     [(1, 1, 0), (1, 9, 8), (2, 9, 0), (4, 200, 3), (1, 150, 149)],
     ids=["a window of one", "full", "filling", "growing", "longer than a batch"],
 )
-def test_a_stream_in_place_is_the_stream(heads: int, window: int, remembered: int) -> None:
+def test_a_memory_in_place_is_the_memory(heads: int, window: int, remembered: int) -> None:
     built = attention(heads, 16, window)
     draws = generator(0, 0, "inputs")
     memory = Memory(torch.randn(remembered, 3, 16, generator=draws))
     untouched = memory.positions.clone()
     twin, results = copy.deepcopy(built).double(), []
     with torch.inference_mode():
-        stream = built.stream(memory)
+        in_place = built.in_place(memory)
         for _ in range(150):
             queries, source = torch.randn(2, 1, 3, 16, generator=draws).unbind()
             exact, _ = twin(queries.double(), source.double(), Memory(memory.positions.double()))
             want, memory = built(queries, source, memory)  # type: ignore[assignment]
-            got, stream = built(queries, source, stream)  # type: ignore[assignment]
+            got, in_place = built(queries, source, in_place)  # type: ignore[assignment]
             results.append((got, want, exact))
     got, want, exact = (torch.cat(each) for each in zip(*results, strict=True))
     rounding.check_no_worse(got, than=want, exact=exact)
-    assert stream.ring.filled == min(window, remembered + 150)
+    assert in_place.ring.filled == min(window, remembered + 150)
     first = Memory(torch.randn(remembered, 3, 16, generator=generator(0, 0, "inputs")))
     assert torch.equal(first.positions, untouched)
 
@@ -64,7 +64,7 @@ def test_it_keeps_the_newest_positions_and_no_more_room_than_they_need() -> None
     assert len(ring._room) == 100
 
 
-def test_a_window_far_longer_than_the_stream_costs_no_room() -> None:
+def test_a_window_far_longer_than_the_text_costs_no_room() -> None:
     ring = Ring(torch.zeros(0, 1, 1), window=10**9)
     for number in range(200):
         ring.add(torch.full((1, 1), float(number)))
@@ -76,7 +76,7 @@ def test_more_than_a_position_at_a_time_is_refused() -> None:
     built = attention(1, 8, 4)
     x = torch.zeros(2, 1, 8)
     with pytest.raises(AssertionError, match="2 positions at a time"):
-        built(x, x, built.stream(built.initial_state(1)))
+        built(x, x, built.in_place(built.initial_state(1)))
 
 
 def attended(q: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:

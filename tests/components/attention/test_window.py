@@ -81,16 +81,16 @@ def test_under_autocast_it_multiplies_in_bfloat16_and_stays_near(plainly: Callab
     assert 1e-4 < float(error) < 0.02
 
 
-def test_lanes_keep_their_masks_on_another_rank() -> None:
-    def some(lanes: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """y without the first lanes."""
+def test_sequences_keep_their_masks_on_another_rank() -> None:
+    def some(first: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        """y without the first sequences."""
         built, (queries, source, memory) = part(1, 16, 9, 0.5, dtype), inputs(12, 3, 16, 8, dtype)
-        dropout.set_lane_offset(lanes)
+        dropout.set_batch_offset(first)
         try:
             torch.manual_seed(1)
-            y: Tensor = built(queries[:, lanes:], source[:, lanes:], Memory(memory[:, lanes:]))[0]
+            y: Tensor = built(queries[:, first:], source[:, first:], Memory(memory[:, first:]))[0]
         finally:
-            dropout.set_lane_offset(0)
+            dropout.set_batch_offset(0)
         return y
 
     exact = rounding.expected(lambda: some(0, torch.float64)[:, 1:])
@@ -113,7 +113,7 @@ def test_two_threads_give_what_one_gives() -> None:
     exact.check(shared)
 
 
-def test_a_nan_comes_out_and_stays_in_its_lane() -> None:
+def test_a_nan_comes_out_and_stays_in_its_sequence() -> None:
     built, (queries, source, memory) = part(1, 16, 3), inputs(8, 2, 16, 2)
     with torch.no_grad():
         source[4, 1] = torch.nan

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.components.cores.lstm import LSTM, LSTMState
-from rnnlab.dropout import set_lane_offset
+from rnnlab.dropout import set_batch_offset
 from rnnlab.errors import ConfigError
 from rnnlab.testing import rounding
 
@@ -16,9 +16,9 @@ DTYPES = [torch.float32, torch.float64]  # the first is compiled where there is 
 
 
 @pytest.fixture(autouse=True)
-def first_lane() -> Iterator[None]:
+def first_sequence() -> Iterator[None]:
     yield
-    set_lane_offset(0)
+    set_batch_offset(0)
 
 
 def reference(core: LSTM) -> nn.LSTM:
@@ -27,8 +27,8 @@ def reference(core: LSTM) -> nn.LSTM:
     return twin
 
 
-def random_state(lanes: int, dim: int, dtype: torch.dtype) -> LSTMState:
-    return LSTMState(*(0.5 * torch.randn(2, lanes, dim, dtype=dtype)))
+def random_state(batch: int, dim: int, dtype: torch.dtype) -> LSTMState:
+    return LSTMState(*(0.5 * torch.randn(2, batch, dim, dtype=dtype)))
 
 
 def ours(core: LSTM, x: Tensor, state: LSTMState, weights: tuple[Tensor, ...]) -> list[Tensor]:
@@ -90,7 +90,7 @@ def test_autocast_leaves_its_recurrence_in_float32() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_dropconnect_drops_hidden_weights_once_a_chunk_for_every_lane(dtype: torch.dtype) -> None:
+def test_dropconnect_drops_hidden_weights_once_a_chunk_for_every_sequence(dtype: torch.dtype) -> None:
     core = LSTM(16, dropconnect=0.5).to(dtype).train()
     x = torch.randn(6, 1, 16, dtype=dtype).expand(6, 4, 16)
     state = LSTMState(*(part.expand(4, 16) for part in random_state(1, 16, dtype)))
@@ -104,8 +104,8 @@ def test_dropconnect_drops_hidden_weights_once_a_chunk_for_every_lane(dtype: tor
     exact = rounding.expected(lambda: first_chunk(twin, x.double(), wide), dtype)
     y = first_chunk(core, x, state)
     exact.check(y)
-    exact.check(y[:, :1].expand_as(y))  # lanes that read the same see the same mask
-    set_lane_offset(4)
+    exact.check(y[:, :1].expand_as(y))  # sequences that read the same see the same mask
+    set_batch_offset(4)
     exact.check(first_chunk(core, x, state))  # on every rank too
     assert rounding.error(core(x, state)[0], y) > 100 * max(exact.allowed)  # and the next chunk another
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rnnlab import registry
-from rnnlab.interfaces import Forgetting
+from rnnlab.interfaces import HasForgetGate
 
 CELLS = {"LSTM": "c", "QRNN": "c", "SRU": "c", "MinGRU": "h", "RGLRU": "h"}  # the field that the gate multiplies
 
@@ -44,7 +44,7 @@ def test_a_gru_moves_from_its_output_to_its_candidate_by_what_it_does_not_keep()
 @pytest.mark.parametrize("name", [part.name for part in registry.parts("core")])
 def test_every_core_says_how_fast_it_forgets_however_the_text_is_cut(name: str) -> None:
     part = core(name)
-    assert isinstance(part, Forgetting)
+    assert isinstance(part, HasForgetGate)
     x = torch.randn(9, 2, 6, dtype=torch.float64)
     state = part.initial_state(2)
     whole: Tensor = part.retention(x, state)

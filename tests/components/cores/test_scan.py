@@ -33,10 +33,10 @@ def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def problem(steps: int, gates: str = "anywhere", lanes: int = 2, dim: int = 9) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def problem(steps: int, gates: str = "anywhere", batch: int = 2, dim: int = 9) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """a, b, h0 and a gradient for h."""
     random = torch.Generator().manual_seed(steps)
-    a = GATES[gates](torch.rand(steps, lanes, dim, generator=random))
+    a = GATES[gates](torch.rand(steps, batch, dim, generator=random))
     b, h0, grad = (torch.randn(shape, generator=random) for shape in (a.shape, a.shape[1:], a.shape))
     return a, b, h0, grad
 
@@ -72,20 +72,20 @@ def test_values_and_gradients_are_those_of_a_float64_loop(way: str, steps: int, 
 
 @pytest.mark.parametrize("gates", ["one", "near one"])
 def test_rounding_does_not_add_up_over_8192_steps(way: str, gates: str) -> None:
-    given = problem(8192, gates, lanes=1, dim=3)
+    given = problem(8192, gates, batch=1, dim=3)
     assert_close(scanned(*given, way), reference(*given))
 
 
-@pytest.mark.parametrize(("lanes", "dim"), [(1, 1), (3, 7), (8, 200)])
-def test_any_number_of_channels_is_scanned_whole(way: str, lanes: int, dim: int) -> None:
-    given = problem(5, lanes=lanes, dim=dim)
+@pytest.mark.parametrize(("batch", "dim"), [(1, 1), (3, 7), (8, 200)])
+def test_any_number_of_channels_is_scanned_whole(way: str, batch: int, dim: int) -> None:
+    given = problem(5, batch=batch, dim=dim)
     assert_close(scanned(*given, way), reference(*given))
 
 
 def test_the_number_of_threads_changes_no_bit() -> None:
     if native.kernels() is None:
         pytest.skip("there are no CPU kernels here")
-    given = problem(64, lanes=8, dim=200)  # above the size under which the kernel keeps to one thread
+    given = problem(64, batch=8, dim=200)  # above the size under which the kernel keeps to one thread
     before = torch.get_num_threads()
     try:
         results = []
@@ -99,7 +99,7 @@ def test_the_number_of_threads_changes_no_bit() -> None:
 
 
 def test_gradients_and_inputs_may_have_any_strides(way: str) -> None:
-    a, b, h0, grad = problem(6, lanes=4, dim=4)
+    a, b, h0, grad = problem(6, batch=4, dim=4)
     turned = [x.transpose(-1, -2).contiguous().transpose(-1, -2) for x in (a, b, h0)]
     spread = torch.ones(()).expand(a.shape)  # what .sum() sends back
     assert_close(scanned(*turned, spread, way), reference(a, b, h0, torch.ones_like(grad)))
@@ -114,7 +114,7 @@ def test_what_is_not_a_number_comes_out_where_it_went_in(way: str) -> None:
 
 
 def test_double_precision_passes_a_numerical_gradient_check() -> None:
-    inputs = [x.double().requires_grad_() for x in problem(5, lanes=2, dim=3)[:3]]
+    inputs = [x.double().requires_grad_() for x in problem(5, batch=2, dim=3)[:3]]
     assert torch.autograd.gradcheck(linear_recurrence, inputs)
 
 
@@ -149,7 +149,7 @@ def test_the_triton_kernels_agree_under_the_interpreter() -> None:
     script = (
         "import test_scan as t\n"
         "for steps, gates in ((1, 'anywhere'), (32, 'one'), (33, 'zero, one and between'), (100, 'zero')):\n"
-        "    given = t.problem(steps, gates, lanes=5)\n"
+        "    given = t.problem(steps, gates, sequences=5)\n"
         "    t.assert_close(t.scanned(*given, 'triton'), t.reference(*given))\n"
     )
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
@@ -162,6 +162,6 @@ def test_the_triton_kernels_agree_under_the_interpreter() -> None:
 def test_the_gpu_agrees(gates: str) -> None:
     if not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
-    given = problem(257, gates, lanes=4, dim=100)
+    given = problem(257, gates, batch=4, dim=100)
     found = scanned(*(x.cuda() for x in given), None)  # type: ignore[misc]
     assert_close(tuple(x.cpu() for x in found), reference(*given))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rnnlab.components.feedforward.boom import Boom
 from rnnlab.components.feedforward.standard import Standard
-from rnnlab.dropout import set_lane_offset
+from rnnlab.dropout import set_batch_offset
 from rnnlab.errors import ConfigError
 from rnnlab.testing import rounding
 
@@ -17,9 +17,9 @@ DTYPES = [torch.float32, torch.float64]  # the first is compiled where there is 
 
 
 @pytest.fixture(autouse=True)
-def first_lane() -> Iterator[None]:
+def first_sequence() -> Iterator[None]:
     yield
-    set_lane_offset(0)
+    set_batch_offset(0)
 
 
 def by_hand(part: Boom, x: Tensor) -> Tensor:
@@ -83,15 +83,17 @@ def test_dropout_acts_on_the_inner_values_at_its_rate_in_training_alone() -> Non
 
 @pytest.mark.parametrize("part_class", [Boom, Standard])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_lane_is_dropped_alike_whichever_rank_holds_it(part_class: type[Boom | Standard], dtype: torch.dtype) -> None:
+def test_a_sequence_is_dropped_alike_whichever_rank_holds_it(
+    part_class: type[Boom | Standard], dtype: torch.dtype
+) -> None:
     part = part_class(8, dropout=0.5).to(dtype).train()
     x = torch.randn(6, 4, 8, dtype=dtype)
     torch.manual_seed(2)
     whole = part(x)
-    set_lane_offset(3)
+    set_batch_offset(3)
     torch.manual_seed(2)
     shard, twin = part(x[:, 3:]), copy.deepcopy(part).double()
-    set_lane_offset(0)
+    set_batch_offset(0)
 
     def exactly() -> Tensor:
         torch.manual_seed(2)

@@ -119,9 +119,9 @@ def test_processes_that_build_the_standard_library_at_once_agree(own_cache: Path
 
 
 def test_names_are_found_whatever_their_case() -> None:
-    assert corpus_bindings("Enwik8") == ["Trainer.corpus = @corpus.Enwik8"]
-    assert corpus_bindings("TEXT8") == ["Trainer.corpus = @corpus.Text8"]
-    assert corpus_bindings("python-stdlib") == ["Trainer.corpus = @corpus.PythonStdlib"]
+    assert corpus_bindings("Enwik8") == ["Trainer.source = @corpus.Enwik8"]
+    assert corpus_bindings("TEXT8") == ["Trainer.source = @corpus.Text8"]
+    assert corpus_bindings("python-stdlib") == ["Trainer.source = @corpus.PythonStdlib"]
     assert open_corpus("python_stdlib").name == "python_stdlib"
 
 
@@ -129,7 +129,7 @@ def test_a_path_is_bound_absolutely_and_quoted(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     written(tmp_path / 'it\'s "mine"', random_bytes(100))
     (corpus, path) = corpus_bindings('it\'s "mine"')
-    assert corpus == "Trainer.corpus = @corpus.File"
+    assert corpus == "Trainer.source = @corpus.File"
     key, _, value = path.partition(" = ")
     assert key == "File.path"
     assert eval(value) == str(tmp_path / 'it\'s "mine"')
@@ -139,7 +139,7 @@ def test_a_path_is_bound_absolutely_and_quoted(tmp_path: Path, monkeypatch: pyte
 def test_a_file_named_like_a_corpus_needs_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     written(tmp_path / "enwik8", random_bytes(100))
-    assert corpus_bindings("enwik8") == ["Trainer.corpus = @corpus.Enwik8"]
+    assert corpus_bindings("enwik8") == ["Trainer.source = @corpus.Enwik8"]
     assert corpus_bindings("./enwik8")[1] == f"File.path = '{tmp_path}/enwik8'"
 
 

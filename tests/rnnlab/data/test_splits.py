@@ -1,4 +1,4 @@
-"""Mapped files, splits, lanes and chunk lengths."""
+"""Mapped files, splits, sequences and chunk lengths."""
 
 import hashlib
 import os
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rnnlab.data import corpora
-from rnnlab.data.splits import Lanes, chunk_length
+from rnnlab.data.splits import Batches, chunk_length
 from rnnlab.errors import ConfigError, DataError
 from tests.rnnlab.small_texts import random_bytes, written
 
@@ -80,58 +80,60 @@ def test_opening_a_large_file_takes_no_time_and_no_memory(tmp_path: Path) -> Non
     assert len(corpus.train) == 900_000_000
 
 
-def test_lanes_are_contiguous_and_targets_come_one_byte_later(tmp_path: Path) -> None:
+def test_sequences_are_contiguous_and_targets_come_one_byte_later(tmp_path: Path) -> None:
     content = random_bytes(1000)
     split = corpora.File(str(written(tmp_path / "text", content)))
-    lanes = Lanes(split.train, 7)
-    assert lanes.length == 900 // 7
-    inputs, targets = lanes.chunk(20, 50)
+    batches = Batches(split.train, 7)
+    assert batches.length == 900 // 7
+    inputs, targets = batches.chunk(20, 50)
     assert inputs.shape == targets.shape == (50, 7)
     assert inputs.dtype == targets.dtype == torch.int64
     assert inputs.is_contiguous()
     assert targets.is_contiguous()
-    for lane in range(7):
-        start = lane * lanes.length + 20
-        assert bytes(inputs[:, lane].tolist()) == content[start : start + 50]
-        assert bytes(targets[:, lane].tolist()) == content[start + 1 : start + 51]
+    for sequence in range(7):
+        start = sequence * batches.length + 20
+        assert bytes(inputs[:, sequence].tolist()) == content[start : start + 50]
+        assert bytes(targets[:, sequence].tolist()) == content[start + 1 : start + 51]
 
 
-def test_chunks_read_a_lane_to_its_last_byte_and_no_further(tmp_path: Path) -> None:
-    lanes = Lanes(corpora.File(str(written(tmp_path / "text", random_bytes(1000)))).train, 4)
-    pieces = [lanes.chunk(p, min(37, lanes.length - 1 - p)) for p in range(0, lanes.length - 1, 37)]
-    whole = lanes.chunk(0, lanes.length - 1)
+def test_chunks_read_a_sequence_to_its_last_byte_and_no_further(tmp_path: Path) -> None:
+    batches = Batches(corpora.File(str(written(tmp_path / "text", random_bytes(1000)))).train, 4)
+    pieces = [batches.chunk(p, min(37, batches.length - 1 - p)) for p in range(0, batches.length - 1, 37)]
+    whole = batches.chunk(0, batches.length - 1)
     for pieced, one in zip(zip(*pieces, strict=True), whole, strict=True):
         assert torch.equal(torch.cat(pieced), one)
-    assert whole[1][-1].tolist() == [int(lanes.split.bytes[(lane + 1) * lanes.length - 1]) for lane in range(4)]
+    assert whole[1][-1].tolist() == [
+        int(batches.split.bytes[(sequence + 1) * batches.length - 1]) for sequence in range(4)
+    ]
     with pytest.raises(AssertionError):
-        lanes.chunk(0, lanes.length)
+        batches.chunk(0, batches.length)
 
 
-def test_ranks_share_the_lanes_of_one_process(tmp_path: Path) -> None:
+def test_ranks_share_the_sequences_of_one_process(tmp_path: Path) -> None:
     split = corpora.File(str(written(tmp_path / "text", random_bytes(5000)))).train
-    alone = Lanes(split, 8).chunk(3, 100)
-    shards = [Lanes(split, 8, shard=(rank, 4)) for rank in range(4)]
+    alone = Batches(split, 8).chunk(3, 100)
+    shards = [Batches(split, 8, shard=(rank, 4)) for rank in range(4)]
     assert [(shard.first, shard.count) for shard in shards] == [(0, 2), (2, 2), (4, 2), (6, 2)]
     for side in (0, 1):
         assert torch.equal(torch.cat([shard.chunk(3, 100)[side] for shard in shards], dim=1), alone[side])
 
 
-def test_lanes_that_cannot_be_shared_evenly_are_refused(tmp_path: Path) -> None:
+def test_sequences_that_cannot_be_shared_evenly_are_refused(tmp_path: Path) -> None:
     split = corpora.File(str(written(tmp_path / "text", random_bytes(5000)))).train
-    with pytest.raises(ConfigError, match="6 lanes cannot be shared evenly by 4 ranks"):
-        Lanes(split, 6, shard=(0, 4))
-    with pytest.raises(ConfigError, match="0 lanes"):
-        Lanes(split, 0)
+    with pytest.raises(ConfigError, match="6 sequences cannot be shared evenly by 4 ranks"):
+        Batches(split, 6, shard=(0, 4))
+    with pytest.raises(ConfigError, match="0 sequences"):
+        Batches(split, 0)
 
 
 def test_the_cpu_keeps_the_mapping(tmp_path: Path) -> None:
-    lanes = Lanes(corpora.File(str(written(tmp_path / "text", random_bytes(5000)))).train, 2)
-    assert lanes.to("cpu") is lanes
+    batches = Batches(corpora.File(str(written(tmp_path / "text", random_bytes(5000)))).train, 2)
+    assert batches.to("cpu") is batches
 
 
-def test_lanes_on_another_device_have_its_shape_and_type(tmp_path: Path) -> None:
-    lanes = Lanes(corpora.File(str(written(tmp_path / "text", random_bytes(5000)))).train, 2)
-    inputs, targets = lanes.to("meta").chunk(5, 10)
+def test_sequences_on_another_device_have_its_shape_and_type(tmp_path: Path) -> None:
+    batches = Batches(corpora.File(str(written(tmp_path / "text", random_bytes(5000)))).train, 2)
+    inputs, targets = batches.to("meta").chunk(5, 10)
     assert inputs.device.type == targets.device.type == "meta"
     assert inputs.shape == targets.shape == (10, 2)
     assert inputs.dtype == torch.int64
@@ -140,8 +142,8 @@ def test_lanes_on_another_device_have_its_shape_and_type(tmp_path: Path) -> None
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_chunks_cut_on_the_gpu_equal_those_cut_from_the_file(tmp_path: Path) -> None:
-    lanes = Lanes(corpora.File(str(written(tmp_path / "text", random_bytes(50_000)))).train, 4, shard=(1, 2))
-    for there, here in zip(lanes.to("cuda").chunk(17, 300), lanes.chunk(17, 300), strict=True):
+    batches = Batches(corpora.File(str(written(tmp_path / "text", random_bytes(50_000)))).train, 4, shard=(1, 2))
+    for there, here in zip(batches.to("cuda").chunk(17, 300), batches.chunk(17, 300), strict=True):
         assert there.is_contiguous()
         assert torch.equal(there.cpu(), here)
 
@@ -150,12 +152,12 @@ def test_a_long_stream_stays_small(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with open(path, "wb") as file:
         file.truncate(300_000_000)
-    lanes = Lanes(corpora.File(str(path)).train, 4)
-    lanes.chunk(0, 1 << 18)
+    batches = Batches(corpora.File(str(path)).train, 4)
+    batches.chunk(0, 1 << 18)
     before = resident_bytes()
     largest = before
-    for position in range(0, lanes.length - 1 - (1 << 18), 1 << 18):
-        lanes.chunk(position, 1 << 18)
+    for position in range(0, batches.length - 1 - (1 << 18), 1 << 18):
+        batches.chunk(position, 1 << 18)
         largest = max(largest, resident_bytes())
     assert largest - before < 60_000_000
 

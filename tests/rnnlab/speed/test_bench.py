@@ -40,7 +40,7 @@ def test_a_variant_without_attention_has_no_such_part(bindings: list[str]) -> No
 
 def test_the_memory_is_full_before_anything_is_timed(bindings: list[str]) -> None:
     learner = bench.steady_learner(TINY, bindings)
-    memory = learner.stream[2].attention.positions
+    memory = learner.state[2].attention.positions
     assert len(memory) == learner.model.blocks[2].attention.memory - 1  # type: ignore[union-attr, operator]
     assert learner.progress.position == len(memory) + 1
 

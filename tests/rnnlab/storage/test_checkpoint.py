@@ -15,7 +15,7 @@ from rnnlab.storage.tensorfile import Damaged
 
 
 def snapshot(step: int, bpc: float | None = None, **facts: object) -> Snapshot:
-    tensors = {"model/weight": torch.full((3, 2), float(step)), "stream/state.0.h": torch.zeros(2, 3)}
+    tensors = {"model/weight": torch.full((3, 2), float(step)), "state/state.0.h": torch.zeros(2, 3)}
     return Snapshot(step, 10 * step, tensors, {"valid_bpc": bpc, **facts}, config_sha="c" * 64, corpus_sha="d" * 64)
 
 

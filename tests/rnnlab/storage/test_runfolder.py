@@ -10,7 +10,7 @@ import torch
 from rnnlab.errors import ConfigError, RunHeldError, StorageError
 from rnnlab.storage import metrics
 from rnnlab.storage.checkpoint import Snapshot
-from rnnlab.storage.runfolder import RunFolder
+from rnnlab.storage.runfolder import FORMAT, RunFolder
 
 CONFIG = "Trainer.seed = 1\n"
 ENVIRONMENT = {"torch": "2", "corpus_sha": "d" * 64}
@@ -30,8 +30,16 @@ def test_a_new_run_says_what_it_was_told(tmp_path: Path) -> None:
     opened = RunFolder.open(path)
     assert opened.config_text == (path / "config.gin").read_text() == CONFIG
     assert (path / "operative.gin").read_text() == "# to read\n"
-    assert opened.environment == ENVIRONMENT
+    assert opened.environment == {**ENVIRONMENT, "format": FORMAT}
     assert opened.corpus_sha == "d" * 64
+
+
+def test_a_run_of_another_version_is_met_by_one_line(tmp_path: Path) -> None:
+    create(tmp_path)
+    old = {**ENVIRONMENT, "rnnlab": "0.1.0"}
+    (tmp_path / "environment.json").write_text(json.dumps(old))
+    with pytest.raises(StorageError, match=r"a run of rnnlab 0\.1\.0, which this version cannot read; open it with"):
+        RunFolder.open(tmp_path)
 
 
 def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_was(tmp_path: Path) -> None:

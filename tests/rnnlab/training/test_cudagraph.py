@@ -25,7 +25,7 @@ STEADY = ["Trainer.jitter = False", "Trainer.steps = 1000"]
 
 @pytest.fixture
 def text(tmp_path: Path) -> Path:
-    """Shorter than four lanes of forty chunks, so that training comes to its end and begins anew."""
+    """Shorter than four sequences of forty chunks, so that training comes to its end and begins anew."""
     return write_text(tmp_path, 4_000)
 
 
@@ -70,8 +70,8 @@ def test_training_with_a_recording_goes_through_the_same_numbers_over_two_epochs
         want, got = plain.step(), recorded.step()
         assert (got["loss"], got["grad_norm"]) == (want["loss"], want["grad_norm"]), f"step {step + 1}"
     assert plain.progress.epoch == 2
-    assert 70 <= recorder.replays <= 86, "all but the chunks of a filling memory and of the lanes' ends"
-    for got_leaf, want_leaf in zip(copies(recorded.stream), copies(plain.stream), strict=True):
+    assert 70 <= recorder.replays <= 86, "all but the chunks of a filling memory and of the sequences' ends"
+    for got_leaf, want_leaf in zip(copies(recorded.state), copies(plain.state), strict=True):
         assert torch.equal(got_leaf, want_leaf)
 
 
@@ -80,11 +80,11 @@ def test_a_replay_writes_over_nothing_that_was_given_out(text: Path) -> None:
     recorder = graphed(learner)
     for _ in range(10):
         learner.step()
-    stream, values = learner.stream, copies(learner.stream)
+    state, values = learner.state, copies(learner.state)
     replays = recorder.replays
-    learner.backward(learner.pieces())
+    learner.backward(learner.chunks())
     assert recorder.replays == replays + 1
-    for (name, leaf), value in zip(leaves(stream), values, strict=True):
+    for (name, leaf), value in zip(leaves(state), values, strict=True):
         assert torch.equal(leaf, value), name
 
 
@@ -93,13 +93,13 @@ def test_a_step_that_diverges_in_a_replay_leaves_the_stream_as_it_was(text: Path
     recorder = graphed(learner)
     for _ in range(10):
         learner.step()
-    values, replays = copies(learner.stream), recorder.replays
+    values, replays = copies(learner.state), recorder.replays
     with torch.no_grad():
         learner.model.output_bias[0] = float("nan")
     with pytest.raises(Diverged):
         learner.step()
     assert recorder.replays == replays + 1
-    for (name, leaf), value in zip(leaves(learner.stream), values, strict=True):
+    for (name, leaf), value in zip(leaves(learner.state), values, strict=True):
         assert torch.equal(leaf, value), name
 
 

@@ -11,8 +11,8 @@ from rnnlab.training import experiment
 def test_bytes_that_the_training_text_lacks_start_unlikely_where_the_recipe_says_so(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_bytes(b"abba" * 500)
-    file = ["Trainer.corpus = @corpus.File", f"File.path = {str(text)!r}"]
-    small = ["LanguageModel.dim = 8", "Trainer.lanes = 2", *file]
+    file = ["Trainer.source = @corpus.File", f"File.path = {str(text)!r}"]
+    small = ["LanguageModel.dim = 8", "Trainer.batch_size = 2", *file]
     paper = experiment.build(config.resolve(["sha_rnn"], [*small, "Trainer.bytes = 100"]))
     lacking = torch.ones(256, dtype=torch.bool)
     lacking[list(b"ab")] = False

@@ -48,10 +48,10 @@ VARIANTS = {
     "": [],
     "qrnn": ["Block.core = @core.QRNN"],
     "rg_lru and projected": ["Block.core = @core.RGLRU", "attention = @attention.Projected", "Projected.heads = 2"],
-    "a memory that slides, in odd widths": ["LanguageModel.dim = 10", "memory = 7", "Trainer.lanes = 3"],
-    "chunks longer than the memory": ["memory = 5", "Trainer.chunk = 40"],
+    "a memory that slides, in odd widths": ["LanguageModel.dim = 10", "memory = 7", "Trainer.batch_size = 3"],
+    "chunks longer than the memory": ["memory = 5", "Trainer.bptt = 40"],
     "accumulation": ["Trainer.accumulate = 3"],
-    "over the end of an epoch": ["Trainer.lanes = 16", "Trainer.chunk = 50"],
+    "over the end of an epoch": ["Trainer.batch_size = 16", "Trainer.bptt = 50"],
     "sgd": ["Trainer.optimizer = @optimizer.SGD", "SGD.momentum = 0.9", "SGD.lr = 0.1"],
     "two passes of lamb": [
         "Trainer.optimizer = @optimizer.Lamb", "Trainer.schedule = @schedule.TwoPass", "TwoPass.warmup = 4",
@@ -78,7 +78,12 @@ def test_a_resumed_run_equals_one_that_was_left_alone(name: str, text: Path, tmp
     [
         ["Trainer.eval_every = 100"],
         ["Trainer.eval_every = 100_000"],
-        ["Trainer.eval_bytes = 100", "Trainer.eval_lanes = 3", "Trainer.eval_chunk = 7", "Trainer.eval_every = 300"],
+        [
+            "Trainer.eval_bytes = 100",
+            "Trainer.eval_batch_size = 3",
+            "Trainer.eval_bptt = 7",
+            "Trainer.eval_every = 300",
+        ],
         ["Trainer.save_every = 1", "Trainer.keep = 3"],
         ["Trainer.save_every = 1000"],
         ["Trainer.log_every = 9"],
@@ -140,7 +145,7 @@ def test_a_longer_budget_at_a_learning_rate_of_0_is_refused(text: Path, tmp_path
     assert not (tmp_path / "run" / "resumed.gin").exists()
 
 
-@pytest.mark.parametrize("change", ["Trainer.lanes = 8", "Trainer.seed = 2", "dropout = 0.2", "Muon.lr = 0.1"])
+@pytest.mark.parametrize("change", ["Trainer.batch_size = 8", "Trainer.seed = 2", "dropout = 0.2", "Muon.lr = 0.1"])
 def test_resuming_cannot_change_the_past(change: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", text, "Trainer.steps = 3")
     before = state_hash(tmp_path / "run")
@@ -173,7 +178,7 @@ def test_a_run_that_goes_on_has_no_result_until_it_ends(text: Path, tmp_path: Pa
 
 def test_a_split_too_short_to_evaluate_is_told_before_there_is_a_folder(tmp_path: Path) -> None:
     text = write_text(tmp_path, size=200)
-    with pytest.raises(DataError, match="valid split has 10 bytes, too few for 8 lanes"):
+    with pytest.raises(DataError, match="valid split has 10 bytes, too few for 8 sequences"):
         train(tmp_path / "run", text)
     assert not (tmp_path / "run").exists()
 
@@ -181,8 +186,8 @@ def test_a_split_too_short_to_evaluate_is_told_before_there_is_a_folder(tmp_path
 def test_the_run_ends_at_the_first_budget_that_it_reaches(text: Path, tmp_path: Path) -> None:
     fixed = ("Trainer.jitter = False", "Trainer.epochs = 0.05")
     by_epoch = train(tmp_path / "a", text, *fixed, "Trainer.steps = 100")
-    lane_bytes = (12_000 * 9 // 10 // 4 - 1) * 4
-    assert 0.05 * lane_bytes <= by_epoch["bytes_trained"] < 0.05 * lane_bytes + 24 * 4
+    sequence_bytes = (12_000 * 9 // 10 // 4 - 1) * 4
+    assert 0.05 * sequence_bytes <= by_epoch["bytes_trained"] < 0.05 * sequence_bytes + 24 * 4
     by_bytes = train(tmp_path / "b", text, *fixed, "Trainer.steps = 100", "Trainer.bytes = 200")
     assert by_bytes["bytes_trained"] == 3 * 24 * 4
 
@@ -199,7 +204,7 @@ def test_every_point_of_a_curve_scores_the_same_bytes_also_after_a_resumption_wi
     assert result["valid_bpc"] == journal(tmp_path / "run")[-1]["valid_bpc"]
 
 
-@pytest.mark.parametrize("binding", ["Trainer.eval_bytes = 100", "Trainer.eval_lanes = 2"])
+@pytest.mark.parametrize("binding", ["Trainer.eval_bytes = 100", "Trainer.eval_batch_size = 2"])
 def test_how_much_is_scored_cannot_change_within_a_curve(binding: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", text)
     with pytest.raises(ConfigError, match="resuming cannot change it"):
@@ -214,18 +219,18 @@ def test_an_evaluation_that_was_made_is_not_made_again(text: Path, tmp_path: Pat
     assert again["seconds_evaluating"] > 0
 
 
-def test_accumulated_pieces_carry_the_state_and_average_their_gradients(text: Path) -> None:
+def test_accumulated_chunks_carry_the_state_and_average_their_gradients(text: Path) -> None:
     built = build(text, "Trainer.accumulate = 3", "Trainer.jitter = False", "dropout = 0.0")
     built.model.double()
     learner = Learner(built)
-    pieces = learner.pieces()
-    assert [piece.position for piece in pieces] == [0, 24, 48]
-    loss, _ = learner.backward(pieces)
+    chunks = learner.chunks()
+    assert [chunk.position for chunk in chunks] == [0, 24, 48]
+    loss, _ = learner.backward(chunks)
     together = {name: p.grad.clone() for name, p in learner.model.named_parameters() if p.grad is not None}
     single, gradients = [], {name: torch.zeros_like(x) for name, x in together.items()}
     learner.trainer.accumulate = 1
-    for piece in pieces:
-        one, learner.stream = learner.backward([piece])
+    for chunk in chunks:
+        one, learner.state = learner.backward([chunk])
         single.append(one)
         for name, p in learner.model.named_parameters():
             assert p.grad is not None
@@ -237,13 +242,13 @@ def test_accumulated_pieces_carry_the_state_and_average_their_gradients(text: Pa
 def test_a_spike_is_reported_at_its_step_and_names_the_replay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    lanes, chunk, at = 4, 24, SPIKE_AFTER + 33
+    batch_size, chunk, at = 4, 24, SPIKE_AFTER + 33
     length = chunk * (at + 20)
-    lane = b"ab" * (chunk * (at - 1) // 2)
-    lane += bytes(range(128, 256)) * 2
-    lane += b"ab" * (length - len(lane))
+    sequence = b"ab" * (chunk * (at - 1) // 2)
+    sequence += bytes(range(128, 256)) * 2
+    sequence += b"ab" * (length - len(sequence))
     train_text, other = tmp_path / "train", write_text(tmp_path)
-    train_text.write_bytes(lane[:length] * lanes)
+    train_text.write_bytes(sequence[:length] * batch_size)
     files = [f"File.valid = {str(other)!r}", f"File.test = {str(other)!r}"]
     fixed = [
         f"Trainer.steps = {at + 1}",
@@ -265,6 +270,6 @@ def test_the_best_is_the_lowest_of_the_curve(text: Path, tmp_path: Path) -> None
     assert result["best_valid_bpc"] == min(record["valid_bpc"] for record in points)
     model = api.load(tmp_path / "run").model
     valid = open_corpus(str(text)).valid
-    at_the_end = evaluate(model, valid, lanes=8, chunk=64, limit=100)
+    at_the_end = evaluate(model, valid, batch_size=8, bptt=64, limit=100)
     assert result["valid_bpc"] == at_the_end.bpc
     assert result["valid_protocol"]["bytes_scored"] == at_the_end.protocol.bytes_scored

@@ -27,7 +27,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def continues(learner: Learner) -> dict[str, Tensor]:
     """The parameters and the optimizer's memory, copied."""
     tensors = learner.snapshot().tensors
-    return {name: x.clone() for name, x in tensors.items() if not name.startswith("stream/")}
+    return {name: x.clone() for name, x in tensors.items() if not name.startswith("state/")}
 
 
 def expect_same(after: dict[str, Tensor], before: dict[str, Tensor]) -> None:
@@ -98,15 +98,15 @@ def test_the_stream_of_a_skipped_step_is_kept_only_if_it_is_finite(
     learner.scaler.update(2.0**30)
     real = learner.backward
 
-    def backward(pieces: Any) -> Any:
-        loss, stream = real(pieces)
-        return loss, stream if finite else map_state(lambda leaf: leaf + torch.inf, stream)
+    def backward(chunks: Any) -> Any:
+        loss, state = real(chunks)
+        return loss, state if finite else map_state(lambda leaf: leaf + torch.inf, state)
 
     monkeypatch.setattr(learner, "backward", backward)
-    before = flatten(learner.stream)
+    before = flatten(learner.state)
     learner.step()
     assert learner.progress.overflows == 1
-    after = flatten(learner.stream)
+    after = flatten(learner.state)
     assert all(bool(leaf.isfinite().all()) for leaf in after.values())
     assert all(after[name] is before[name] for name in before) != finite
 

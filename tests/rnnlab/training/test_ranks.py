@@ -39,7 +39,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def alone(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One process with all the lanes."""
+    """One process with all the sequences."""
     run = tmp_path_factory.mktemp("alone") / "run"
     train(run, text, *MORE)
     return run
@@ -47,7 +47,7 @@ def alone(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def shared(text: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
-    """Two processes with half of the lanes each; and what they said."""
+    """Two processes with half of the sequences each; and what they said."""
     run = tmp_path_factory.mktemp("shared") / "run"
     done = finish(torchrun(2, *train_arguments(run, text)))
     assert done.code == 0, done.err
@@ -123,7 +123,7 @@ def score_of(model: LanguageModel, text: Path) -> torch.Tensor:
 
 
 def expect_close(run: Path, alone: Path) -> None:
-    """Every loss, parameter, lane of the stream and moment of the optimizer is as near to float64 as one process is."""
+    """Every loss, parameter, state and moment of the optimizer is as near to float64 as one process is."""
     wanted, end = in_float64(alone)
     assert len(wanted) == STEPS
     seen, others = (torch.tensor([losses(path)[int(step)] for step in wanted]) for path in (run, alone))
@@ -222,10 +222,12 @@ def environment_of(pid: int) -> dict[str, str]:
 
 @pytest.mark.slow
 @pytest.mark.faults
-def test_lanes_that_cannot_be_shared_evenly_are_refused_before_there_is_a_folder(text: Path, tmp_path: Path) -> None:
+def test_sequences_that_cannot_be_shared_evenly_are_refused_before_there_is_a_folder(
+    text: Path, tmp_path: Path
+) -> None:
     done = finish(torchrun(3, *train_arguments(tmp_path / "run", text)))
     assert done.code != 0
-    assert done.err.count("rnnlab: error: 4 lanes cannot be shared evenly by 3 ranks") == 1
+    assert done.err.count("rnnlab: error: 4 sequences cannot be shared evenly by 3 ranks") == 1
     assert not (tmp_path / "run").exists()
 
 
@@ -233,12 +235,12 @@ def test_one_process_alone_talks_to_nobody() -> None:
     x: Any = torch.tensor(3.0)
     assert ALONE.first
     assert ALONE.mean(x) is x
-    assert ALONE.all_lanes(x) is x
+    assert ALONE.gather_batch(x) is x
     assert ALONE.any(True)
     assert not ALONE.any(False)
     assert ALONE.signal(None) is None
     assert ALONE.signal(signal.SIGTERM) is signal.SIGTERM
-    assert ALONE.from_first(lambda: "answer") == "answer"
+    assert ALONE.broadcast_from_rank0(lambda: "answer") == "answer"
 
 
 LEAVING = """

@@ -41,22 +41,22 @@ def test_a_step_comes_out_as_it_was_recorded(step: int, start: int, run: Path) -
     assert found.not_finite == []
 
 
-def test_the_bytes_are_those_of_the_lanes(run: Path, text: Path) -> None:
+def test_the_bytes_are_those_of_the_sequences(run: Path, text: Path) -> None:
     found = replay(run, 2)
-    data, lane = text.read_text(), len(text.read_text()) * 9 // 10 // 4
-    (piece,) = found.pieces
-    assert piece.epoch == 0
-    assert piece.position == recorded(run, 1)["bytes"] // 4
-    starts = [number * lane + piece.position for number in range(4)]
-    assert piece.lanes == [data[start : start + piece.length] for start in starts]
+    data, sequence = text.read_text(), len(text.read_text()) * 9 // 10 // 4
+    (chunk,) = found.chunks
+    assert chunk.epoch == 0
+    assert chunk.position == recorded(run, 1)["bytes"] // 4
+    starts = [number * sequence + chunk.position for number in range(4)]
+    assert chunk.texts == [data[start : start + chunk.length] for start in starts]
 
 
 def test_long_and_unprintable_text_is_shown_on_one_short_line(tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_bytes((b"line\n\xff\x00\xc3\xa9" + b"x" * 300) * 60)
-    train(tmp_path / "run", text, "Trainer.steps = 1", "Trainer.chunk = 200", "Trainer.jitter = False")
-    lane = replay(tmp_path / "run", 1).pieces[0].lanes[0]
-    assert lane == f"line\\n\\xff\\x00é{'x' * (SHOWN - 9)} ... {'x' * SHOWN}"
+    train(tmp_path / "run", text, "Trainer.steps = 1", "Trainer.bptt = 200", "Trainer.jitter = False")
+    sequence = replay(tmp_path / "run", 1).chunks[0].texts[0]
+    assert sequence == f"line\\n\\xff\\x00é{'x' * (SHOWN - 9)} ... {'x' * SHOWN}"
 
 
 def test_nothing_in_the_folder_changes_and_a_held_run_can_be_replayed(run: Path) -> None:
@@ -101,4 +101,4 @@ def test_the_command_prints_the_step_and_as_json_one_object(run: Path, capsys: p
     assert cli.main(["replay", str(run), "--step", "29", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["loss"] == found.loss
-    assert answer["pieces"][0]["lanes"] == found.pieces[0].lanes
+    assert answer["chunks"][0]["texts"] == found.chunks[0].texts

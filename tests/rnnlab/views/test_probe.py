@@ -16,7 +16,7 @@ from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import evaluate
 from rnnlab.testing import rounding
 from rnnlab.views.examination import (
-    LANES,
+    BATCH_SIZE,
     PASSAGE,
     Findings,
     _age,
@@ -95,7 +95,8 @@ def test_the_model_is_left_as_it_was(run: Path) -> None:
 def test_its_bpc_is_that_of_an_evaluation(run: Path, findings: Findings) -> None:
     split = open_corpus(str(quick_runs.corpus(run.parent))).train[:SIZE]
     score, exact = (
-        evaluate(model, split, lanes=LANES) for model in (rnnlab.load(run).model, rnnlab.load(run).model.double())
+        evaluate(model, split, batch_size=BATCH_SIZE)
+        for model in (rnnlab.load(run).model, rnnlab.load(run).model.double())
     )
     got, than = torch.tensor(findings.bpc), torch.tensor(score.bpc)
     rounding.check_no_worse(got, than=than, exact=torch.tensor(exact.bpc, dtype=torch.float64))
@@ -192,8 +193,8 @@ def test_bytes_are_of_one_kind_each() -> None:
 
 
 def test_age_counts_from_the_document_and_is_unknown_before_the_first() -> None:
-    lane = np.frombuffer(b"ab<page>cd<page>e", dtype=np.uint8)
-    assert _age(lane).tolist() == [-1, -1, *range(8), *range(7)]
+    sequence = np.frombuffer(b"ab<page>cd<page>e", dtype=np.uint8)
+    assert _age(sequence).tolist() == [-1, -1, *range(8), *range(7)]
 
 
 def test_without_documents_positions_count_from_the_start_of_the_probe() -> None:

@@ -106,9 +106,9 @@ def test_only_keys_that_differ_are_listed() -> None:
 
 
 def test_the_protocol_is_told_once_where_it_is_shared() -> None:
-    facts = {"protocol": {"lanes": 8, "chunk": 256, "memory": None, "bytes_scored": 1000}}
+    facts = {"protocol": {"batch_size": 8, "bptt": 256, "memory": None, "bytes_scored": 1000}}
     assert (
         protocol_note([facts, facts, {}])
-        == "BPC measured with 8 lanes, chunks of 256, memory none, 1,000 bytes scored."
+        == "BPC measured with batch size 8, bptt 256, memory none, 1,000 bytes scored."
     )
     assert protocol_note([{}]) == ""

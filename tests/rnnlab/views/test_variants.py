@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.views.runs import Point, Run
-from rnnlab.views.variants import deviations, fold, name_runs, thin
+from rnnlab.views.variants import deviations, group_by_seed, name_runs, thin
 
 
 def run(name: str, bpc: float = 2.5, status: str = "done", valid: tuple[int, ...] = (), **bindings: str) -> Run:
@@ -15,7 +15,7 @@ def run(name: str, bpc: float = 2.5, status: str = "done", valid: tuple[int, ...
 
 
 def test_runs_of_one_configuration_are_one_variant() -> None:
-    variants = fold([run("a/seed-1"), run("b/seed-1", memory="1"), run("a/seed-2", 2.7)])
+    variants = group_by_seed([run("a/seed-1"), run("b/seed-1", memory="1"), run("a/seed-2", 2.7)])
     assert [(variant.name, len(variant.runs)) for variant in variants] == [("a", 2), ("b", 1)]
     interval = variants[0].interval("valid_bpc")
     assert interval is not None
@@ -36,20 +36,23 @@ def test_runs_of_one_configuration_are_one_variant() -> None:
     ],
 )
 def test_a_variant_is_called_what_the_names_of_its_runs_share(names: list[str], shared: str) -> None:
-    assert fold([run(name) for name in names])[0].name == shared
+    assert group_by_seed([run(name) for name in names])[0].name == shared
 
 
 def test_runs_that_are_not_folded_keep_their_whole_names() -> None:
-    assert [v.name for v in fold([run("long-5000"), run("short-512", memory="1")])] == ["long-5000", "short-512"]
+    assert [v.name for v in group_by_seed([run("long-5000"), run("short-512", memory="1")])] == [
+        "long-5000",
+        "short-512",
+    ]
 
 
 def test_two_variants_never_share_a_name() -> None:
-    variants = fold([run("a/1"), run("a/2"), run("a/3", memory="1"), run("a/4", memory="1")])
+    variants = group_by_seed([run("a/1"), run("a/2"), run("a/3", memory="1"), run("a/4", memory="1")])
     assert [variant.name for variant in variants] == ["a #1", "a #2"]
 
 
 def test_means_leave_out_runs_that_are_not_done() -> None:
-    (variant,) = fold([run("a/1", 2.5), run("a/2", 9.0, "diverged"), run("a/3", 4.0, "unfinished")])
+    (variant,) = group_by_seed([run("a/1", 2.5), run("a/2", 9.0, "diverged"), run("a/3", 4.0, "unfinished")])
     assert variant.mean("valid_bpc") == 2.5
     interval = variant.interval("valid_bpc")
     assert interval is not None
@@ -58,15 +61,15 @@ def test_means_leave_out_runs_that_are_not_done() -> None:
 
 
 def test_a_variant_without_a_finished_run_still_has_costs_but_no_result() -> None:
-    (variant,) = fold([run("a/1", status="stopped"), run("a/2", status="unfinished")])
+    (variant,) = group_by_seed([run("a/1", status="stopped"), run("a/2", status="unfinished")])
     assert variant.interval("valid_bpc") is None
     assert variant.mean("parameters") == 100
 
 
 def test_the_mean_curve_covers_what_all_seeds_have_seen() -> None:
-    (variant,) = fold([run("a/1", 2.0, valid=(10, 20, 30)), run("a/2", 3.0, valid=(10, 20)), run("a/3")])
+    (variant,) = group_by_seed([run("a/1", 2.0, valid=(10, 20, 30)), run("a/2", 3.0, valid=(10, 20)), run("a/3")])
     assert variant.mean_curve() == [Point(10, 1.0, 2.5), Point(20, 2.0, 2.5)]
-    assert fold([run("a")])[0].mean_curve() == []
+    assert group_by_seed([run("a")])[0].mean_curve() == []
 
 
 def test_names_are_paths_below_the_common_folder(tmp_path: Path) -> None:

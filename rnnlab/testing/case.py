@@ -39,7 +39,7 @@ TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Case:
+class Setting:
     """The setting in which a law is tried; laws go from small to large, so the first that fails is the one to debug."""
 
     T: int
@@ -73,51 +73,51 @@ class Subject:
         """Constructor arguments that make training random."""
         return [name for name in _arguments(self.part) if any(word in name for word in NOISE_WORDS)]
 
-    def trial(
+    def case(
         self, T: int, B: int, dtype: torch.dtype = torch.float64, *, dim: int | None = None, **arguments: Any
-    ) -> "Trial":
-        """Build the part for one case, in eval mode, its parameters moved off whatever special values they start at."""
-        case = Case(T, B, dim or self.dim, dtype, self.seed, arguments)
-        module = self.build(case)
-        noise = rng.generator(case.seed, 0, "jitter")
+    ) -> "Case":
+        """The part built for one setting, in eval mode, its parameters moved off special values that they start at."""
+        setting = Setting(T, B, dim or self.dim, dtype, self.seed, arguments)
+        module = self.build(setting)
+        noise = rng.generator(setting.seed, 0, "jitter")
         with torch.no_grad():
             for parameter in module.parameters():  # a gate or gain that starts at 0 would hide what lies behind it
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=noise).to(parameter))
-        return Trial(self, case, module)
+        return Case(self, setting, module)
 
-    def build(self, case: Case) -> nn.Module:
-        """The part as its constructor makes it under the case's seed, in eval mode."""
+    def build(self, setting: Setting) -> nn.Module:
+        """The part as its constructor makes it under the setting's seed, in eval mode."""
         settings = dict.fromkeys(self.noises, 0.0) | ({"memory": MEMORY} if self.has_memory else {})
-        torch.manual_seed(case.seed)
+        torch.manual_seed(setting.seed)
         try:
-            module = self.part(case.dim, **(settings | dict(case.arguments)))
+            module = self.part(setting.dim, **(settings | dict(setting.arguments)))
         except Exception as error:
-            raise LawError(f"it cannot be built: {type(error).__name__}: {error} ({case})") from error
-        return module.to(case.dtype).eval()
+            raise LawError(f"it cannot be built: {type(error).__name__}: {error} ({setting})") from error
+        return module.to(setting.dtype).eval()
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A part built for one case, with the verbs the laws are written in."""
+class Case:
+    """A part built for one setting, with the verbs the laws are written in."""
 
     subject: Subject
-    case: Case
+    setting: Setting
     module: nn.Module
 
     def inputs(self, purpose: str = "input", T: int | None = None) -> Inputs:
         """Standard normal inputs; equal purposes give equal inputs."""
-        source = rng.generator(self.case.seed, 0, purpose)
-        shape = (self.case.T if T is None else T, self.case.B, self.case.dim)
+        source = rng.generator(self.setting.seed, 0, purpose)
+        shape = (self.setting.T if T is None else T, self.setting.B, self.setting.dim)
         count = 2 if self.subject.kind == "attention" else 1
         return tuple(
-            torch.randn(shape, generator=source, dtype=torch.float64).to(self.case.dtype) for _ in range(count)
+            torch.randn(shape, generator=source, dtype=torch.float64).to(self.setting.dtype) for _ in range(count)
         )
 
     def start(self, batch: int | None = None) -> State:
         """The part's own initial state; None for a feed-forward."""
         if self.subject.kind == "feedforward":
             return None
-        return self.module.initial_state(self.case.B if batch is None else batch)  # type: ignore[operator]
+        return self.module.initial_state(self.setting.B if batch is None else batch)  # type: ignore[operator]
 
     def warm(self) -> State:
         """The state after a few positions that no case contains."""
@@ -140,14 +140,14 @@ class Trial:
             pieces.append(y)
         return torch.cat(pieces), state
 
-    def with_module(self, module: nn.Module) -> "Trial":
+    def with_module(self, module: nn.Module) -> "Case":
         """The same case put to another module: a folded one, a compiled one."""
         return replace(self, module=module)
 
-    def in_double(self) -> "Trial":
+    def in_double(self) -> "Case":
         """The same module in float64, with the parameters of this one."""
-        case = replace(self.case, dtype=torch.float64)
-        return replace(self, case=case, module=copy.deepcopy(self.module).double())
+        setting = replace(self.setting, dtype=torch.float64)
+        return replace(self, setting=setting, module=copy.deepcopy(self.module).double())
 
     @functools.cached_property
     def tolerance(self) -> float:
@@ -155,7 +155,7 @@ class Trial:
 
         In lower precision it is what roundings move y and the state by, once for each side of the comparison.
         """
-        if self.case.dtype == torch.float64:
+        if self.setting.dtype == torch.float64:
             return TOLERANCE
         exact, inputs = self.in_double(), self.inputs()
         state = map_state(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, self.warm())
@@ -165,7 +165,7 @@ class Trial:
             y, end = exact.run(doubles, state)
             return {"y": y} | {path: leaf for path, leaf in leaves(end) if leaf.is_floating_point()}
 
-        moved = rounding.expected(compute, self.case.dtype)
+        moved = rounding.expected(compute, self.setting.dtype)
         sizes = [max(1.0, float(value.abs().max())) for value in moved.values if value.numel()]
         allowed = [bound for value, bound in zip(moved.values, moved.allowed, strict=True) if value.numel()]
         return 2 * max(bound / size for bound, size in zip(allowed, sizes, strict=True))
@@ -193,7 +193,7 @@ class Trial:
 
     def refuse(self, violation: str) -> NoReturn:
         """Raises: LawError with the violation and the case."""
-        raise LawError(f"{violation} ({self.case})")
+        raise LawError(f"{violation} ({self.setting})")
 
 
 def kind_of(part: PartFactory, dim: int = 16) -> str:
