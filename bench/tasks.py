@@ -21,10 +21,10 @@ from torch import Tensor
 from bench import plain
 from bench.wavefront import Wavefront
 from rnnlab import config
-from rnnlab.components.cores._scan import linear_recurrence
 from rnnlab.data.corpora import open_corpus
 from rnnlab.data.splits import Batches
 from rnnlab.generation import generate
+from rnnlab.ops.recurrence import linear_recurrence
 from rnnlab.speed import bench
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner, peak_memory_mb

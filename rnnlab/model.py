@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
 from rnnlab.interfaces import Foldable, Slot
+from rnnlab.ops.dropout import dropout
 from rnnlab.registry import configurable
 from rnnlab.state import State
 

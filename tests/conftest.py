@@ -18,9 +18,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 NUMBERS = (
     "bench/test_plain.py",
     "components/",
-    "rnnlab/test_dropout.py",
     "rnnlab/test_export.py",
     "rnnlab/test_fast_paths.py",
+    "rnnlab/ops/",
     "rnnlab/test_model.py",
     "rnnlab/testing/test_rounding.py",
     "rnnlab/training/test_gradients.py",

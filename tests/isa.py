@@ -30,7 +30,7 @@ ONLY_X86 = ("ATEN", "ONEDNN", "kernels for x86")
 LIMIT = 90.0  # [s] a configuration should take on two idle cores
 SEEN = """
 import json, torch
-from rnnlab import native
+from rnnlab.ops import native
 compiled = native.kernels()
 print(json.dumps({"torch": torch.backends.cpu.get_cpu_capability(), "threads": torch.get_num_threads(),
                   "kernels": None if compiled is None else native._march()}))

@@ -1,11 +1,12 @@
 """The SHA-RNN's attention with several heads."""
 
-from rnnlab.components.attention._gated import GatedAttention
+from rnnlab.components.attention.single_head import SingleHead
+from rnnlab.errors import ConfigError
 from rnnlab.registry import register
 
 
 @register("attention")
-class MultiHead(GatedAttention):
+class MultiHead(SingleHead):
     """SingleHead with its width cut into H heads that look back separately.
 
     Source: Merity 2019, arXiv:1911.11423, section 3; heads as in Vaswani et al. 2017, arXiv:1706.03762, section 3.2.2.
@@ -21,4 +22,7 @@ class MultiHead(GatedAttention):
     """
 
     def __init__(self, dim: int, heads: int = 4, memory: int = 1024, dropout: float = 0.0) -> None:
-        super().__init__(dim, heads=heads, memory=memory, dropout=dropout)
+        super().__init__(dim, memory=memory, dropout=dropout)
+        if heads < 1 or dim % heads:
+            raise ConfigError(f"MultiHead.heads = {heads}: the width {dim} has to be a multiple of the number of heads")
+        self.heads = heads

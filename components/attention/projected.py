@@ -4,9 +4,9 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rnnlab.components.attention._memory import Memory, check_window, hidden_from, next_memory
-from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
+from rnnlab.ops.dropout import dropout
+from rnnlab.ops.window import Memory, check_window, hidden_from, next_memory
 from rnnlab.registry import register
 
 

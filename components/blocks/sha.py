@@ -5,9 +5,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from rnnlab.components.blocks._state import BlockState
-from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
 from rnnlab.interfaces import Slot
+from rnnlab.ops.dropout import dropout
 from rnnlab.registry import register
 
 

@@ -2,11 +2,10 @@
 
 from typing import NamedTuple
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.errors import ConfigError
+from rnnlab.ops.gru import gru_layer, update_gate
 from rnnlab.registry import register
 
 
@@ -39,18 +38,16 @@ class GRU(nn.Module):
         return GRUState(next(self.gru.parameters()).new_zeros(batch, self.dim))
 
     def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
-        # cuDNN knows how to keep its sums in float32 under autocast; torch's CPU loop would round h at every step.
-        with torch.autocast(x.device.type, enabled=x.is_cuda and torch.is_autocast_enabled("cuda")):
-            y, h = self.gru(x.to(state.h.dtype), state.h.unsqueeze(0))
-        return y.to(x.dtype), GRUState(h.squeeze(0).to(state.h.dtype))
+        y, h = gru_layer(x, self._weights(), state.h, self.training)
+        return y, GRUState(h)
 
     def retention(self, x: Tensor, state: GRUState) -> Tensor:
         """The update gate z; see `interfaces.HasForgetGate`."""
-        y, _ = self(x, state)
-        before = torch.cat([state.h.unsqueeze(0), y[:-1]])  # h_{t-1}
-        parts = [getattr(self.gru, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
-        w, u, w_bias, u_bias = (part[self.dim : 2 * self.dim] for part in parts)  # torch's order: r, z, n
-        return torch.sigmoid(F.linear(x, w, w_bias) + F.linear(before, u, u_bias))
+        return update_gate(x, self(x, state)[0], self._weights(), state.h)
+
+    def _weights(self) -> list[Tensor]:
+        # By name: torch.export takes what `_flat_weights` lists for constants, and writes every weight twice.
+        return [getattr(self.gru, f"{name}_l0") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
     def macs(self) -> int:
         return 6 * self.dim * self.dim

@@ -1,15 +1,12 @@
 """LSTM core."""
 
-from contextlib import nullcontext
 from typing import NamedTuple
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.components.cores import _lstm
-from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
+from rnnlab.ops.dropout import dropout
+from rnnlab.ops.lstm import forget_gate, lstm_layer
 from rnnlab.registry import register
 
 
@@ -52,23 +49,12 @@ class LSTM(nn.Module):
         weights = self._weights()
         if self.training and self.dropconnect:
             weights[1] = dropout(weights[1], self.dropconnect, True, batch_dim=None)  # one mask for the whole batch
-        if _lstm.serves(x, weights):
-            y, h, c = _lstm.lstm(x, weights, state.h, state.c)
-            return y, LSTMState(h, c)
-        initial = [state.h.unsqueeze(0), state.c.unsqueeze(0)]
-        # On the CPU torch has no LSTM under autocast to float16, and one to bfloat16 that is slower than in fp32.
-        lowered = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        with torch.autocast("cpu", enabled=False) if lowered else nullcontext():
-            x = x.float() if lowered else x
-            y, h, c = torch.lstm(x, initial, weights, True, 1, 0.0, self.training, False, False)
-        return y, LSTMState(h.squeeze(0), c.squeeze(0))
+        y, h, c = lstm_layer(x, weights, state.h, state.c, self.training)
+        return y, LSTMState(h, c)
 
     def retention(self, x: Tensor, state: LSTMState) -> Tensor:
         """The forget gate; see `interfaces.HasForgetGate`."""
-        y, _ = self(x, state)
-        before = torch.cat([state.h.unsqueeze(0), y[:-1]])  # h_{t-1}
-        w, u, w_bias, u_bias = (x[self.dim : 2 * self.dim] for x in self._weights())  # torch's order: i, f, g, o
-        return torch.sigmoid(F.linear(x, w, w_bias) + F.linear(before, u, u_bias))
+        return forget_gate(x, self(x, state)[0], self._weights(), state.h)
 
     def _weights(self) -> list[Tensor]:
         # By name: torch.export takes what `_flat_weights` lists for constants, and writes every weight twice.

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
-from rnnlab.components.cores._scan import full_precision, linear_recurrence
 from rnnlab.errors import ConfigError
+from rnnlab.ops.recurrence import full_precision, linear_recurrence
 from rnnlab.registry import register
 
 

@@ -5,11 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rnnlab.components.cores import _qrnn
 from rnnlab.components.cores._affine import Affine
-from rnnlab.components.cores._scan import full_precision, linear_recurrence
-from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
+from rnnlab.ops.qrnn import Gates, qrnn_layer
+from rnnlab.ops.recurrence import full_precision
 from rnnlab.registry import register
 
 
@@ -52,21 +51,10 @@ class QRNN(nn.Module):
         return QRNNState(zeros, zeros if self.width == 2 else None)
 
     def forward(self, x: Tensor, state: QRNNState) -> tuple[Tensor, QRNNState]:
-        seen = self._seen(x, state)
         last = None if state.x is None else x[-1].to(state.x.dtype, copy=True)
-        noisy = self.training and self.zoneout > 0.0
-        if not noisy and _qrnn.serves(seen, self.candidate.weight):
-            gates = (self.candidate, self.forget, self.output)
-            weight, bias = torch.cat([gate.weight for gate in gates]), torch.cat([gate.bias for gate in gates])
-            y, c = _qrnn.qrnn(seen, weight, bias, state.c.float(), 1.0 - self.zoneout)
-            return y.to(x.dtype), QRNNState(c.to(state.c.dtype), last)
-        candidate = torch.tanh(full_precision(self.candidate(seen)))
-        write = torch.sigmoid(-full_precision(self.forget(seen)))  # 1 - f, exact where f is near 1
-        if self.zoneout:
-            write = dropout(write, self.zoneout, self.training) * (1.0 - self.zoneout)  # zoneout does not rescale
-        output = torch.sigmoid(self.output(seen))
-        c = linear_recurrence(1.0 - write, write * candidate, full_precision(state.c))
-        return output * c.to(output.dtype), QRNNState(c[-1].to(state.c.dtype, copy=True), last)
+        gates = Gates(*((gate.weight, gate.bias) for gate in (self.candidate, self.forget, self.output)))
+        y, c = qrnn_layer(self._seen(x, state), gates, state.c, self.zoneout, self.training)
+        return y, QRNNState(c, last)
 
     def _seen(self, x: Tensor, state: QRNNState) -> Tensor:
         """What the convolution sees at each position: (T, B, width D)."""

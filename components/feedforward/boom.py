@@ -2,10 +2,8 @@
 
 from torch import Tensor, nn
 
-from rnnlab.components.feedforward import _boom
-from rnnlab.components.feedforward._gelu import gelu
-from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
+from rnnlab.ops.boom import boom_layer
 from rnnlab.registry import register
 
 
@@ -36,11 +34,7 @@ class Boom(nn.Module):
         self.up = nn.Linear(dim, inner)
 
     def forward(self, x: Tensor) -> Tensor:
-        if _boom.serves(x, self.up.weight):
-            return _boom.boom(x, self.up.weight, self.up.bias, self.dropout if self.training else 0.0)
-        u = dropout(gelu(self.up(x)), self.dropout, self.training)  # (T, B, F)
-        y: Tensor = u.unflatten(-1, (-1, self.dim)).sum(dim=-2)  # type: ignore[no-untyped-call]
-        return y
+        return boom_layer(x, self.up.weight, self.up.bias, self.dropout if self.training else 0.0)
 
     def macs(self) -> int:
         return self.dim * self.inner

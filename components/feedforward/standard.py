@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from rnnlab.components.feedforward._gelu import gelu
-from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
+from rnnlab.ops.dropout import dropout
+from rnnlab.ops.gelu import gelu
 from rnnlab.registry import register
 
 

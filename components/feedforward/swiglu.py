@@ -3,8 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.dropout import dropout
 from rnnlab.errors import ConfigError
+from rnnlab.ops.dropout import dropout
 from rnnlab.registry import register
 
 

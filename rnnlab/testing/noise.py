@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from rnnlab import dropout
+from rnnlab.ops import dropout
 from rnnlab.state import select_batch
 from rnnlab.testing.case import DROPOUT_WORD, NOISE_WORDS, Case, Subject
 from rnnlab.testing.law import EVERY_KIND, law
@@ -73,7 +73,7 @@ def noise_follows_the_sequence(subject: Subject) -> None:
             got = _seeded(case, tuple(tensor[:, which] for tensor in inputs), select_batch(warm, which))
         finally:
             dropout.set_batch_offset(0)
-        hint = "draw with rnnlab.dropout"
+        hint = "draw with rnnlab.ops.dropout"
         case.agree(
             got, want[:, which], f"under one seed, {name} hits sequences 1 and 2 otherwise without sequence 0; {hint}"
         )

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rnnlab.dropout import dropout
+from rnnlab.ops.dropout import dropout
 
 
 class LeakyState(NamedTuple):

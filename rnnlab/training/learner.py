@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from rnnlab.data.splits import Batches, chunk_length
-from rnnlab.dropout import set_batch_offset
 from rnnlab.errors import Diverged
 from rnnlab.evaluation import LN2, cross_entropy
+from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.rng import seed_torch
 from rnnlab.state import State, detach, flatten, leaves, map_state, select_batch, to, unflatten
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment

@@ -7,8 +7,8 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from rnnlab import native
 from rnnlab.errors import ConfigError
+from rnnlab.ops import native
 from rnnlab.registry import register
 from rnnlab.training.eager import Eager, eager_step
 from rnnlab.training.orthogonal import orthogonalized

@@ -27,7 +27,7 @@ import rnnlab.views.board
 def main() -> None:
     torch.set_num_threads(1)  # a fork has none of its parent's threads
     rnnlab.config.resolve(["sha_rnn", "size/tiny"])  # imports the parts
-    rnnlab.native.kernels()
+    rnnlab.ops.native.kernels()
     print("ready", flush=True)
     for line in sys.stdin:
         request = json.loads(line)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.dropout import dropout
+from rnnlab.ops.dropout import dropout
 from rnnlab.testing.small import Leaky, LeakyState, TwoLayers, Window, WindowState
 
 

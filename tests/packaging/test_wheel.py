@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.packaging, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 PLACES = {"rnnlab": "rnnlab", "components": "rnnlab/components", "studies": "rnnlab/studies", "gin": "rnnlab/configs"}
 """Folder of the source: its place in the wheel."""
-SHIPPED = (".py", ".gin", ".c", ".html", ".typed")
+SHIPPED = (".py", ".gin", ".c", ".h", ".html", ".typed")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -38,7 +38,12 @@ def test_the_wheel_holds_what_the_source_holds_under_one_name(wheels: dict[str, 
         if file.suffix in SHIPPED
     }
     assert names == expected
-    assert {"rnnlab/py.typed", "rnnlab/native.c", "rnnlab/configs/sha_rnn.gin"} < names
+    assert {
+        "rnnlab/py.typed",
+        "rnnlab/ops/kernels/lstm.c",
+        "rnnlab/ops/kernels/common.h",
+        "rnnlab/configs/sha_rnn.gin",
+    } < names
 
 
 def test_the_wheel_names_its_command_and_its_groups(wheels: dict[str, Path]) -> None:

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from rnnlab import config, generation, native
+from rnnlab import config, generation
 from rnnlab.generation import generate, in_place
 from rnnlab.model import LanguageModel
+from rnnlab.ops import native
 from rnnlab.testing import rounding
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.components.attention._memory import Memory
 from rnnlab.components.attention.projected import Projected, rotate
 from rnnlab.errors import ConfigError
+from rnnlab.ops.window import Memory
 from rnnlab.testing import rounding
 
 

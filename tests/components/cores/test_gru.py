@@ -29,8 +29,8 @@ def test_autocast_leaves_its_recurrence_in_float32() -> None:
     twin = copy.deepcopy(core).double()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         y, state = core(x, core.initial_state(2))
-    assert state.h.dtype == torch.float32
-    rounding.expected(lambda: twin(x.double(), twin.initial_state(2))[0]).check(y)
+    assert y.dtype == state.h.dtype == torch.float32
+    rounding.expected(lambda: twin(x.double(), twin.initial_state(2))[0], torch.bfloat16).check(y)
 
 
 def test_a_width_below_1_is_refused() -> None:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.components.cores.lstm import LSTM, LSTMState
-from rnnlab.dropout import set_batch_offset
 from rnnlab.errors import ConfigError
+from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.testing import rounding
 
 DTYPES = [torch.float32, torch.float64]  # the first is compiled where there is a compiler, the second is torch's

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from rnnlab.components.feedforward.boom import Boom
 from rnnlab.components.feedforward.standard import Standard
-from rnnlab.dropout import set_batch_offset
 from rnnlab.errors import ConfigError
+from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.testing import rounding
 
 DTYPES = [torch.float32, torch.float64]  # the first is compiled where there is a compiler, the second is torch's

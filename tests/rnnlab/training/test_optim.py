@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnlab import native
 from rnnlab.errors import ConfigError
+from rnnlab.ops import native
 from rnnlab.testing import rounding
 from rnnlab.training import optim
 from rnnlab.training.optimizer_state import optimizer_tensors

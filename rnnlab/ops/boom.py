@@ -1,26 +1,48 @@
-"""Boom on the CPU: bias, activation, dropout and the sum over chunks in one pass over the F values, and one back."""
+"""The Boom layer: up to F values, an activation and dropout on them, and the sum over chunks of D.
 
-from typing import Any
+    u = dropout(gelu(W x + b)),  y = u[0:D] + u[D:2D] + ... + u[F-D:F]
+
+Source: Merity 2019, arXiv:1911.11423, section 4. In C bias, activation, dropout and sum are one pass over the F values,
+and one back.
+"""
+
+from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from rnnlab import native
-from rnnlab.dropout import batch_offset, draw_key, kernel_arguments
+from rnnlab.ops import native
+from rnnlab.ops.dropout import batch_offset, draw_key, dropout, kernel_arguments
+from rnnlab.ops.gelu import gelu
+
+Backend = Literal["reference", "native"]
 
 FEW = 8  # positions for which reading the weights costs more than multiplying with them
 
 
-def serves(x: Tensor, weight: Tensor) -> bool:
-    """Whether the compiled layer can take the place of torch's operations for this input."""
-    return native.serves(x) and weight.dtype in (x.dtype, torch.float32)
+def boom_layer(x: Tensor, weight: Tensor, bias: Tensor, p: float = 0.0, backend: Backend | None = None) -> Tensor:
+    """y (T, B, D) for x (T, B, D), weight (F, D), bias (F).
 
+    Under autocast the product is computed in autocast's dtype; in C what follows is fp32 inside.
 
-def boom(x: Tensor, weight: Tensor, bias: Tensor, p: float) -> Tensor:
-    """x (T, B, D) -> dropout(gelu(W x + b)) summed over its chunks, (T, B, D).
-
-    Under autocast the product is computed in bfloat16; what follows is fp32 inside. p = 0 outside training.
+    Args:
+        p: chance that one of the F values is dropped [probability], in [0, 1); 0 outside training.
+        backend: forces one; None chooses.
     """
+    if backend == "native" or (backend is None and native.serves(x) and weight.dtype in (x.dtype, torch.float32)):
+        return _native(x, weight, bias, p)
+    return reference(x, weight, bias, p)
+
+
+def reference(x: Tensor, weight: Tensor, bias: Tensor, p: float = 0.0) -> Tensor:
+    """`boom_layer` in plain torch."""
+    u = dropout(gelu(F.linear(x, weight, bias)), p, p > 0.0)  # (T, B, F)
+    y: Tensor = u.unflatten(-1, (-1, x.shape[-1])).sum(dim=-2)  # type: ignore[no-untyped-call]
+    return y
+
+
+def _native(x: Tensor, weight: Tensor, bias: Tensor, p: float) -> Tensor:
     dtype = native.product_dtype(x)
     if len(x) * x.shape[1] <= FEW and dtype == weight.dtype == torch.float32 and not (p or torch.is_grad_enabled()):
         y = torch.empty_like(x, memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""The compiled CPU kernels: one C source, built once by the system's compiler, called through ctypes.
+"""The compiled CPU kernels: C sources, built once by the system's compiler, called through ctypes.
 
     compiled = native.kernels()                    # None where there is no compiler
     if compiled: compiled.run("recurrence_forward", a, b, h0, h, steps, channels)
@@ -31,7 +31,7 @@ from torch import Tensor
 from rnnlab.cache import user_cache
 from rnnlab.errors import ConfigError
 
-SOURCE = Path(__file__).with_name("native.c")
+KERNELS = Path(__file__).with_name("kernels")
 # -ffast-math is left out on purpose: it lets the compiler assume that there are no NaNs.
 FLAGS = [
     "-O3",
@@ -53,18 +53,23 @@ SIGNATURES: dict[str, list[type]] = {
     # what `run` is given, in order; the number of threads follows by itself
     "recurrence_forward": [_POINTER] * 4 + [_COUNT] * 2,  # a, b, h0, h; steps, channels
     "recurrence_backward": [_POINTER] * 7 + [_COUNT] * 2,  # a, h, h0, grad_h, grad_a, grad_b, grad_h0; steps, channels
-    "dropout_apply": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # x, y; outer, sequences, inner, half
-    "boom_forward": [_POINTER] * 3 + [_COUNT] * 5 + _DROPOUT,  # u, bias, y; steps, sequences, F, D, half
-    "boom_backward": [_POINTER] * 4 + [_COUNT] * 5 + _DROPOUT,  # u, bias, grad_y, grad_u; steps, sequences, F, D, half
-    "lstm_forward": [_POINTER] * 8 + [_COUNT] * 4,  # gates, bias, u, h0, c0, y, c, packed; steps, sequences, D, half
-    # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, sequences, D, half
+    "dropout_apply": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # x, y; outer, batch, inner, half
+    "boom_forward": [_POINTER] * 3 + [_COUNT] * 5 + _DROPOUT,  # u, bias, y; steps, batch, F, D, half
+    "boom_backward": [_POINTER] * 4 + [_COUNT] * 5 + _DROPOUT,  # u, bias, grad_y, grad_u; steps, batch, F, D, half
+    "lstm_forward": [_POINTER] * 8 + [_COUNT] * 4,  # gates, bias, u, h0, c0, y, c, packed; steps, batch, D, half
+    # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, batch, D, half
     "lstm_backward": [_POINTER] * 9 + [_COUNT] * 4,
     "boom_step": [_POINTER] * 4 + [_COUNT] * 3,  # x, w, bias, y; rows, F, D
-    "qrnn_forward": [_POINTER] * 5 + [_COUNT] * 3 + [_FLOAT],  # gates, bias, c0, y, c; steps, sequences, D; keep
-    # gates, c0, c, grad_y, grad_gates, grad_c; steps, sequences, D; keep
+    "qrnn_forward": [_POINTER] * 5 + [_COUNT] * 3 + [_FLOAT],  # gates, bias, c0, y, c; steps, batch, D; keep
+    # gates, c0, c, grad_y, grad_gates, grad_c; steps, batch, D; keep
     "qrnn_backward": [_POINTER] * 6 + [_COUNT] * 3 + [_FLOAT],
-    "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; sequences, D
-    "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, sequences, heads, width
+    # gates, bias, u, h0, inner, y, packed; steps, batch, D, half
+    "gru_forward": [_POINTER] * 7 + [_COUNT] * 4,
+    # gates, u, h0, inner, y, grad_y, grad_x, grad_u, grad_h, packed; steps, batch, D, half
+    "gru_backward": [_POINTER] * 10 + [_COUNT] * 4,
+    "gru_step": [_POINTER] * 7 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, y; batch, D
+    "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; batch, D
+    "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, batch, heads, width
     "lamb_moments": [_POINTER] * 5
     + [_COUNT]
     + [_DOUBLE] * 2
@@ -139,6 +144,15 @@ def product_dtype(x: Tensor) -> torch.dtype:
     return x.dtype
 
 
+PACKED_TO = 32  # the recurrent kernels pad the width to a multiple of this
+
+
+def packed_room(u: Tensor) -> Tensor:
+    """Where the recurrent kernels put hidden-to-hidden weights (gates D, D) in the order they read them."""
+    rows, dim = u.shape
+    return u.new_empty(rows * (-(-dim // PACKED_TO) * PACKED_TO))
+
+
 def run(name: str, *arguments: Tensor | int | float) -> None:
     """Call a kernel where it is known that there are some."""
     compiled = kernels()
@@ -180,7 +194,7 @@ def _key(compiler: list[str], program: str) -> str:
     """What the library depends on. The compiler counts by its file, which costs no process at every start."""
     file = os.stat(program)
     built_from = [
-        SOURCE.read_text(),
+        *(f"{path.name}\n{path.read_text()}" for path in sorted(KERNELS.iterdir())),
         *_flags(),
         OPENMP,
         *compiler,
@@ -229,7 +243,7 @@ def _compile(compiler: list[str], folder: Path, key: str) -> Path:
     os.close(handle)
     try:
         flags = [*_flags(), OPENMP] if _is_gcc(compiler) else _flags()
-        _execute([*compiler, *flags, str(SOURCE), "-o", staged, "-lm"])
+        _execute([*compiler, *flags, *map(str, sorted(KERNELS.glob("*.c"))), "-o", staged, "-lm"])
         library = folder / _name(key, Path(staged).read_bytes())
         with open(staged, "rb") as file:
             os.fsync(file.fileno())

@@ -5,11 +5,10 @@ import copy
 import pytest
 import torch
 
-from rnnlab import native
-from rnnlab.components.attention._gated import GatedAttention
-from rnnlab.components.attention._memory import Memory
-from rnnlab.components.attention._ring import Ring
 from rnnlab.components.attention.multi_head import MultiHead
+from rnnlab.components.attention.single_head import SingleHead
+from rnnlab.ops import native
+from rnnlab.ops.window import InPlaceMemory, Memory
 from rnnlab.rng import generator
 from rnnlab.testing import rounding
 
@@ -20,7 +19,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None
         monkeypatch.setattr(native, "serves", lambda x, products=(): False)
 
 
-def attention(heads: int, dim: int, window: int) -> GatedAttention:
+def attention(heads: int, dim: int, window: int) -> SingleHead:
     torch.manual_seed(0)
     built = MultiHead(dim, heads=heads, memory=window).eval()
     with torch.no_grad():
@@ -51,25 +50,25 @@ def test_a_memory_in_place_is_the_memory(heads: int, window: int, remembered: in
             results.append((got, want, exact))
     got, want, exact = (torch.cat(each) for each in zip(*results, strict=True))
     rounding.check_no_worse(got, than=want, exact=exact)
-    assert in_place.ring.filled == min(window, remembered + 150)
+    assert in_place.memory.filled == min(window, remembered + 150)
     first = Memory(torch.randn(remembered, 3, 16, generator=generator(0, 0, "inputs")))
     assert torch.equal(first.positions, untouched)
 
 
 def test_it_keeps_the_newest_positions_and_no_more_room_than_they_need() -> None:
-    ring = Ring(torch.zeros(0, 1, 1), window=100)
+    memory = InPlaceMemory(torch.zeros(0, 1, 1), window=100)
     for number in range(250):
-        ring.add(torch.full((1, 1), float(number)))
-    assert sorted(ring.positions.flatten().tolist()) == list(range(150, 250))
-    assert len(ring._room) == 100
+        memory.add(torch.full((1, 1), float(number)))
+    assert sorted(memory.positions.flatten().tolist()) == list(range(150, 250))
+    assert len(memory._room) == 100
 
 
 def test_a_window_far_longer_than_the_text_costs_no_room() -> None:
-    ring = Ring(torch.zeros(0, 1, 1), window=10**9)
+    memory = InPlaceMemory(torch.zeros(0, 1, 1), window=10**9)
     for number in range(200):
-        ring.add(torch.full((1, 1), float(number)))
-    assert ring.filled == 200
-    assert len(ring._room) < 600
+        memory.add(torch.full((1, 1), float(number)))
+    assert memory.filled == 200
+    assert len(memory._room) < 600
 
 
 def test_more_than_a_position_at_a_time_is_refused() -> None:
@@ -88,17 +87,17 @@ def attended(q: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
 @pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")
 def test_two_threads_find_what_one_finds() -> None:
     draws = generator(0, 0, "keys")
-    ring = Ring(torch.randn(4000, 2, 32, generator=draws), window=5000)
+    memory = InPlaceMemory(torch.randn(4000, 2, 32, generator=draws), window=5000)
     q = torch.randn(2, 32, generator=draws)
     threads = torch.get_num_threads()
     found = []
     try:
         for count in (1, 2, 3):
             torch.set_num_threads(count)
-            found.append(ring.attend(q, heads=2))
+            found.append(memory.attend(q, heads=2))
     finally:
         torch.set_num_threads(threads)
-    keys = ring.positions.double().unflatten(-1, (2, 16))  # (M, B, H, D / H)
+    keys = memory.positions.double().unflatten(-1, (2, 16))  # (M, B, H, D / H)
     exact = rounding.expected(lambda: attended(q.double().unflatten(-1, (2, 16)), keys))
     for each in found:
         exact.check(each)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rnnlab import native
+from rnnlab.ops import native
 
 _batch_offset = 0
 

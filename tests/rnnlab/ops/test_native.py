@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnlab import native
 from rnnlab.errors import ConfigError
+from rnnlab.ops import native
 
 SCAN = """
 import torch
@@ -194,7 +194,7 @@ def test_a_cache_that_cannot_be_written_costs_a_compilation_and_no_more(
 def test_sixteen_processes_that_start_at_once_share_one_compilation(cache: Path) -> None:
     script = textwrap.dedent("""
         import os, sys
-        from rnnlab import native
+        from rnnlab.ops import native
         ready, start = os.pipe()
         children = []
         for _ in range(16):
@@ -222,7 +222,9 @@ def test_sixteen_processes_that_start_at_once_share_one_compilation(cache: Path)
 @needs_compiler
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="loaded libraries cannot be seen here")
 def test_the_process_has_one_openmp_runtime() -> None:
-    script = "from rnnlab import native; k = native.kernels(); print(scan(k), *native._openmp_runtimes(), sep='\\n')"
+    script = (
+        "from rnnlab.ops import native; k = native.kernels(); print(scan(k), *native._openmp_runtimes(), sep='\\n')"
+    )
     environment = {**os.environ, "RNNLAB_NATIVE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", SCAN + script], env=environment, capture_output=True, text=True, timeout=200

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.dropout import dropout, set_batch_offset
+from rnnlab.ops.dropout import dropout, set_batch_offset
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]  # what is compiled, if anything is, and what is not
 
