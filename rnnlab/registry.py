@@ -94,7 +94,7 @@ def register(kind: str) -> Callable[[T], T]:
         name = factory.__name__
         _refuse_taken(name, f"{kind}.{name}", factory)
         _parts[kind][name] = Part(kind, name, factory)
-        gin.register(factory, module=kind)
+        _tell_gin(factory, kind)
         return factory
 
     return enter
@@ -107,8 +107,18 @@ def configurable(factory: T) -> T:
     """
     _refuse_taken(factory.__name__, factory.__name__, factory)
     _nouns[factory.__name__] = factory
-    gin.register(factory, module="rnnlab")
+    _tell_gin(factory, "rnnlab")
     return factory
+
+
+def _tell_gin(factory: Callable[..., Any], module: str) -> None:
+    """Also where a program around us has finalized its own configuration."""
+    locked = gin.config_is_locked()
+    gin.config._set_config_is_locked(False)
+    try:
+        gin.register(factory, module=module)
+    finally:
+        gin.config._set_config_is_locked(locked)
 
 
 def _refuse_taken(name: str, selector: str, factory: Callable[..., Any]) -> None:

@@ -16,6 +16,7 @@ from rnnlab.config.values import Reference, Value, format_value, replace, scoped
 from rnnlab.registry import bindable, gin_selector
 
 _active = threading.Lock()
+_holder: int | None = None  # the thread that has it
 
 
 def construct(selector: str, *args: Any, **kwargs: Any) -> Any:
@@ -94,28 +95,53 @@ class Operative:
 @contextlib.contextmanager
 def activated(bindings: Mapping[str, Binding], expanded: Callable[[Binding], Value]) -> Iterator[Operative]:
     """Bind everything in gin for the time of the block; see `Config.activate`."""
-    if not _active.acquire(blocking=False):
-        raise RuntimeError(
-            "another configuration is active in this process; gin has one state, so one process is one run"
-        )
     operative = Operative()
+    with _own_turn(), _own_gin():
+        try:
+            for binding in bindings.values():
+                if binding.selector:
+                    key = (binding.scope, gin_selector(binding.selector), binding.argument)
+                    gin.bind_parameter(key, replace(expanded(binding), _for_gin))
+            yield operative
+        except Exception as error:
+            plain = translate(error, bindings, expanded)
+            if plain is error:
+                raise
+            raise plain from plain.__cause__
+        finally:
+            operative.record()
+            operative.active = False
+
+
+@contextlib.contextmanager
+def _own_turn() -> Iterator[None]:
+    """gin has one state for a process: the other threads wait."""
+    global _holder
+    if _holder == threading.get_ident():
+        raise RuntimeError("a configuration is active in this thread already; build one after the other")
+    with _active:
+        _holder = threading.get_ident()
+        try:
+            yield
+        finally:
+            _holder = None
+
+
+@contextlib.contextmanager
+def _own_gin() -> Iterator[None]:
+    """An empty gin; afterwards it is again what the program around us had made of it."""
+    names = ("_CONFIG", "_SINGLETONS", "_IMPORTS", "_OPERATIVE_CONFIG")
+    kept = {name: getattr(gin.config, name).copy() for name in names}
+    locked = gin.config_is_locked()
+    gin.clear_config()
     try:
-        gin.clear_config()
-        for binding in bindings.values():
-            if binding.selector:
-                key = (binding.scope, gin_selector(binding.selector), binding.argument)
-                gin.bind_parameter(key, replace(expanded(binding), _for_gin))
-        yield operative
-    except Exception as error:
-        plain = translate(error, bindings, expanded)
-        if plain is error:
-            raise
-        raise plain from plain.__cause__
+        with gin.config_scope(None):
+            yield
     finally:
-        operative.record()
-        operative.active = False
         gin.clear_config()
-        _active.release()
+        for name, content in kept.items():
+            getattr(gin.config, name).update(content)
+        gin.config._set_config_is_locked(locked)
 
 
 def _for_gin(leaf: Value) -> Any:

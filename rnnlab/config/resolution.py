@@ -90,7 +90,7 @@ class Config:
     def activate(self) -> Iterator[None]:
         """Bind everything while the block runs; `construct` builds in it.
 
-        One process holds one active configuration. Whatever the block raises, nothing stays bound, and what parts
+        One configuration is active in a process: other threads wait. Afterwards gin is what it was before. What parts
         raise about their arguments comes out as a ConfigError that says where the argument was bound.
         """
         with activated(self.bindings, self.expanded) as operative:

@@ -5,7 +5,6 @@ import math
 import pickle
 import re
 import textwrap
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, NewType, TypeVar
@@ -442,24 +441,6 @@ class TestBuilding:
         gin.bind_parameter("Trainer.rate", 0.5)
         _, trainer = build(resolve(["sha_rnn"]))
         assert trainer.rate == 1e-3
-
-    def test_two_configurations_at_once_are_refused(self, lab: Path) -> None:
-        config, other = resolve(["sha_rnn"]), resolve(["sha_rnn", "core/qrnn"])
-        errors: list[Exception] = []
-
-        def activate() -> None:
-            try:
-                with other.activate():
-                    pass
-            except RuntimeError as error:
-                errors.append(error)
-
-        with config.activate():
-            thread = threading.Thread(target=activate)
-            thread.start()
-            thread.join()
-            assert config.construct("LanguageModel").blocks[0].core.__class__.__name__ == "LSTM"
-        assert len(errors) == 1
 
     def test_a_refused_value_is_told_with_the_place_it_was_bound(self, lab: Path) -> None:
         message = refused_at_build(resolve(["sha_rnn"], ["LSTM.dropconnect = 1.5"]))
