@@ -22,18 +22,6 @@ from rnnlab.views import numerals
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "docs"
-SOURCES = ("rnnlab", "components", "studies")
-
-ERRORS = {
-    "ConfigError": "Configuration and command line: exit code 2",
-    "DataError": "Data: exit code 3",
-    "Diverged": "Divergence: exit code 4",
-    "StorageError": "Storage: exit code 5",
-    "Damaged": "Damage to a checkpoint, named while another takes its place; exit code 5 if none can",
-    "RunHeldError": "A run or study that is held: exit code 6",
-    "RankLost": "Several devices: exit code 1",
-    "RnnlabError": "Workers of a study: exit code 1",
-}
 
 
 def parts() -> str:
@@ -166,55 +154,10 @@ def laws() -> str:
 
 def commands() -> str:
     """The commands, a line each."""
-    parser = cli._parser()
+    parser = cli.build_parser()
     (subparsers,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     rows = [f"| `rnnlab {choice.dest}` | {choice.help} |" for choice in subparsers._choices_actions]
     return "\n".join(["| command | what it does |", "| --- | --- |", *rows])
-
-
-def messages() -> str:
-    """Every message that a user can meet, by kind of error, with its variable places as ‹names›."""
-    found: dict[str, set[str]] = {}
-    for folder in SOURCES:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            for kind, text in _raised(ast.parse(path.read_text(encoding="utf-8"))):
-                found.setdefault(kind, set()).add(text)
-    sections = []
-    for kind, title in ERRORS.items():
-        lines = [f"- {_code(text)}" for text in sorted(found.get(kind, set()), key=str.casefold)]
-        if lines:
-            sections.append(f"### {title}\n\n" + "\n".join(lines))
-    return "\n\n".join(sections)
-
-
-def _raised(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """(kind of error, message) of every error for users that is made with a message in place."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ERRORS and node.args:
-            text = _pattern(node.args[0])
-            if re.search(r"[a-z]{2,} [a-z]", re.sub("‹.*?›", "", text)):  # more than a text that is made elsewhere
-                yield node.func.id, " ".join(text.split())
-
-
-def _pattern(node: ast.expr) -> str:
-    match node:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.JoinedStr(values=values):
-            return "".join(map(_pattern, values))
-        case ast.BinOp(op=ast.Add(), left=left, right=right):
-            return _pattern(left) + _pattern(right)
-        case ast.FormattedValue(value=value):
-            return _pattern(value)
-        case ast.Name(id=name):
-            return f"‹{name}›"
-        case ast.Attribute(attr=name):
-            return f"‹{name.strip('_')}›"
-    return "‹…›"
-
-
-def _code(text: str) -> str:
-    return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 
 BLOCKS: dict[str, Callable[[], str]] = {
@@ -225,7 +168,6 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "study nouns": study_nouns,
     "laws": laws,
     "commands": commands,
-    "messages": messages,
 }
 MARKED = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 

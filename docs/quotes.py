@@ -1,6 +1,6 @@
-"""What the README shows of runs: `python -m docs.quotes faults.json` and `python -m docs.quotes STUDY_FOLDER`.
+"""What the README and docs/ show of runs: `python -m docs.quotes faults.json` and `python -m docs.quotes STUDY_FOLDER`.
 
-The first puts the fault matrix into the README, the second an ablation's table and plot into docs/images.
+The first puts the fault matrix into docs/faults.md, the second an ablation's table and plot into docs/images.
 """
 
 import json
@@ -13,12 +13,12 @@ import matplotlib
 from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+FAULTS = ROOT / "docs" / "faults.md"
 IMAGES = ROOT / "docs" / "images"
 
 
 def quote_faults(report: Path) -> None:
-    """Replace the README's table of faults by that of a `faults.json`."""
+    """Replace the table of faults by that of a `faults.json`."""
     facts = json.loads(report.read_text(encoding="utf-8"))
     rows = [
         f"| {row['id']} | {row['what']} | {row['tries']} | {row['passed']} | {row['worst']:.1f} |"
@@ -27,10 +27,10 @@ def quote_faults(report: Path) -> None:
     tries, passed = (sum(row[key] for row in facts["rows"]) for key in ("tries", "passed"))
     told = f"{passed:,} of {tries:,} tries passed, in {facts['seconds']:.0f} s"
     head = ["| row | fault | tries | passed | worst [s] |", "| --- | --- | --: | --: | --: |"]
-    table = "\n".join([f"<details><summary>{told}</summary>", "", *head, *rows, "", "</details>"])
-    text = README.read_text(encoding="utf-8")
+    table = "\n".join([f"{told}.", "", *head, *rows])
+    text = FAULTS.read_text(encoding="utf-8")
     marked = re.compile(r"(<!-- quoted: faults -->\n).*?(<!-- end: faults -->)", re.DOTALL)
-    README.write_text(marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text), encoding="utf-8")
+    FAULTS.write_text(marked.sub(lambda match: f"{match[1]}{table}\n{match[2]}", text), encoding="utf-8")
 
 
 def quote_ablation(study: Path) -> None:

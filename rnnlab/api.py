@@ -1,8 +1,7 @@
 """What the command line does, as functions: `rnnlab.train`, `rnnlab.resume`, `rnnlab.load`, `rnnlab.evaluate`."""
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,47 +15,35 @@ from rnnlab.model import LanguageModel
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training import experiment
-from rnnlab.training.learner import Learner
-from rnnlab.training.loop import Loop, check_fit
-from rnnlab.training.ranks import Ranks, ranks
+from rnnlab.training.ranks import ranks
+from rnnlab.training.run import create, held, train_in
 from rnnlab.training.threads import choose_threads, using_threads
 
 
-def train(fragments: Sequence[str], overrides: Sequence[str] = (), run: str | Path | None = None) -> dict[str, Any]:
+def train(
+    fragments: Sequence[str],
+    overrides: Sequence[str] = (),
+    run: str | Path | None = None,
+    init: str | Path | None = None,
+) -> dict[str, Any]:
     """Train a configuration to the end of its budget.
 
     Args:
         fragments: names under gin/ or paths of files: ["sha_rnn", "size/tiny", "core/qrnn"].
         overrides: single gin bindings: ["Block.dropout = 0.2"].
         run: the folder to make; None for a new one under runs/.
+        init: a run of the same model whose weights it starts from; None for weights drawn from the seed.
     Returns: the result, as in result.json, with the folder under "run".
     Raises: ConfigError, DataError, StorageError before the first step; Diverged or Stopped with a checkpoint written.
     """
     resolved = config.resolve(fragments, overrides)
+    facts = {} if init is None else {"init": str(init)}
     with ranks() as among:
         built = experiment.build(resolved)
-        check_fit(built, among)
         path = among.broadcast_from_rank0(lambda: _new_run_name(fragments) if run is None else Path(run))
-        with using_threads(choose_threads(built)):
-            folder = among.broadcast_from_rank0(lambda: _create(path, built))
-            with _held(folder, among):
-                return _run(Loop(built, folder, ranks=among))
-
-
-def _create(path: Path, built: experiment.Experiment) -> RunFolder:
-    return RunFolder.create(path, built.config.text, built.operative, experiment.environment(built))
-
-
-@contextmanager
-def _held(folder: RunFolder, among: Ranks) -> Iterator[None]:
-    """Rank 0 holds the folder for all."""
-    with ExitStack() as stack:
-
-        def hold() -> None:
-            stack.enter_context(folder.hold())
-
-        among.broadcast_from_rank0(hold)
-        yield
+        folder = create(path, built, among, **facts)
+        with held(folder, among):
+            return train_in(folder, built, ranks=among)
 
 
 MAY_CHANGE = ("bytes", "steps", "epochs", "device", "threads", "compile", "cuda_graph", "eval_every", "eval_bptt",
@@ -78,7 +65,7 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         RunHeldError if another process is at it.
     """
     folder = RunFolder.open(run)
-    with ranks() as among, _held(folder, among):
+    with ranks() as among, held(folder, among):
         original = folder.config()
         resumed = original.override([*folder.resumed_with(), *overrides])
         for difference in config.diff(original, resumed):
@@ -87,36 +74,9 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
                     f"{difference.key} = {difference.right}: resuming cannot change it from {difference.left}, only "
                     f"Trainer.{', '.join(MAY_CHANGE)}; start a new run instead"
                 )
-        built, horizon = (
-            experiment.build(resumed),
-            experiment.build(original, shapes_only=True, needs_corpus=False).trainer,
-        )
+        built = experiment.build(resumed)
         experiment.check_corpus(built, folder.corpus_sha)
-        check_fit(built, among)
-        with using_threads(choose_threads(built, folder.environment.get("threads"))):
-            loop = Loop(built, folder, horizon=horizon, ranks=among)
-            _check_rate_lasts(loop.learner)
-            loop.restore(among.broadcast_from_rank0(lambda: folder.newest() if folder.has_checkpoints() else None))
-            among.broadcast_from_rank0(lambda: folder.note_resumption(overrides))
-            return _run(loop)
-
-
-def _check_rate_lasts(learner: Learner) -> None:
-    """Raise ConfigError if a longer budget would be spent at a learning rate of 0."""
-    planned = learner.budget_bytes(learner.horizon)
-    if learner.budget_bytes() > planned and learner.schedule.decay(1.0) == 0.0:
-        raise ConfigError(
-            f"the schedule of this run brings its learning rate to 0 at {planned:,} bytes, the budget that it began "
-            f"with, and what comes after would change nothing; start a new run with the longer budget"
-        )
-
-
-def _run(loop: Loop) -> dict[str, Any]:
-    from rnnlab.views.board import BoardObserver  # imports TensorBoard's protocols, which only those who train wait for
-
-    with BoardObserver(loop.folder) if loop.ranks.first else nullcontext() as board:
-        loop.observers = [board] if board else []
-        return {**loop.run(), "run": str(loop.folder.path)}
+        return train_in(folder, built, ranks=among, original=original, overrides=overrides)
 
 
 def _new_run_name(fragments: Sequence[str]) -> Path:

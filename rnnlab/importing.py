@@ -20,9 +20,9 @@ from rnnlab import config
 from rnnlab.errors import DataError
 from rnnlab.model import VOCABULARY
 from rnnlab.storage.durable import storage_errors
-from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training import experiment
-from rnnlab.training.loop import Loop, check_fit
+from rnnlab.training.loop import Loop
+from rnnlab.training.run import create, held
 
 LAYER = {
     "lnstart": "start_norm",
@@ -70,12 +70,11 @@ def import_state_dict(
         rows = _rows(theirs, vocabulary)
         resolved = config.resolve(["sha_rnn"], [*_bindings(theirs, attending), *overrides])
         built = experiment.build(resolved)
-        check_fit(built)
         _fill(built.model, _translated(theirs, attending, rows))
     except _Misfit as misfit:
         raise DataError(f"{state_dict}: {misfit}") from None
-    folder = RunFolder.create(run, resolved.text, built.operative, experiment.environment(built))
-    with folder.hold():
+    folder = create(run, built)
+    with held(folder):
         Loop(built, folder).save(must=True)
     layers = [index for index, attends in enumerate(attending) if attends]
     return {"run": str(run), **experiment.describe(built), "attention_in_layers": layers}

@@ -2,7 +2,7 @@
 
 import argparse
 
-from rnnlab.cli import AddCommand, add_overrides, overrides, print_answer
+from rnnlab.cli.options import AddCommand, add_overrides, overrides, print_answer
 
 
 def add_commands(add: AddCommand) -> None:

@@ -1,16 +1,19 @@
-"""Where a step's time goes, seen from outside: hooks and replaced attributes of one learner, nothing in the parts."""
+"""Where a step's time goes: the spans of the learner, and hooks on the parts of its model."""
 
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
-from rnnlab.data.splits import Batches
 from rnnlab.speed.stopwatch import Clock, Spread
 from rnnlab.training.learner import Learner
 
 SLOTS = {"core": "core", "attention": "attention", "feedforward": "feed-forward"}
 """Attributes of a block that hold its parts, and what their time is called."""
+
+LABELS = (*SLOTS.values(), "wiring", "head", "optimizer", "data", "rest")
 
 
 class _Timeline:
@@ -25,21 +28,14 @@ class _Timeline:
         self.seconds[self._label] += now - self._since
         self._label, self._since = label, now
 
-
-class _TimedBatches:
-    """Sequences whose chunks are cut on the timeline."""
-
-    def __init__(self, batches: Batches, timeline: _Timeline) -> None:
-        self._batches, self._timeline = batches, timeline
-
-    def chunk(self, position: int, length: int) -> tuple[Tensor, Tensor]:
-        self._timeline.switch("data")
-        chunk = self._batches.chunk(position, length)
-        self._timeline.switch("rest")
-        return chunk
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._batches, name)
+    @contextmanager
+    def span(self, label: str) -> Iterator[None]:
+        """In place of the learner's own."""
+        self.switch(label if label in LABELS else "rest")
+        try:
+            yield
+        finally:
+            self.switch("rest")
 
 
 def split(learner: Learner, clock: Clock, repeats: int) -> dict[str, Spread]:
@@ -49,37 +45,25 @@ def split(learner: Learner, clock: Clock, repeats: int) -> dict[str, Spread]:
     """
     if learner.trainer.compile or learner.trainer.cuda_graph:
         return {}
-    batches, update, model = learner.batches, learner._update, learner.model
-    steps = []
+    model, span, steps = learner.model, learner.span, []
     for _ in range(repeats):
         timeline = _Timeline(clock)
-
-        def timed_update(loss: Tensor, timeline: _Timeline = timeline) -> tuple[float, float, bool]:
-            timeline.switch("optimizer")
-            try:
-                return update(loss)
-            finally:
-                timeline.switch("rest")
-
         handles = _watch(model, "head", "rest", timeline)
         for block in model.blocks:
             handles += _watch(block, "wiring", "head", timeline)
             for slot, label in SLOTS.items():
                 if isinstance(part := getattr(block, slot, None), nn.Module):
                     handles += _watch(part, label, "wiring", timeline)
-        learner.batches = _TimedBatches(batches, timeline)  # type: ignore[assignment]
-        learner._update = timed_update  # type: ignore[method-assign]
+        learner.span = timeline.span
         try:
             learner.step()
             timeline.switch("end")
         finally:
             for handle in handles:
                 handle.remove()
-            learner.batches = batches
-            learner._update = update  # type: ignore[method-assign]
+            learner.span = span
         steps.append(timeline.seconds)
-    labels = ["core", "attention", "feed-forward", "wiring", "head", "optimizer", "data", "rest"]
-    return {label: Spread.of([step[label] for step in steps]) for label in labels if any(label in s for s in steps)}
+    return {label: Spread.of([step[label] for step in steps]) for label in LABELS if any(label in s for s in steps)}
 
 
 def _watch(module: nn.Module, label: str, outside: str, timeline: _Timeline) -> list[Any]:

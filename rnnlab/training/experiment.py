@@ -116,7 +116,6 @@ def environment(experiment: Experiment) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": str(experiment.trainer.torch_device()),
         "device_name": _device_name(experiment.trainer.torch_device()),
-        "threads": torch.get_num_threads(),
         "commit": _commit(),
         "command": sys.argv,
         "corpus": None if corpus is None else corpus.name,

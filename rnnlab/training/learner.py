@@ -8,12 +8,14 @@ import math
 import resource
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from rnnlab.data.splits import Batches, chunk_length
 from rnnlab.errors import Diverged
@@ -66,6 +68,10 @@ class Learner:
 
     With several ranks each holds some sequences of the batch and the whole model; all of them have to call `step`,
     `snapshot` and `restore` together.
+
+    Attributes:
+        span: called with "data", "forward and backward" or "optimizer" around that part of a step; as it stands, the
+            names show in a trace of torch.profiler.
     """
 
     def __init__(self, experiment: Experiment, horizon: Trainer | None = None, ranks: Ranks = ALONE) -> None:
@@ -84,6 +90,7 @@ class Learner:
         self.batches = Batches(self.corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count)).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
         self.progress = Progress()
+        self.span: Callable[[str], AbstractContextManager[object]] = record_function
         self.state: State = self.model.initial_state(self.batches.count)
         self.horizon = budgets(horizon or trainer)  # the schedule's: a longer budget on resume does not move it
         self._distributed = ranks.distribute(self.model)
@@ -122,7 +129,8 @@ class Learner:
         loss, state = self.backward(chunks)
         norms = {"grad_norms": norms_by_part(self.model.named_parameters())} if by_part else {}
         lr = scale_lr(self.optimizer, lr_factor)
-        loss_value, norm, stepped = self._update(loss)
+        with self.span("optimizer"):
+            loss_value, norm, stepped = self._update(loss)
         if stepped or self._is_finite(state):
             self.state = state
         seconds = time.perf_counter() - started
@@ -174,9 +182,10 @@ class Learner:
         for chunk in chunks:
             if chunk.position == 0:
                 state = self.model.initial_state(self.batches.count)
-            inputs, targets = self.batches.chunk(chunk.position, chunk.length)
-            with self._shared_gradient(last=chunk is chunks[-1]):
-                loss, state = self._pass(inputs.to(self.device), targets.to(self.device), state)
+            with self.span("data"):
+                inputs, targets = (part.to(self.device) for part in self.batches.chunk(chunk.position, chunk.length))
+            with self.span("forward and backward"), self._shared_gradient(last=chunk is chunks[-1]):
+                loss, state = self._pass(inputs, targets, state)
             loss_sum += loss
         self.scaler.unscale_(self.optimizer)
         return self.ranks.mean(loss_sum), state

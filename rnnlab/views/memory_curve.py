@@ -1,6 +1,5 @@
 """BPC against memory length from one checkpoint: how much of its memory does a trained model use?"""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +8,11 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from rnnlab.api import LoadedRun, load
+from rnnlab.api import load
 from rnnlab.data.corpora import open_corpus
-from rnnlab.data.splits import Corpus
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score, evaluate
 from rnnlab.views import numerals, plots, tables
-from rnnlab.views.runs import parse_bindings
 from rnnlab.views.tables import Column, Table
 
 FOLDER = "memory"  # within the run
@@ -92,36 +89,23 @@ def memory_curve(
         raise ConfigError("--memory: name at least one length, --memory 1,256,1024")
     if short := [length for length in lengths if length < 1]:
         raise ConfigError(f"--memory {short[0]}: a query sees at least itself, so 1 [positions] is the shortest")
-    own = load(run, best=best, device=device, needs_corpus=corpus is None)
-    keys = memory_keys(own)
-    if not keys:
+    loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
+    attentions = [module for module in loaded.model.modules() if isinstance(getattr(module, "memory", None), int)]
+    if not attentions:
         raise ConfigError(f"{run}: no attention of this model has a memory, so there is none to change")
-    text = own.experiment.corpus if corpus is None else open_corpus(corpus)
+    text = loaded.experiment.corpus if corpus is None else open_corpus(corpus)
     assert text is not None
-    trained = set(keys.values())
-    points = []
+    trained = {int(module.memory) for module in attentions}  # type: ignore[arg-type]
+    trainer, points = loaded.experiment.trainer, []
     for length in dict.fromkeys(lengths):
-        overrides = [f"{key} = {length}" for key in keys]
-        loaded = load(run, best=best, device=device, needs_corpus=False, overrides=overrides)
-        points.append((length, _score(loaded, text, split)))
-    return MemoryCurve(split, trained.pop() if len(trained) == 1 else None, points)
-
-
-def memory_keys(loaded: LoadedRun) -> dict[str, int]:
-    """{key of each attention's memory, with its scope: positions}, of what was built."""
-    built = parse_bindings(loaded.experiment.operative)
-    found = {}
-    for key, value in built.items():
-        if re.fullmatch(r"(?:.*/)?attention\.\w+\.memory", key):
-            found[key] = int(value.partition("#")[0])
-    return found
-
-
-def _score(loaded: LoadedRun, text: Corpus, split: str) -> Score:
-    trainer = loaded.experiment.trainer
-    return evaluate(
-        loaded.model, text.split(split), batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, progress=True
-    )
+        for module in attentions:
+            module.memory = length  # type: ignore[assignment]
+        score = evaluate(
+            loaded.model, text.split(split), batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, progress=True
+        )
+        points.append((length, score))
+    own = trained.pop()
+    return MemoryCurve(split, None if trained else own, points)
 
 
 def write(curve: MemoryCurve, run: str | Path, stem: str) -> list[Path]:

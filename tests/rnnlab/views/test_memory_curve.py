@@ -7,7 +7,8 @@ import pytest
 
 from rnnlab import api, cli
 from rnnlab.errors import ConfigError
-from rnnlab.views.memory_curve import memory_curve, memory_keys
+from rnnlab.evaluation import evaluate
+from rnnlab.views.memory_curve import memory_curve
 from tests.rnnlab import tiny_runs
 
 SHORT = ("Trainer.steps = 6", "Trainer.eval_every = 10_000")
@@ -44,11 +45,13 @@ def test_every_attention_of_a_model_is_set_in_its_own_scope(text: Path, tmp_path
     run = tmp_path / "run"
     blocks = "LanguageModel.blocks = [@near/Block, @far/Block]"
     tiny_runs.train(run, text, *SHORT, blocks, "Block.attention = %attention", "near/SingleHead.memory = 8")
-    keys = memory_keys(api.load(run))
-    assert keys == {"near/attention.SingleHead.memory": 8, "far/attention.SingleHead.memory": 40}
     curve = memory_curve(run, [3])
     assert curve.trained is None
-    assert curve.points[0][1].protocol.memory == 3
+    built = api.load(run, overrides=["near/SingleHead.memory = 3", "memory = 3"], needs_corpus=True)
+    trainer, corpus = built.experiment.trainer, built.experiment.corpus
+    assert corpus is not None
+    score = evaluate(built.model, corpus.test, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt)
+    assert curve.points[0][1] == score
 
 
 def test_what_has_no_memory_and_lengths_that_are_none_are_refused(run: Path, text: Path, tmp_path: Path) -> None:

@@ -1,0 +1,99 @@
+"""The command line: arguments in, a public function called, its answer printed. Nothing is decided here.
+
+torch is imported by the commands that need it, so that `rnnlab --help` answers at once.
+"""
+
+import argparse
+import difflib
+import importlib.metadata
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import rnnlab
+from rnnlab.cli import models, train, views
+from rnnlab.cli.options import FIRST_RANK, Command, add_config
+from rnnlab.errors import ConfigError, DataError, RankLost, RnnlabError, Stopped
+from rnnlab.interrupts import stopping_at_once
+
+COMMANDS = "rnnlab.commands"
+"""Entry-point group of functions that are called with `add(name, run_command, summary, ...)` and add commands by it."""
+
+
+def run() -> NoReturn:
+    """The `rnnlab` command: `main`, and the end of the process."""
+    code = main()
+    if "RANK" in os.environ:
+        from rnnlab.training.ranks import leave
+
+        leave(code)
+    sys.exit(code)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 a broken law, and for the rest see `rnnlab.errors`."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    try:
+        with stopping_at_once():
+            return int(options.run_command(options) or 0)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again on its way out
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except RnnlabError as error:
+        if options.debug:
+            traceback.print_exc()
+        if FIRST_RANK or isinstance(error, (DataError, RankLost)):  # the others say only what may be theirs alone
+            label = "" if isinstance(error, Stopped) else "error: "
+            print(f"rnnlab: {label}{error}", file=sys.stderr)
+        return error.exit_code
+
+
+class _CommandLine(argparse.ArgumentParser):
+    """Options are written out: `--byte 5` is a slip, and must not start an hour of something else."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        namespace, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            option = unknown[0].partition("=")[0]
+            near = difflib.get_close_matches(option, self._option_string_actions, n=1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            if not option.startswith("-"):
+                hint = " here: names stand together, in front of the options"
+            self.error(f"no such argument: {option}{hint}")
+        return namespace, unknown
+
+    def error(self, message: str) -> Any:
+        print(f"rnnlab: error: {message}; `{self.prog} --help` shows what it takes", file=sys.stderr)
+        raise SystemExit(ConfigError.exit_code)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = _CommandLine(prog="rnnlab", description="What does each part of a recurrent-attention model buy?")
+    parser.add_argument("--version", action="version", version=f"rnnlab {rnnlab.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_CommandLine)
+
+    def add(
+        name: str, run_command: Command, summary: str, *, takes_config: bool = False, prints_json: bool = True
+    ) -> Any:
+        command = commands.add_parser(name, help=summary, description=summary)
+        command.set_defaults(run_command=run_command)
+        command.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        if prints_json:
+            command.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
+        if takes_config:
+            add_config(command)
+        return command
+
+    for module in (train, models, views):
+        module.add_commands(add)
+    for entry in sorted(importlib.metadata.entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        entry.load()(add)
+    return parser

@@ -1,0 +1,161 @@
+"""Commands that take a trained model: eval, generate, probe, export."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from rnnlab.cli.options import AddCommand, add_best, add_device, add_run, print_answer
+from rnnlab.errors import ConfigError
+
+
+def add_commands(add: AddCommand) -> None:
+    _add_eval(add)
+    _add_generate(add)
+    _add_probe(add)
+    _add_export(add)
+
+
+def _add_eval(add: AddCommand) -> None:
+    evaluate = add("eval", _eval, "Score a run on a split, with state and memory carried.")
+    add_run(evaluate)
+    evaluate.add_argument(
+        "--split", default="test", choices=("train", "valid", "test"), help="which part of the text (default: test)"
+    )
+    add_best(evaluate)
+    evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
+    add_device(evaluate)
+    evaluate.add_argument("--bytes", type=int, metavar="N", help="score about the first N bytes (default: all)")
+    evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC against memory length, table and plot: "
+                          "1,256,512 [positions]")  # fmt: skip
+
+
+def _eval(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from rnnlab.api import evaluate
+
+    if options.bytes is not None and options.bytes < 1:
+        raise ConfigError(f"--bytes {options.bytes}: at least 1; leave it out to score all of the split")
+    if options.memory is not None:
+        if options.bytes is not None:
+            raise ConfigError("--bytes does not go with --memory, which scores all of the split; leave one of them out")
+        return _eval_memory(options)
+    score = evaluate(
+        options.run, options.split, best=options.best, corpus=options.corpus, device=options.device,
+        limit=options.bytes,
+    )  # fmt: skip
+    answer = {"split": options.split, "bpc": score.bpc, **asdict(score.protocol)}
+    p = score.protocol
+    memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
+    how = f"{p.bytes_scored:,} bytes scored, batch size {p.batch_size}, bptt {p.bptt}, {memory}"
+    print_answer(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
+
+
+def _eval_memory(options: argparse.Namespace) -> None:
+    from rnnlab.views import memory_curve, tables
+
+    curve = memory_curve.memory_curve(
+        options.run, options.memory, options.split, best=options.best, corpus=options.corpus, device=options.device
+    )
+    stem = options.split if options.corpus is None else f"{Path(options.corpus).stem}-{options.split}"
+    files = [str(path) for path in memory_curve.write(curve, options.run, stem)]
+    table = curve.table(options.run)
+    text = f"{tables.to_text(table)}\ntable and plot: {Path(options.run) / memory_curve.FOLDER}"
+    print_answer(options, {**json.loads(tables.to_json(table)), "split": options.split, "files": files}, text)
+
+
+def _lengths(text: str) -> list[int]:
+    try:
+        return [int(length) for length in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: whole numbers with commas between them, 1,256,1024") from None
+
+
+def _add_generate(add: AddCommand) -> None:
+    generate = add("generate", _generate, "Continue a prompt, byte by byte.", prints_json=False)
+    add_run(generate)
+    prompt = generate.add_mutually_exclusive_group()
+    prompt.add_argument(
+        "--prompt", default="\n", metavar="TEXT", help="what to continue; '-' for standard input (default: a newline)"
+    )
+    prompt.add_argument("--prompt-file", metavar="FILE", help="take the prompt from a file")
+    generate.add_argument("--bytes", type=int, default=200, metavar="N", help="how many to write (default: 200)")
+    generate.add_argument(
+        "--temperature", type=float, default=1.0, metavar="X", help="0 for the likeliest byte (default: 1)"
+    )
+    generate.add_argument(
+        "--top-p",
+        type=float,
+        default=1.0,
+        metavar="X",
+        help="sample from the likeliest that hold this probability (default: 1)",
+    )
+    generate.add_argument("--samples", type=int, default=1, metavar="K", help="continuations side by side (default: 1)")
+    generate.add_argument("--seed", type=int, default=0, metavar="N", help="the same draws each time (default: 0)")
+    add_best(generate)
+    add_device(generate)
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from rnnlab.api import load
+    from rnnlab.generation import generate, write
+
+    if options.prompt_file is not None:
+        try:
+            prompt = Path(options.prompt_file).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"--prompt-file {options.prompt_file}: {error.strerror}") from None
+    elif options.prompt == "-":
+        prompt = sys.stdin.buffer.read()
+    else:
+        prompt = os.fsencode(options.prompt)
+    loaded = load(options.run, best=options.best, device=options.device)
+    continuation = generate(
+        loaded.model, prompt, count=options.bytes, temperature=options.temperature, top_p=options.top_p,
+        seed=options.seed, samples=options.samples,
+    )  # fmt: skip
+    write(continuation, sys.stdout.buffer, options.samples, readable=sys.stdout.isatty())
+    if sys.stdout.isatty():
+        print()
+
+
+def _add_probe(add: AddCommand) -> None:
+    probe = add("probe", _probe, "Draw what a run's model does: where it looks, how it forgets, what is hard for it.")
+    add_run(probe)
+    probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
+    probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
+    probe.add_argument(
+        "--split", default="valid", choices=("train", "valid", "test"), help="which part of the text (default: valid)"
+    )
+    probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
+    add_best(probe)
+    add_device(probe)
+
+
+def _probe(options: argparse.Namespace) -> None:
+    from rnnlab.views.probe import probe
+
+    told = probe(
+        options.run, Path(options.out) if options.out else None, corpus=options.corpus, split=options.split,
+        size=options.bytes, best=options.best, device=options.device,
+    )  # fmt: skip
+    print_answer(options, told, "\n".join(told["files"]))
+
+
+def _add_export(add: AddCommand) -> None:
+    export = add("export", _export, "Write a run's model for places without rnnlab: safetensors, torch.export, ONNX.")
+    add_run(export)
+    export.add_argument("--out", metavar="DIR", required=True, help="folder for the files")
+    add_best(export)
+
+
+def _export(options: argparse.Namespace) -> None:
+    from rnnlab.export import export
+
+    told = export(options.run, Path(options.out), best=options.best)
+    lines = [f"{name}: logits within {x:.1e} of float64" for name, x in told["largest_error_of_logits"].items()]
+    print_answer(
+        options, told, "\n".join([f"written to {options.out}: {', '.join(told['sha256'])}, config.json", *lines])
+    )

@@ -1,0 +1,67 @@
+"""What several commands take, and how an answer is printed."""
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from typing import Any, Protocol
+
+Command = Callable[[argparse.Namespace], int | None]
+
+FIRST_RANK = os.environ.get("RANK", "0") == "0"  # of those that torchrun starts, the one that speaks for all
+
+
+class AddCommand(Protocol):
+    """What a module of commands is called with; the group "rnnlab.commands" of entry points as well."""
+
+    def __call__(
+        self, name: str, run_command: Command, summary: str, *, takes_config: bool = False, prints_json: bool = True
+    ) -> argparse.ArgumentParser:
+        """A command with the options that all have."""
+
+
+def add_run(command: argparse.ArgumentParser) -> None:
+    command.add_argument("run", metavar="RUN", help="folder of the run")
+
+
+def add_best(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--best", action="store_true", help="the best checkpoint in place of the newest")
+
+
+def add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", metavar="D", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    command.add_argument("fragments", nargs="+", metavar="FRAGMENT", help="sha_rnn, size/tiny, core/qrnn, a file, ...")
+    add_overrides(command)
+
+
+def add_overrides(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
+                         help="one gin binding, 'Block.dropout = 0.2'; repeatable")  # fmt: skip
+    command.add_argument("--corpus", metavar="NAME_OR_PATH", help="what to train on")
+    command.add_argument("--bytes", type=int, metavar="N", help="budget: Trainer.bytes")
+    command.add_argument("--seed", type=int, metavar="N", help="Trainer.seed")
+    command.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda, cuda:1")
+
+
+def overrides(options: argparse.Namespace) -> list[str]:
+    """The bindings that the sugar stands for, before those of --set, which win."""
+    from rnnlab.data.corpora import corpus_bindings
+
+    corpus = getattr(options, "corpus", None)  # a resumption has neither corpus nor seed to choose
+    sugar = corpus_bindings(corpus) if corpus else []
+    for name in ("bytes", "seed", "device"):
+        value = getattr(options, name, None)
+        if value is not None:
+            sugar.append(f"Trainer.{name} = {value!r}")
+    return [*sugar, *options.bindings]
+
+
+def print_answer(options: argparse.Namespace, answer: Any, text: str) -> None:
+    """One JSON object if that was asked for, else the text; once, however many ranks there are."""
+    from rnnlab.storage.metrics import finite
+
+    if FIRST_RANK:
+        print(json.dumps(finite(answer), indent=2, default=str) if options.json else text)

@@ -1,0 +1,69 @@
+"""The beginning of a run: drawn from its seed, or taken over from another run."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from rnnlab import api, cli
+from rnnlab.errors import ConfigError
+from rnnlab.storage import checkpoint
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training import run as life
+from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, build, losses, train, write_text
+
+KEPT = ("Trainer.steps = 4", "Trainer.keep = 9", "Trainer.save_every = 2", "Trainer.seed = 7")
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def other(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of another seed, trained."""
+    run = tmp_path_factory.mktemp("other") / "run"
+    train(run, text)
+    return run
+
+
+def weights(run: Path, step: int | None = None) -> dict[str, Tensor]:
+    return dict(RunFolder.open(run).newest(step).section("model"))
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    return all(torch.equal(a[name], b[name]) for name in a.keys() | b.keys())
+
+
+def test_a_run_may_start_from_the_weights_of_another(text: Path, other: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    api.train(FRAGMENTS, bindings(text, *KEPT), run=run, init=other)
+    assert same(weights(run, 0), weights(other))
+    assert losses(run)[1] < losses(other)[1], "it knows already what the other has learned"
+    assert RunFolder.open(run).environment["init"] == str(other)
+    train(tmp_path / "drawn", text, *KEPT)
+    assert not same(weights(tmp_path / "drawn", 0), weights(other))
+
+
+def test_a_run_that_died_before_its_first_save_starts_there_again(text: Path, other: Path, tmp_path: Path) -> None:
+    whole, dead = tmp_path / "whole", tmp_path / "dead"
+    api.train(FRAGMENTS, bindings(text, *KEPT), run=whole, init=other)
+    life.create(dead, build(text, *KEPT), init=str(other))
+    assert not RunFolder.open(dead).has_checkpoints()
+    api.resume(dead)
+    assert losses(dead) == losses(whole)
+
+
+def test_a_model_that_differs_is_refused_by_the_name_of_a_tensor_and_leaves_no_folder(
+    text: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wider = [*bindings(text, *KEPT, "LanguageModel.dim = 16")]
+    with pytest.raises(ConfigError, match=r"--init .*: blocks\.0\.\S+ is \(\d+.*\) in that run and \(\d+.*\) in this"):
+        api.train(FRAGMENTS, wider, run=tmp_path / "run", init=other)
+    assert not (tmp_path / "run").exists()
+    sets = [part for binding in bindings(text, *KEPT) for part in ("--set", binding)]
+    assert cli.main(["train", *FRAGMENTS, "core/gru", *sets, "--init", str(other), "--run", str(tmp_path / "gru")]) == 2
+    assert "not there" in capsys.readouterr().err
+    assert checkpoint.newest(other / "checkpoints")[0].step > 0, "the other run is as it was"
