@@ -122,7 +122,9 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _add_probe(add: AddCommand) -> None:
-    probe = add("probe", _probe, "Draw what a run's model does: where it looks, how it forgets, what is hard for it.")
+    probe = add(
+        "probe", _probe, "Draw what a run's model does: attention by distance, forget gates, bits by kind of byte."
+    )
     add_run(probe)
     probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
     probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")

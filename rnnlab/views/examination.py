@@ -7,7 +7,6 @@ core for the `retention` of `interfaces.HasForgetGate`, and parts that offer nei
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,12 +21,12 @@ from rnnlab.interfaces import HasAttentionWeights, HasForgetGate
 from rnnlab.model import LanguageModel
 from rnnlab.state import State, detach
 from rnnlab.training.gradients import norms_by_part
+from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Bytes, Findings, Floats, ForgetGates
 
 BATCH_SIZE = 4
 CHUNK = 256  # [positions]
 PASSAGE = 64  # [bytes] of the attention map
 GRADIENT_CHUNKS = 8  # that gradient norms are averaged over
-RETENTION_BINS = 50
 SMALLEST_RETENTION = 1e-6  # a gate that is all shut forgets within a position, whatever its logarithm
 DOCUMENT = b"<page>"  # what a document of enwik8 begins with
 MARKUP = b"[]{}<>|=&;#*/\\_^~"
@@ -41,73 +40,6 @@ KINDS: dict[str, bytes] = {
 
 FEWEST_BYTES = 50  # that a mean is drawn of
 SMALLEST = BATCH_SIZE * 4 * PASSAGE  # [bytes] of a text that can be probed
-
-Floats = npt.NDArray[np.floating[Any]]
-Bytes = npt.NDArray[np.uint8]
-
-
-@dataclass
-class Looking:
-    """Where one attention looked.
-
-    Attributes:
-        mass: share by distance: 0, 1, 2-3, 4-7, ... positions back, per head (H, bins).
-        uniform: what an attention that favors nothing would show (bins,).
-        mean_distance: [positions].
-        window: positions that a query may see [positions].
-        full: whether only queries with a full window were counted; if not, there was none.
-    """
-
-    mass: Floats
-    uniform: Floats
-    mean_distance: float
-    window: int
-    full: bool
-
-
-@dataclass
-class Passage:
-    """Where one attention looked from each byte of a passage.
-
-    Attributes:
-        text: the bytes that the model had read.
-        weights: share that each gives to each of them (n, n), 0 to the right of the diagonal.
-        before: share that each gives to what came before the passage (n,).
-    """
-
-    text: bytes
-    weights: Floats
-    before: Floats
-
-
-@dataclass
-class Keeping:
-    """How much one core keeps.
-
-    Attributes:
-        forget_times: positions until 1/e is left, per channel, ascending [positions].
-        histogram: share of gates by value, over RETENTION_BINS equal bins of [0, 1].
-    """
-
-    forget_times: Floats
-    histogram: Floats
-
-
-@dataclass
-class Findings:
-    """What a probe found; the keys of `looking`, `passages` and `keeping` are layers, from 0."""
-
-    text: str  # what was read
-    bytes_read: int
-    layers: int
-    bpc: float
-    bpc_by_kind: dict[str, tuple[float, float]]  # (BPC, share of the bytes)
-    bpc_by_position: list[tuple[int, float, int]]  # (from byte, BPC, bytes) in ranges that double
-    counted_from: str  # what positions are counted from
-    looking: dict[int, Looking]
-    passages: dict[int, Passage]
-    keeping: dict[int, Keeping]
-    gradient_norms: dict[str, float]  # by part
 
 
 def examine(model: LanguageModel, split: Split, progress: bool = False) -> Findings:
@@ -133,9 +65,9 @@ def examine(model: LanguageModel, split: Split, progress: bool = False) -> Findi
             bpc_by_kind=_by_kind(bits, targets),
             bpc_by_position=positions,
             counted_from=counted_from,
-            looking={layer: seen.found() for layer, seen in watch.looks.items()},
-            passages=watch.passages(),
-            keeping={layer: kept.found() for layer, kept in watch.keeps.items()},
+            attention_distances={layer: seen.found() for layer, seen in watch.distances.items()},
+            attention_maps=watch.attention_maps(),
+            forget_gates={layer: kept.found() for layer, kept in watch.gates.items()},
             gradient_norms=_gradient_norms(model, batches),
         )
     finally:
@@ -172,8 +104,8 @@ class _Watch:
         """Args: passage: where in sequence 0 the passage of the attention map begins, and its text."""
         self.start, self.text = passage
         self.position = 0  # of the chunk that is being read
-        self.looks: dict[int, _Look] = {}
-        self.keeps: dict[int, _Keep] = {}
+        self.distances: dict[int, _AttentionWatch] = {}
+        self.gates: dict[int, _ForgetGateWatch] = {}
         self._maps: dict[int, Tensor] = {}  # weights from the passage, of the chunk that holds it (n, keys)
 
     @contextmanager
@@ -197,7 +129,7 @@ class _Watch:
             memory = state[0].to(source.dtype)
             hidden = hidden_keys(len(queries), len(memory), module.memory).to(source.device)
             weights = module.weights(queries, source, memory, hidden).float().cpu()  # (B, H, T, M' + T)
-            self.looks.setdefault(layer, _Look(module.memory, weights.shape[1])).add(weights, len(memory))
+            self.distances.setdefault(layer, _AttentionWatch(module.memory, weights.shape[1])).add(weights, len(memory))
             first = self.start - self.position
             if first >= 0 and first + len(self.text) <= len(queries):
                 self._maps[layer] = weights[0, :, first : first + len(self.text)].mean(dim=0)
@@ -212,16 +144,16 @@ class _Watch:
             nonlocal asking
             if not asking:  # a core that is not linear runs itself to answer
                 asking = True
-                self.keeps.setdefault(layer, _Keep()).add(module.retention(*arguments).float())
+                self.gates.setdefault(layer, _ForgetGateWatch()).add(module.retention(*arguments).float())
                 asking = False
 
         return hook
 
-    def passages(self) -> dict[int, Passage]:
+    def attention_maps(self) -> dict[int, AttentionMap]:
         found = {}
         for layer, weights in self._maps.items():
             own = weights[:, self._first_key : self._first_key + len(self.text)]
-            found[layer] = Passage(self.text, own.numpy(), weights[:, : self._first_key].sum(dim=1).numpy())
+            found[layer] = AttentionMap(self.text, own.numpy(), weights[:, : self._first_key].sum(dim=1).numpy())
         return found
 
 
@@ -241,7 +173,7 @@ def distance_bin(distance: Tensor) -> Tensor:
     return torch.where(distance > 0, torch.log2(distance.clamp(min=1).double()).floor().long() + 1, 0)
 
 
-class _Look:
+class _AttentionWatch:
     """Sums of attention by distance, over the queries whose window was full; over all, until there is one."""
 
     def __init__(self, window: int, heads: int) -> None:
@@ -266,10 +198,10 @@ class _Look:
             self._uniform[full].index_add_(0, picked, uniform[rows].flatten())
             self._distance[full] += float((by_head[:, rows] * distance[rows]).sum())
 
-    def found(self) -> Looking:
+    def found(self) -> AttentionDistances:
         full = bool(self._uniform[True].sum() > 0)
         mass, queries = self._mass[full], float(self._uniform[full].sum())
-        return Looking(
+        return AttentionDistances(
             mass=(mass / queries).numpy(),
             uniform=(self._uniform[full] / queries).numpy(),
             mean_distance=self._distance[full] / queries / len(mass),
@@ -278,7 +210,7 @@ class _Look:
         )
 
 
-class _Keep:
+class _ForgetGateWatch:
     """Sums over the gates of a core."""
 
     def __init__(self) -> None:
@@ -292,10 +224,10 @@ class _Keep:
         self._histogram += torch.histc(retention.cpu(), RETENTION_BINS, 0.0, 1.0)
         self._positions += retention.shape[0] * retention.shape[1]
 
-    def found(self) -> Keeping:
+    def found(self) -> ForgetGates:
         assert isinstance(self._logarithms, Tensor)
         rate = (-self._logarithms / self._positions).clamp(min=1e-9)
-        return Keeping(
+        return ForgetGates(
             forget_times=(1.0 / rate).sort().values.cpu().numpy(),
             histogram=(self._histogram / self._histogram.sum()).numpy(),
         )

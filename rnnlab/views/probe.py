@@ -15,7 +15,8 @@ from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.views import probe_pictures
 from rnnlab.views.board import PICTURES
 from rnnlab.views.events import EventFile
-from rnnlab.views.examination import SMALLEST, Findings, examine
+from rnnlab.views.examination import SMALLEST, examine
+from rnnlab.views.findings import Findings
 
 
 def probe(

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from rnnlab.views.examination import MARKUP, RETENTION_BINS, Findings, Keeping, Looking, Passage
+from rnnlab.views.examination import MARKUP
+from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Findings, ForgetGates
 from rnnlab.views.plots import PALETTE, SHAPES, STYLE, tick
 
 MUTED = "#777777"
@@ -27,12 +28,12 @@ def draw(findings: Findings) -> dict[str, Figure]:
             "bpc_by_position": _bpc_by_position(findings),
             "gradient_norms": _gradient_norms(findings.gradient_norms),
         }
-        if findings.looking:
-            pictures["attention_by_distance"] = _attention_by_distance(findings.looking, findings.layers)
-        for layer, passage in findings.passages.items():
+        if findings.attention_distances:
+            pictures["attention_by_distance"] = _attention_by_distance(findings.attention_distances, findings.layers)
+        for layer, passage in findings.attention_maps.items():
             pictures[f"attention_map_{layer + 1}"] = _attention_map(passage, _layer(layer, findings.layers))
-        if findings.keeping:
-            pictures["forgetting"] = _forgetting(findings.keeping, findings.layers)
+        if findings.forget_gates:
+            pictures["forgetting"] = _forgetting(findings.forget_gates, findings.layers)
         for figure in pictures.values():
             figure.text(
                 0.995, 0.005, f"{findings.bytes_read:,} bytes of {findings.text}; {findings.bpc:.3f} bits/byte overall",
@@ -68,13 +69,13 @@ def _layer(index: int, layers: int) -> str:
     return f"layer {index + 1} of {layers}"
 
 
-def _attention_by_distance(looking: Mapping[int, Looking], layers: int) -> Figure:
+def _attention_by_distance(attention_distances: Mapping[int, AttentionDistances], layers: int) -> Figure:
     figure = _figure(7.0, 5.6)
     shares, ratios = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    widest = max(looking.values(), key=lambda seen: len(seen.uniform))
-    shares.plot(widest.uniform, color=MUTED, lw=1.2, dashes=(4, 3), label="looking everywhere alike")
+    widest = max(attention_distances.values(), key=lambda seen: len(seen.uniform))
+    shares.plot(widest.uniform, color=MUTED, lw=1.2, dashes=(4, 3), label="uniform attention")
     ratios.axhline(1.0, color=MUTED, lw=1.2, dashes=(4, 3))
-    for number, (layer, seen) in enumerate(looking.items()):
+    for number, (layer, seen) in enumerate(attention_distances.items()):
         color, shape = PALETTE[number % len(PALETTE)], SHAPES[number % len(SHAPES)]
         for head in seen.mass if len(seen.mass) > 1 else ():
             shares.plot(head, color=color, lw=0.8, alpha=0.5)
@@ -87,19 +88,19 @@ def _attention_by_distance(looking: Mapping[int, Looking], layers: int) -> Figur
     names = [f"{a:,}" if a >= b else f"{a:,}–{b:,}" for a, b in zip(starts, stops, strict=True)]
     ratios.set_xticks(range(len(names)), names, rotation=40, ha="right")
     ratios.set_xlabel("Distance [positions back]")
-    ratios.set_ylabel("Times that of looking\neverywhere alike")
+    ratios.set_ylabel("Attention relative\nto uniform")
     shares.set_ylabel("Share of attention")
     shares.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for axis in (shares, ratios):
         axis.margins(y=0.12)
         axis.set_ylim(bottom=0)
     window = f"window of {widest.window:,} positions" + ("" if widest.full else ", not yet full")
-    shares.set_title(f"How far back the attention looks ({window})", loc="left")
+    shares.set_title(f"Attention by distance ({window})", loc="left")
     shares.legend()
     return figure
 
 
-def _attention_map(passage: Passage, layer: str) -> Figure:
+def _attention_map(passage: AttentionMap, layer: str) -> Figure:
     figure = _figure(9.2, 9.0)
     count = len(passage.text)
     before, axis = figure.subplots(1, 2, width_ratios=(1, 14), sharey=True)
@@ -121,7 +122,7 @@ def _attention_map(passage: Passage, layer: str) -> Figure:
     before.set_title("before", fontsize=8)
     before.set_ylabel("the byte that was just read: the query")
     axis.set_xlabel("the byte that is looked at")
-    axis.set_title(f"Where the attention of {layer} looks, within a passage", loc="left")
+    axis.set_title(f"Attention weights of {layer} within a passage", loc="left")
     figure.colorbar(
         picture, ax=axis, label="share of the query's attention", shrink=0.6, format=PercentFormatter(1.0), extend="max"
     )
@@ -173,10 +174,10 @@ def _bpc_by_position(findings: Findings) -> Figure:
     return figure
 
 
-def _forgetting(keeping: Mapping[int, Keeping], layers: int) -> Figure:
+def _forgetting(forget_gates: Mapping[int, ForgetGates], layers: int) -> Figure:
     figure = _figure(10.0, 4.0)
     times, gates = figure.subplots(1, 2)
-    for number, (layer, kept) in enumerate(keeping.items()):
+    for number, (layer, kept) in enumerate(forget_gates.items()):
         color, shape = PALETTE[number % len(PALETTE)], SHAPES[number % len(SHAPES)]
         style = {"color": color, "lw": 2, "marker": shape, "markersize": 5, "label": _layer(layer, layers)}
         shares = np.linspace(0.0, 1.0, len(kept.forget_times))

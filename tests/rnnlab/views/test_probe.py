@@ -18,16 +18,16 @@ from rnnlab.testing import rounding
 from rnnlab.views.examination import (
     BATCH_SIZE,
     PASSAGE,
-    Findings,
     _age,
+    _AttentionWatch,
     _by_kind,
     _by_position,
-    _Keep,
-    _Look,
+    _ForgetGateWatch,
     distance_bin,
     examine,
     hidden_keys,
 )
+from rnnlab.views.findings import Findings
 from rnnlab.views.probe import probe
 from rnnlab.views.probe_pictures import draw, to_png
 from tests.rnnlab import quick_runs
@@ -111,8 +111,8 @@ def test_kinds_and_positions_share_out_all_the_bits(findings: Findings) -> None:
 
 
 def test_attention_adds_up_to_one_and_the_memory_is_seen(findings: Findings) -> None:
-    assert set(findings.looking) == {2}
-    seen = findings.looking[2]
+    assert set(findings.attention_distances) == {2}
+    seen = findings.attention_distances[2]
     assert seen.full
     assert seen.window == 24
     assert seen.mass.sum() == pytest.approx(1.0, rel=24 * EPS)
@@ -121,7 +121,7 @@ def test_attention_adds_up_to_one_and_the_memory_is_seen(findings: Findings) -> 
 
 
 def test_a_row_of_the_map_adds_up_with_what_came_before(run: Path, findings: Findings) -> None:
-    passage = findings.passages[2]
+    passage = findings.attention_maps[2]
     assert passage.text in quick_runs.corpus(run.parent).read_bytes()
     assert len(passage.text) == PASSAGE
     assert passage.weights.sum(axis=1) + passage.before == pytest.approx(np.ones(PASSAGE), rel=PASSAGE * EPS)
@@ -129,8 +129,8 @@ def test_a_row_of_the_map_adds_up_with_what_came_before(run: Path, findings: Fin
 
 
 def test_every_core_has_forget_times_and_gates(findings: Findings) -> None:
-    assert set(findings.keeping) == {0, 1, 2, 3}
-    for kept in findings.keeping.values():
+    assert set(findings.forget_gates) == {0, 1, 2, 3}
+    for kept in findings.forget_gates.values():
         assert kept.forget_times.shape == (16,)
         assert np.all(np.diff(kept.forget_times) >= 0.0)
         assert kept.histogram.sum() == pytest.approx(1.0)
@@ -151,7 +151,7 @@ def test_what_is_hidden_is_the_future_and_what_the_window_leaves_behind() -> Non
 
 
 def test_an_attention_to_one_distance_is_found_there() -> None:
-    look = _Look(window=9, heads=2)
+    look = _AttentionWatch(window=9, heads=2)
     weights = torch.zeros(3, 2, 4, 12)  # 8 remembered
     for query in range(4):
         weights[:, 0, query, 8 + query - 5] = 1.0
@@ -163,7 +163,7 @@ def test_an_attention_to_one_distance_is_found_there() -> None:
 
 
 def test_only_full_windows_count_once_there_is_one() -> None:
-    look = _Look(window=4, heads=1)
+    look = _AttentionWatch(window=4, heads=1)
     first = torch.eye(2).expand(1, 1, 2, 2)
     look.add(first, remembered=0)
     assert not look.found().full
@@ -173,7 +173,7 @@ def test_only_full_windows_count_once_there_is_one() -> None:
 
 
 def test_a_steady_gate_forgets_in_the_time_that_belongs_to_it() -> None:
-    keep = _Keep()
+    keep = _ForgetGateWatch()
     keep.add(torch.tensor([0.5, 0.99]).expand(6, 2, 2))
     found = keep.found()
     assert found.forget_times == pytest.approx([1 / math.log(2), -1 / math.log(0.99)])
