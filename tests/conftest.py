@@ -10,6 +10,7 @@ from gin.selector_map import SelectorMap
 
 from rnnlab import registry
 from rnnlab.interfaces import KINDS
+from tests.faults.matrix import row_of
 
 # A shell starts what it puts in the background deaf to Ctrl-C, and every process of a test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -37,6 +38,8 @@ LAWS = ("bfloat16 stays near", "gradients are true")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
+        if row_of(item.nodeid) and (item.get_closest_marker("faults") or "packaging/" in item.nodeid):
+            item.add_marker("matrix")
         is_law = item.path.parent.name == "laws" and any(law in item.name for law in LAWS)
         if is_law or item.path.relative_to(here).as_posix().startswith(NUMBERS):
             item.add_marker("numbers")

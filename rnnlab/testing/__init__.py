@@ -15,9 +15,9 @@
 from rnnlab.testing import sequence, memory, noise, numbers, cost
 
 # isort: on
-from rnnlab.testing.blocks import all_pairs, fill
+from rnnlab.testing.blocks import all_pairs, covering, fill
 from rnnlab.testing.law import Law, laws
 from rnnlab.testing.report import Outcome, check, registered_pairs, report
 
-__all__ = ["Law", "Outcome", "all_pairs", "check", "fill", "laws", "registered_pairs", "report"]
+__all__ = ["Law", "Outcome", "all_pairs", "check", "covering", "fill", "laws", "registered_pairs", "report"]
 __all__ += ["cost", "memory", "noise", "numbers", "sequence"]

@@ -2,7 +2,9 @@
 
 import functools
 import inspect
-from itertools import product
+from collections.abc import Hashable, Sequence
+from itertools import combinations, product
+from typing import TypeVar
 
 from torch import nn
 
@@ -58,23 +60,28 @@ def all_pairs(
     attentions: list[PartFactory],
     feedforwards: list[PartFactory],
 ) -> list[PartFactory]:
-    """Filled blocks among which every pair of parts from different slots occurs, an empty slot included.
-
-    Greedy: each block takes as many pairs that were not seen yet as any can; far fewer than all combinations.
-    """
+    """Filled blocks among which every pair of parts from different slots occurs, an empty slot included."""
     candidates = list(product(wirings, cores, [*attentions, None], [*feedforwards, None]))
-    missing = {pair for candidate in candidates for pair in _pairs(candidate)}
-    chosen = []
+    return [fill(*candidate) for candidate in covering(candidates)]
+
+
+Row = TypeVar("Row", bound=tuple[Hashable, ...])
+
+
+def covering(candidates: Sequence[Row]) -> list[Row]:
+    """Some of the candidates, far fewer, in which every pair of values in two places occurs that occurs in any.
+
+    Greedy: each takes as many pairs that were not seen yet as any can. For products of test cases:
+    `covering(list(product(cores, attentions, memories)))`.
+    """
+    pairs = {row: {(*places, row[places[0]], row[places[1]]) for places in combinations(range(len(row)), 2)}
+             for row in candidates}  # fmt: skip
+    missing, chosen = set[tuple[Hashable, ...]]().union(*pairs.values()), []
     while missing:
-        best = max(candidates, key=lambda candidate: len(missing & _pairs(candidate)))
-        missing -= _pairs(best)
-        chosen.append(fill(*best))
+        best = max(candidates, key=lambda row: len(missing & pairs[row]))
+        missing -= pairs[best]
+        chosen.append(best)
     return chosen
-
-
-def _pairs(candidate: tuple[PartFactory | None, ...]) -> set[tuple[int, int, PartFactory | None, PartFactory | None]]:
-    places = range(len(candidate))
-    return {(i, j, candidate[i], candidate[j]) for i in places for j in places if i < j}
 
 
 def _slot(part: PartFactory, width: int, dropout: float, **shared: int) -> PartFactory:

@@ -31,6 +31,7 @@ def learner(folder: Path, root: str, *bindings: str) -> Learner:
     return Learner(build(config.resolve([root, "size/tiny"], shared)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("root", ["sha_rnn", "sha_rnn_every_layer", "sha_lstm_no_attention"])
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_twenty_steps_lose_the_same(root: str, recipe: str, tmp_path: Path) -> None:

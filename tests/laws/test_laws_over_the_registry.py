@@ -39,6 +39,7 @@ def test_a_registered_part_obeys_compiled(part: PartFactory, law: Law) -> None:
     law(part)
 
 
+@pytest.mark.slow
 def test_a_block_filled_with_registered_parts_obeys(filled: PartFactory, law: Law) -> None:
     law(filled)
 

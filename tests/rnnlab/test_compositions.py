@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from _pytest.mark import ParameterSet
 
 from rnnlab import config
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import evaluate
-from rnnlab.testing import rounding
+from rnnlab.testing import covering, rounding
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner
 
@@ -58,26 +59,23 @@ COMBINATIONS = [
 ]
 
 
-def in_quick_tests(fragments: tuple[str, ...]) -> bool:
-    """A quarter in which each four parts still meet, with one memory or another."""
-    places = [FOLDERS[name.partition("/")[0]].index(name) for name in fragments]
-    return sum(places) % 4 == 0
+def with_pairs(combinations: Sequence[tuple[str, ...]], pairs: Sequence[tuple[str, ...]]) -> list[ParameterSet]:
+    """The combinations as cases, of which those that are not needed for every pair of parts to meet are `long`."""
+    return [pytest.param(c, marks=() if c in pairs else pytest.mark.long, id=" ".join(c)) for c in combinations]
 
 
-@pytest.mark.parametrize(
-    "fragments",
-    [pytest.param(c, marks=() if in_quick_tests(c) else pytest.mark.slow, id=" ".join(c)) for c in COMBINATIONS],
-)
+@pytest.mark.parametrize("fragments", with_pairs(COMBINATIONS, covering(COMBINATIONS)))
 def test_every_combination_of_parts_learns_and_is_evaluated(fragments: tuple[str, ...], text: list[str]) -> None:
     unmoved = learn_and_evaluate(["sha_rnn", "size/tiny", *fragments], [*SMALL, *text])
     assert not {name for name in unmoved if not (ALONE in fragments and ".attention." in name)}
 
 
 SHORT = min((name for name in FOLDERS["memory"] if name != ALONE), key=lambda name: (len(name), name))
+REMEMBERING = [c for c in COMBINATIONS if NO_ATTENTION in c or SHORT in c]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fragments", [c for c in COMBINATIONS if NO_ATTENTION in c or SHORT in c], ids=" ".join)
+@pytest.mark.parametrize("fragments", with_pairs(REMEMBERING, covering(REMEMBERING)))
 def test_every_combination_of_parts_streams_and_goes_on_from_a_snapshot(
     fragments: tuple[str, ...], text: list[str]
 ) -> None:
@@ -127,7 +125,7 @@ def test_every_recipe_and_optimizer_learns_at_every_size(recipe: str, size: str,
 
 
 @pytest.mark.parametrize("fragment", [name for names in FOLDERS.values() for name in names])
-@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize("root", [pytest.param(r, marks=() if r == "sha_rnn" else pytest.mark.slow) for r in ROOTS])
 def test_every_fragment_has_an_effect_on_every_root(root: str, fragment: str) -> None:
     if root == "sha_lstm_no_attention" and fragment.startswith("memory/"):
         pytest.skip("refused, and tested above")
@@ -157,6 +155,7 @@ def may_be_refused(pair: tuple[str, str]) -> bool:
     return bool(no_attention and memory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", [*FOLDERS, ""], ids=lambda folder: folder or "roots")
 def test_fragments_of_different_folders_commute(folder: str) -> None:
     for pair in PAIRS:

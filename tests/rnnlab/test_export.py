@@ -1,9 +1,11 @@
 """Exported models compute what the run does, where rnnlab cannot be imported."""
 
+import itertools
 import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.export import OneStep, RolledAttention, export, roll
 from rnnlab.generation import generate
 from rnnlab.model import fold
-from rnnlab.testing import rounding
+from rnnlab.testing import covering, rounding
 from rnnlab.training import experiment
 from tests.rnnlab import quick_runs
 
@@ -77,7 +79,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["torch", "onnx"])
-@pytest.mark.parametrize("name", ARRANGEMENTS)
+@pytest.mark.parametrize("name", ["default", pytest.param("qrnn, projected, residual", marks=pytest.mark.long)])
 def test_a_thousand_greedy_bytes_are_the_same_without_rnnlab(
     exported: Callable[[str], tuple[Path, Path]], name: str, form: str
 ) -> None:
@@ -120,9 +122,11 @@ def test_the_command_says_what_it_wrote(
     assert set(told["sha256"]) == {"model.safetensors", "model.pt2", "model.onnx"}
 
 
-@pytest.mark.parametrize("attention", ["None", "@attention.SingleHead", "@attention.MultiHead", "@attention.Projected"])
-@pytest.mark.parametrize("core", ["LSTM", "GRU", "QRNN", "SRU", "MinGRU", "RGLRU"])
-@pytest.mark.parametrize("memory", [1, 2, 7])
+CORES = [part.name for part in registry.parts("core")]
+ATTENTIONS = ["None", *(f"@attention.{part.name}" for part in registry.parts("attention"))]
+
+
+@pytest.mark.parametrize(("core", "attention", "memory"), covering(list(product(CORES, ATTENTIONS, [1, 2, 7]))))
 def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str, attention: str, memory: int) -> None:
     parts = [f"Block.core = @core.{core}", f"attention = {attention}", "LanguageModel.init_std = 0.3"]
     bound = [line for line in quick_runs.bindings(tmp_path, extra=parts) if not line.startswith("memory")]
@@ -141,10 +145,8 @@ def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str
     rounding.check_no_worse(torch.stack(steps), than=logits, exact=exact)
 
 
-CORES = [part.name for part in registry.parts("core")]
-ATTENTIONS = ["None", *(f"@attention.{part.name}" for part in registry.parts("attention"))]
-PAIRS = [(core, attention) for core in CORES for attention in ATTENTIONS]
-ONCE_EACH = [*((core, "@attention.SingleHead") for core in CORES), *(("LSTM", attention) for attention in ATTENTIONS)]
+PAIRS = list(product(CORES, ATTENTIONS))
+ONCE_EACH = list(zip(CORES, itertools.cycle(ATTENTIONS)))
 
 
 @pytest.mark.slow

@@ -52,6 +52,7 @@ def in_float64(one: Learner) -> Learner:
     return one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_kernels_change_neither_the_losses_nor_the_bytes(
     variant: str, tmp_path: object, without_kernels: pytest.MonkeyPatch

@@ -220,6 +220,7 @@ def test_gradients_are_those_of_the_equations(case: Composition, truncated: bool
 
 
 @all_cases
+@pytest.mark.slow
 def test_single_precision_as_it_trains_stays_near_the_equations(case: Composition) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).float().train()
     twin = copy.deepcopy(model).double()

@@ -148,6 +148,7 @@ def test_chunks_cut_on_the_gpu_equal_those_cut_from_the_file(tmp_path: Path) -> 
         assert torch.equal(there.cpu(), here)
 
 
+@pytest.mark.slow
 def test_a_long_stream_stays_small(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with open(path, "wb") as file:

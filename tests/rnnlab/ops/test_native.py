@@ -73,6 +73,7 @@ def test_the_kernels_are_compiled_once_and_said_once(cache: Path, capsys: pytest
 
 
 @needs_compiler
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["truncated", "emptied", "a flipped bit"])
 def test_a_damaged_library_is_rebuilt_and_never_opened(cache: Path, damage: str) -> None:
     native.kernels()
@@ -89,6 +90,7 @@ def test_a_damaged_library_is_rebuilt_and_never_opened(cache: Path, damage: str)
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_other_flags_make_another_library(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     native.kernels()
     monkeypatch.setattr(native, "FLAGS", ["-O1" if flag == "-O0" else flag for flag in native.FLAGS])
@@ -97,6 +99,7 @@ def test_other_flags_make_another_library(cache: Path, monkeypatch: pytest.Monke
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_another_processor_makes_another_library(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     native.kernels()
     if platform.machine() not in ("x86_64", "AMD64"):

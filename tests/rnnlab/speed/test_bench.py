@@ -45,6 +45,7 @@ def test_the_memory_is_full_before_anything_is_timed(bindings: list[str]) -> Non
     assert learner.progress.position == len(memory) + 1
 
 
+@pytest.mark.slow
 def test_the_command_prints_a_table_and_json(bindings: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["bench", *TINY, "--repeats", "1", "--against", "plain"]
     for binding in bindings:

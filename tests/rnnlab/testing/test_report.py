@@ -22,6 +22,7 @@ def broken(outcomes: list[testing.Outcome]) -> list[str]:
     return [outcome.law for outcome in outcomes if not outcome.passed]
 
 
+@pytest.mark.slow
 def test_check_finds_the_kind_and_takes_classes_partials_and_selectors() -> None:
     for part in (Leaky, Window, TwoLayers, Residual, functools.partial(TwoLayers, dropout=0.1), "feedforward.Boom"):
         outcomes = testing.check(part)

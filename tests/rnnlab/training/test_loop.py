@@ -73,6 +73,7 @@ def test_a_resumed_run_equals_one_that_was_left_alone(name: str, text: Path, tmp
     assert {**results[0], "peak_memory_mb": 0} == {**results[1], "peak_memory_mb": 0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cadence",
     [
@@ -100,6 +101,7 @@ def test_evaluating_logging_and_saving_change_no_bit(
     assert seen.items() <= losses(whole).items()
 
 
+@pytest.mark.slow
 def test_an_observer_that_draws_random_numbers_changes_no_bit(text: Path, whole: Path, tmp_path: Path) -> None:
     loop = new_loop(tmp_path / "run", text)
     loop.observers = [lambda record: rng.seed_torch(7, 7, "mischief"), lambda record: print(torch.rand(3))]
@@ -124,6 +126,7 @@ def test_a_run_of_which_no_checkpoint_is_whole_is_not_started_anew(text: Path, t
         api.resume(tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_longer_budget_leaves_the_past_and_its_schedule_alone(text: Path, tmp_path: Path) -> None:
     decay = ("Cosine.final = 0.25", "Cosine.warmup = 1")
     planned = train(tmp_path / "alone", text, *decay)["steps"]
@@ -192,6 +195,7 @@ def test_the_run_ends_at_the_first_budget_that_it_reaches(text: Path, tmp_path: 
     assert by_bytes["bytes_trained"] == 3 * 24 * 4
 
 
+@pytest.mark.slow
 def test_every_point_of_a_curve_scores_the_same_bytes_also_after_a_resumption_with_a_longer_budget(
     text: Path, tmp_path: Path
 ) -> None:
@@ -204,6 +208,7 @@ def test_every_point_of_a_curve_scores_the_same_bytes_also_after_a_resumption_wi
     assert result["valid_bpc"] == journal(tmp_path / "run")[-1]["valid_bpc"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("binding", ["Trainer.eval_bytes = 100", "Trainer.eval_batch_size = 2"])
 def test_how_much_is_scored_cannot_change_within_a_curve(binding: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", text)
@@ -211,6 +216,7 @@ def test_how_much_is_scored_cannot_change_within_a_curve(binding: str, text: Pat
         api.resume(tmp_path / "run", [binding])
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_was_made_is_not_made_again(text: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", text)
     before = journal(tmp_path / "run")
@@ -239,6 +245,7 @@ def test_accumulated_chunks_carry_the_state_and_average_their_gradients(text: Pa
     torch.testing.assert_close(together, gradients)
 
 
+@pytest.mark.slow
 def test_a_spike_is_reported_at_its_step_and_names_the_replay(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -263,6 +270,7 @@ def test_a_spike_is_reported_at_its_step_and_names_the_replay(
     assert f"rnnlab replay {tmp_path / 'run'} --step {at}` shows the step" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_best_is_the_lowest_of_the_curve(text: Path, tmp_path: Path) -> None:
     result = train(tmp_path / "run", text, "Trainer.eval_bytes = 100", "Trainer.eval_every = 400")
     points = [record for record in journal(tmp_path / "run") if record["kind"] == "valid"]

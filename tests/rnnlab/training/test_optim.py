@@ -119,6 +119,7 @@ def test_muon_orthogonalizes_matrices_and_leaves_embeddings_and_vectors_to_adamw
     assert 0.6 < singular.min() <= singular.max() < 1.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(5, 5), (3, 8), (8, 3), (1, 6), (64, 256), (300, 900)], ids=str)
 def test_orthogonalizing_is_five_times_the_quintic_on_the_singular_values(shape: tuple[int, int]) -> None:
     x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))

@@ -83,6 +83,7 @@ def test_another_text_is_refused(run: Path, tmp_path: Path) -> None:
         replay(copy, 2)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_passed_over(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)

@@ -150,6 +150,7 @@ def test_nothing_to_compare_and_an_unwritable_place_are_said_plainly(tmp_path: P
         compare([write_run(tmp_path / "a")], tmp_path / "taken")
 
 
+@pytest.mark.slow
 def test_a_long_journal_is_read_in_seconds_and_kept_small_on_the_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a")
     line = '{"kind": "train", "bytes": %d, "seconds": %d.5, "bpc": 2.5, "memory_mb": 1.0}\n'
