@@ -101,18 +101,18 @@ def _gist(text: str) -> str:
     return " ".join(comment) or "; ".join(f"`{line}`" for line in bound)
 
 
-def nouns() -> str:
+def classes() -> str:
     """What the engine lets a configuration bind beside parts."""
     bindable = registry.bindable()
-    return "\n\n".join(_noun(bindable[name]) for name in ("LanguageModel", "Block", "Trainer"))
+    return "\n\n".join(_described(bindable[name]) for name in ("LanguageModel", "Block", "Trainer"))
 
 
-def study_nouns() -> str:
+def study_classes() -> str:
     """What study files bind."""
-    return "\n\n".join(_noun(noun) for noun in (Search, Ablation))
+    return "\n\n".join(_described(one) for one in (Search, Ablation))
 
 
-def _noun(factory: Callable[..., object]) -> str:
+def _described(factory: Callable[..., object]) -> str:
     docstring = inspect.cleandoc(factory.__doc__ or "")
     lines = "\n".join(_arguments(factory))
     return f"### {factory.__name__}\n\n```text\n{docstring}\n```\n\n```python\n{lines}\n```"
@@ -164,8 +164,8 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "parts": parts,
     "fragments": fragments,
     "studies": studies,
-    "nouns": nouns,
-    "study nouns": study_nouns,
+    "classes": classes,
+    "study classes": study_classes,
     "laws": laws,
     "commands": commands,
 }

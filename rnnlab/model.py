@@ -26,7 +26,7 @@ def Block(
     feedforward: Slot | None = None,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """One layer, a noun of the configuration: what fills its slots, and the wiring (a `block` part) that connects them.
+    """One layer, as configurations bind it: what fills its slots, and the wiring (a `block` part) that connects them.
 
     Args:
         dim: width D; the model gives it.

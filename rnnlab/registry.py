@@ -33,7 +33,7 @@ ENGINE = (
     "rnnlab.training.schedules",
     "rnnlab.data.corpora",
 )
-"""Modules of nouns and parts that configurations bind; named rather than imported, since they stand above this one."""
+"""Modules of what configurations bind; named rather than imported, since they stand above this one."""
 
 T = TypeVar("T", bound=Callable[..., Any])
 
@@ -77,7 +77,7 @@ class Part:
 
 
 _parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
-_nouns: dict[str, Callable[..., Any]] = {}
+_classes: dict[str, Callable[..., Any]] = {}
 _loaded = False
 
 
@@ -103,10 +103,10 @@ def register(kind: str) -> Callable[[T], T]:
 def configurable(factory: T) -> T:
     """Put a class of the engine within reach of gin under its own name, without making it a part: `Trainer.bptt = 64`.
 
-    Raises: ConfigError if a part or another noun has the name.
+    Raises: ConfigError if a part or another class has the name.
     """
     _refuse_taken(factory.__name__, factory.__name__, factory)
-    _nouns[factory.__name__] = factory
+    _classes[factory.__name__] = factory
     _tell_gin(factory, "rnnlab")
     return factory
 
@@ -132,7 +132,7 @@ def _refuse_taken(name: str, selector: str, factory: Callable[..., Any]) -> None
 
 def _table() -> dict[str, Callable[..., Any]]:
     parts = {part.selector: part.factory for entries in _parts.values() for part in entries.values()}
-    return _nouns | parts
+    return _classes | parts
 
 
 def load_parts() -> None:
@@ -203,7 +203,7 @@ def find(selector: str) -> Part:
 
 
 def bindable() -> dict[str, Callable[..., Any]]:
-    """{selector: factory} of all that a configuration can bind: parts as `core.LSTM`, nouns as `Block`."""
+    """{selector: factory} of all that a configuration can bind: parts as `core.LSTM`, our classes as `Block`."""
     load_parts()
     return _table()
 

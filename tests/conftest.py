@@ -58,15 +58,15 @@ def own_gin_and_registry() -> Iterator[None]:
     for selector, factory in registry._table().items():
         if selector not in before and factory.__module__.partition(".")[0] != "rnnlab":
             kind, _, name = selector.rpartition(".")
-            (registry._parts[kind] if kind else registry._nouns).pop(name)
+            (registry._parts[kind] if kind else registry._classes).pop(name)
             gin.config._REGISTRY.pop(registry.gin_selector(selector))
 
 
 @pytest.fixture
 def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A registry without a part or noun, for tests that fill it with their own."""
+    """A registry without a part or class, for tests that fill it with their own."""
     monkeypatch.setattr(registry, "_parts", {kind: {} for kind in KINDS})
-    monkeypatch.setattr(registry, "_nouns", {})
+    monkeypatch.setattr(registry, "_classes", {})
     monkeypatch.setattr(registry, "_loaded", True)
     builtins = SelectorMap()
     for selector, entry in gin.config._REGISTRY.items():

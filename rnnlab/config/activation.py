@@ -20,7 +20,7 @@ _holder: int | None = None  # the thread that has it
 
 
 def construct(selector: str, *args: Any, **kwargs: Any) -> Any:
-    """Call a part or noun with what the active configuration binds for it; explicit arguments win."""
+    """Call a part or class with what the active configuration binds for it; explicit arguments win."""
     assert _active.locked(), "inside `with config.activate():` only"
     return gin.get_configurable(gin_selector(selector))(*args, **kwargs)
 

@@ -85,7 +85,7 @@ class Reach:
     """What a set of bindings can have an effect on, judged from their references alone.
 
     Attributes:
-        selectors: parts and nouns that are referred to, or that the engine builds.
+        selectors: parts and classes that are referred to, or that the engine builds.
         scopes: those that references enter, with their prefixes.
         macros: names that bindings in reach refer to.
         keys: the bindings in reach, macros included.
@@ -97,9 +97,9 @@ class Reach:
     keys: frozenset[str]
 
 
-def reach(bindings: Mapping[str, Binding], nouns: Iterable[str]) -> Reach:
-    """Follow the references from the nouns of the engine until nothing new is reached."""
-    selectors, scopes, names, keys = set(nouns), {""}, set[str](), set[str]()
+def reach(bindings: Mapping[str, Binding], classes: Iterable[str]) -> Reach:
+    """Follow the references from the classes of the engine until nothing new is reached."""
+    selectors, scopes, names, keys = set(classes), {""}, set[str](), set[str]()
     while True:
         fresh = [
             binding

@@ -56,7 +56,7 @@ def full_selector(given: str) -> str:
     by_name = {selector.rpartition(".")[2]: selector for selector in known}
     if given in by_name:
         return by_name[given]
-    raise ConfigError(f"there is no part or noun {given!r}{did_you_mean(given, [*by_name, *known])}")
+    raise ConfigError(f"there is no part or class {given!r}{did_you_mean(given, [*by_name, *known])}")
 
 
 def check_expanded(binding: Binding, definitions: Mapping[str, Binding]) -> None:
@@ -76,7 +76,7 @@ def check_expanded(binding: Binding, definitions: Mapping[str, Binding]) -> None
 
 @cache
 def parameters(factory: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
-    """What can be bound on a part or noun, with annotations that are types and not text."""
+    """What can be bound on a part or class, with annotations that are types and not text."""
     signature = inspect.signature(factory)
     try:
         hints = get_type_hints(factory.__init__ if inspect.isclass(factory) else factory)

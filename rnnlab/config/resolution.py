@@ -42,12 +42,12 @@ class Config:
     @cached_property
     def reach(self) -> Reach:
         """The parts, scopes and macros that the references lead to."""
-        return reach(self.bindings, _nouns())
+        return reach(self.bindings, _classes())
 
     def get(self, key: str) -> Binding | None:
         """The binding of `Trainer.bytes`, `sha/SingleHead.memory` or a macro's name; None if it is not bound.
 
-        Raises: ConfigError if there is no such part or noun.
+        Raises: ConfigError if there is no such part or class.
         """
         scope, _, name = key.rpartition("/")
         selector, _, argument = name.rpartition(".")
@@ -98,9 +98,9 @@ class Config:
             yield
 
     def construct(self, selector: str, *args: Any, **kwargs: Any) -> Any:
-        """Within `activate`: call a noun or part with what is bound for it; explicit arguments win.
+        """Within `activate`: call a class or part with what is bound for it; explicit arguments win.
 
-        Raises: ConfigError if there is no such noun or part.
+        Raises: ConfigError if there is no such class or part.
         """
         assert self._operative is not None, "inside `with config.activate():` only"
         return construct(full_selector(selector), *args, **kwargs)
@@ -161,7 +161,7 @@ def _resolve(sources: Sequence[Source]) -> Config:
     definitions = {key: binding for key, binding in final.items() if not binding.selector}
     for binding in final.values():
         check_expanded(binding, definitions)
-    reached = reach(final, _nouns())
+    reached = reach(final, _classes())
     mentioned = _mentioned(written)
     for binding in written:
         if final[binding.key] is binding and binding.key not in reached.keys:
@@ -182,7 +182,7 @@ def _mentioned(written: Sequence[Binding]) -> Reach:
     )
 
 
-def _nouns() -> list[str]:
+def _classes() -> list[str]:
     return [selector for selector in bindable() if "." not in selector]
 
 

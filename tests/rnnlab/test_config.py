@@ -276,7 +276,7 @@ class TestRefusals:
             ("  Trainer.rate = 1\n Trainer.batch_size = 2", "mine.gin"),
             ("Trainer:\n  rate = 0.1\n  rate = 0.2", "the same key stands at mine.gin:10"),
             ("Trainer.device = 'cpu'\nTrainer.device = 'cpu'", "the same key stands at mine.gin:9"),
-            ("Trainer.device = 'cpu'\nrnnlab.Trainer.device = 'cpu'", "no part or noun 'rnnlab.Trainer'"),
+            ("Trainer.device = 'cpu'\nrnnlab.Trainer.device = 'cpu'", "no part or class 'rnnlab.Trainer'"),
             ("core.LSTM.dropconnect = 0.1\nLSTM.dropconnect = 0.2", "the same key stands at mine.gin:9"),
         ],
     )
