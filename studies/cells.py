@@ -6,7 +6,7 @@ from typing import Any
 
 from rnnlab import config
 from rnnlab.errors import Diverged
-from rnnlab.studies.running import train_run
+from rnnlab.studies.launch.run import train_run
 from rnnlab.training import experiment
 
 

@@ -40,6 +40,9 @@ def read(path: Path, noun: type[T], overrides: Sequence[str] = ()) -> T:
 
     Raises: ConfigError naming the file and line of what is wrong.
     """
+    import rnnlab.studies.ablation.plan  # registers both nouns, so that a file for the other command is told
+    import rnnlab.studies.search.plan  # noqa: F401
+
     resolved = config.resolve([str(path)], overrides)
     bound = {binding.selector for binding in resolved.bindings.values()} & set(NOUNS)
     if noun.__name__ not in bound:

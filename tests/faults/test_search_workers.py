@@ -10,32 +10,30 @@ import pytest
 from optuna.trial import TrialState
 
 from rnnlab.storage import metrics
-from rnnlab.studies import ablation, search
-from rnnlab.studies.ledger import retry_history
+from rnnlab.studies.search.database import retry_history
+from rnnlab.studies.search.plan import SearchPlan, plan_search
 from tests.studies.small_studies import (
     Command,
     catch_worker,
     expect_exactly,
     is_alive,
     params_by_draw,
-    run_search,
+    search_in,
     trials_of,
     wait_until,
     watch_study,
     write_study,
 )
 
-assert ablation  # both nouns have to be known
-
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(600)]
 
 SOAK = bool(os.environ.get("RNNLAB_SOAK"))
 
 
-def prepare(folder: Path, **arguments: object) -> tuple[search.SearchPlan, list[str]]:
+def prepare(folder: Path, **arguments: object) -> tuple[SearchPlan, list[str]]:
     """(the plan, the command line) of a search that is not begun."""
     path = write_study(folder, "Search", **arguments)
-    plan = search.plan(str(path), run=folder / "study")
+    plan = plan_search(str(path), run=folder / "study")
     return plan, ["search", str(path), "--run", str(folder / "study"), "--json"]
 
 
@@ -68,8 +66,8 @@ import sys
 import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
-from rnnlab.studies.ledger import Address, quietly, work
-from rnnlab.studies.locks import exclusive
+from rnnlab.studies.search.database import Address, quietly, work
+from rnnlab.studies.launch.locks import exclusive
 
 quietly()
 address = Address(sys.argv[1], "six", heartbeat=1)
@@ -136,7 +134,7 @@ def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial_and_does_no
 
 def test_f17_a_study_that_is_stopped_and_gone_on_with_draws_what_an_uninterrupted_one_draws(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
-    whole = run_search(tmp_path / "whole", trials=5, bytes=1280)
+    whole = search_in(tmp_path / "whole", trials=5, bytes=1280)
     plan, command = prepare(tmp_path, trials=5, bytes=1280)
     with Command(*command, "--workers", "1") as first:
         trial, worker = catch_worker(plan)

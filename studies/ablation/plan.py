@@ -13,8 +13,8 @@ from rnnlab.config import Config, diff
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.studies import definition
-from rnnlab.studies.matching import FACTS, Cost, costs, match
-from rnnlab.studies.proof import Delta, prove, shown
+from rnnlab.studies.ablation.matching import FACTS, Cost, costs, match
+from rnnlab.studies.ablation.proof import Delta, prove, shown
 from rnnlab.training import experiment
 
 CELLS = "cells"
@@ -150,7 +150,7 @@ def _sha(config: Config, seed: int) -> str:
     return config.override([f"Trainer.seed = {seed}"]).sha
 
 
-def plan(
+def plan_ablation(
     study: str,
     fragments: Sequence[str] = (),
     overrides: Sequence[str] = (),

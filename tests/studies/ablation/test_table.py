@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rnnlab.errors import ConfigError, StorageError
-from rnnlab.studies.report import TrainedVariant, ablation_table, cost_plot, write_report
+from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, cost_plot, write_report
 from rnnlab.views import tables
 from rnnlab.views.intervals import Interval
 

@@ -7,8 +7,8 @@ import pytest
 
 from rnnlab.config import Config, resolve
 from rnnlab.errors import ConfigError
-from rnnlab.studies.ledger import quietly
-from rnnlab.studies.space import Space, differences, literal
+from rnnlab.studies.search.database import quietly
+from rnnlab.studies.search.space import Space, differences, literal
 
 quietly()
 

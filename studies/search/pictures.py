@@ -14,7 +14,7 @@ from matplotlib.tri import Triangulation
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.studies.space import Entry, literal
+from rnnlab.studies.search.space import Entry, literal
 from rnnlab.views import plots
 from rnnlab.views.plots import PALETTE, legible
 

@@ -9,8 +9,8 @@ import pytest
 from matplotlib.figure import Figure
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.studies import pictures
-from rnnlab.studies.space import Space
+from rnnlab.studies.search import pictures
+from rnnlab.studies.search.space import Space
 from rnnlab.views import plots
 
 SPACE = Space.read(

@@ -13,11 +13,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.config import diff
 from rnnlab.storage.durable import storage_errors, write_file
-from rnnlab.studies import confirmation, pictures
 from rnnlab.studies.conclusion import Conclusion
-from rnnlab.studies.ledger import opened, retry_history
-from rnnlab.studies.search import TRIALS, SearchPlan
-from rnnlab.studies.space import literal
+from rnnlab.studies.search import confirm, pictures
+from rnnlab.studies.search.database import opened, retry_history
+from rnnlab.studies.search.plan import TRIALS, SearchPlan
+from rnnlab.studies.search.space import literal
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.tables import Column, Table
 
@@ -55,15 +55,15 @@ def conclude(plan: SearchPlan) -> Conclusion:
             f"(the best of {len(complete)} on one seed looks better than it is)"
         )
         winner = first
-        candidates = confirmation.finished_candidates(plan)
+        candidates = confirm.finished_candidates(plan)
         if candidates:
-            confirmed, table, files = confirmation.confirm(plan, trials, candidates)
+            confirmed, table, files = confirm.confirm(plan, trials, candidates)
             written += files
             winner = trials[confirmed["trial"]]
             facts["confirmed"] = confirmed
             lines.append(
                 f"lowest over {confirmed['seeds']} fresh seeds: trial {winner.number}, "
-                f"valid {confirmation.plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
+                f"valid {confirm.plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
             )
         written.append(_write_best(plan, winner, facts))
         lines.append(f"{plan.folder / BEST} trains trial {winner.number}: rnnlab train {plan.folder / BEST}")
@@ -163,7 +163,7 @@ def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any])
     lines.append(f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.")
     if "confirmed" in facts:
         confirmed = facts["confirmed"]
-        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {confirmation.plus_minus(confirmed['valid_bpc'])} bpc.")
+        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {confirm.plus_minus(confirmed['valid_bpc'])} bpc.")
     changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best)]
     lines += ["# It differs from the base in:", *changed] if changed else ["# It is the base."]
     path = plan.folder / BEST

@@ -12,32 +12,32 @@ from optuna.trial import TrialState
 from rnnlab import cli, config
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.studies import ablation, definition, driving, search
-from rnnlab.studies.ledger import opened
-from rnnlab.studies.outcome import conclude
-from rnnlab.studies.space import literal
+from rnnlab.studies import definition
+from rnnlab.studies.search.database import opened
+from rnnlab.studies.search.driver import run_search
+from rnnlab.studies.search.plan import Search, SearchPlan, establish, plan_search
+from rnnlab.studies.search.report import conclude
+from rnnlab.studies.search.space import literal
 from rnnlab.views.runs import parse_bindings
 from tests.studies.small_studies import (
     SPACE,
     expect_exactly,
     params_by_draw,
-    run_search,
+    search_in,
     trials_of,
     write_study,
 )
 
-assert ablation  # both nouns have to be known for a file to be told from one of the other kind
 
-
-def plan(folder: Path, *overrides: str, trials: int | None = None, **arguments: Any) -> search.SearchPlan:
-    return search.plan(
+def plan(folder: Path, *overrides: str, trials: int | None = None, **arguments: Any) -> SearchPlan:
+    return plan_search(
         str(write_study(folder, "Search", **arguments)), (), overrides, trials=trials, run=folder / "study"
     )
 
 
 def test_fragments_budget_and_overrides_of_the_command_line_come_on_top_of_the_study(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search")
-    made = search.plan(
+    made = plan_search(
         str(path), ["memory/512"], ["Search.seed = 9", "dropout = 0.3", "Trainer.bytes = 500"], trials=7, run=tmp_path
     )
     assert (made.search.trials, made.search.seed) == (7, 9)
@@ -60,7 +60,7 @@ def test_a_study_is_found_by_path_and_those_that_ship_by_name(tmp_path: Path) ->
 def test_a_study_is_written_down_so_that_it_reads_back_the_same(tmp_path: Path) -> None:
     made = plan(tmp_path, "Search.confirm = 2")
     (tmp_path / "again.gin").write_text(definition.text(made.search))
-    assert definition.read(tmp_path / "again.gin", search.Search) == made.search
+    assert definition.read(tmp_path / "again.gin", Search) == made.search
 
 
 @pytest.mark.parametrize(
@@ -86,10 +86,10 @@ def test_a_search_that_cannot_run_is_refused_in_words(arguments: dict[str, Any],
 def test_a_file_for_the_other_command_says_which(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas={"dropped": ["dropout = 0.1"]})
     with pytest.raises(ConfigError, match="it is for `rnnlab ablate`"):
-        search.plan(str(path), run=tmp_path / "study")
+        plan_search(str(path), run=tmp_path / "study")
     (tmp_path / "empty.gin").write_text("")
     with pytest.raises(ConfigError, match="binds no Search"):
-        search.plan(str(tmp_path / "empty.gin"), run=tmp_path / "study")
+        plan_search(str(tmp_path / "empty.gin"), run=tmp_path / "study")
 
 
 def test_a_corpus_that_is_not_there_is_told_before_the_first_trial(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_a_corpus_that_is_not_there_is_told_before_the_first_trial(tmp_path: Pat
 
 def test_a_study_begins_with_the_base_as_its_baseline_and_is_made_once(tmp_path: Path) -> None:
     made = plan(tmp_path)
-    search.establish(made)
-    search.establish(made)
+    establish(made)
+    establish(made)
     with opened(made.address) as ledger:
         (baseline,) = ledger.trials()
     assert baseline.state is TrialState.WAITING
@@ -110,35 +110,35 @@ def test_a_study_begins_with_the_base_as_its_baseline_and_is_made_once(tmp_path:
 
 def test_a_base_that_the_space_does_not_hold_is_no_trial_and_that_is_said(tmp_path: Path) -> None:
     made = plan(tmp_path, "memory = 100")
-    search.establish(made)
+    establish(made)
     with opened(made.address) as ledger:
         assert ledger.trials() == []
     assert "the space does not hold the base's SingleHead.memory = 100" in conclude(made).text
 
 
 def test_a_changed_space_is_refused_with_the_difference(tmp_path: Path) -> None:
-    search.establish(plan(tmp_path))
+    establish(plan(tmp_path))
     changed = {**SPACE, "dropout": {"type": "float", "low": 0.0, "high": 0.25}}
     with pytest.raises(ConfigError, match="the space changed") as caught:
-        search.establish(plan(tmp_path, space=changed))
+        establish(plan(tmp_path, space=changed))
     assert "dropout: " in str(caught.value)
     assert "SingleHead.memory" not in str(caught.value)
 
 
 def test_a_changed_base_or_sampler_is_refused_and_more_trials_are_not(tmp_path: Path) -> None:
-    search.establish(plan(tmp_path))
-    search.establish(plan(tmp_path, trials=100))
+    establish(plan(tmp_path))
+    establish(plan(tmp_path, trials=100))
     with pytest.raises(ConfigError, match=r"the base changed[^\n]*\n.*LanguageModel\.dim: 8 -> 12"):
-        search.establish(plan(tmp_path, "LanguageModel.dim = 12"))
+        establish(plan(tmp_path, "LanguageModel.dim = 12"))
     with pytest.raises(ConfigError, match=r"Search\.seed was 1 .* and is 2 now"):
-        search.establish(plan(tmp_path, "Search.seed = 2"))
+        establish(plan(tmp_path, "Search.seed = 2"))
 
 
 def test_a_study_whose_maker_died_halfway_is_completed(tmp_path: Path) -> None:
     made = plan(tmp_path)
     made.folder.mkdir()
     optuna.create_study(study_name=made.address.name, storage=made.address.storage())
-    search.establish(made)
+    establish(made)
     with opened(made.address) as ledger:
         assert ledger.study.user_attrs["space"] == made.space.description
         assert len(ledger.trials()) == 1
@@ -147,7 +147,7 @@ def test_a_study_whose_maker_died_halfway_is_completed(tmp_path: Path) -> None:
 def test_trials_of_an_unknown_study_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "study" / "trials" / "trial-0000").mkdir(parents=True)
     with pytest.raises(ConfigError, match="trials of a study that the storage does not know"):
-        search.establish(plan(tmp_path))
+        establish(plan(tmp_path))
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband", "none"])
@@ -171,7 +171,7 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     code = cli.main(["search", str(path), "--trials", "8", "--workers", "2", "--run", str(folder), "--json"])
     assert code == 0
     facts = json.loads(capsys.readouterr().out)
-    made = search.plan(str(path), trials=8, run=folder)
+    made = plan_search(str(path), trials=8, run=folder)
     expect_exactly(made, 8)
 
     assert sum(facts["trials"].values()) == 8
@@ -206,9 +206,9 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
 def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_one_finds(tmp_path: Path) -> None:
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
-    whole = run_search(tmp_path / "whole", trials=6)
+    whole = search_in(tmp_path / "whole", trials=6)
     for trials in (2, 6):
-        parts = run_search(tmp_path / "parts", trials=trials)
+        parts = search_in(tmp_path / "parts", trials=trials)
         expect_exactly(parts, trials)
     assert params_by_draw(parts) == params_by_draw(whole)
     assert [t.value for t in trials_of(parts)] == [t.value for t in trials_of(whole)]
@@ -218,7 +218,7 @@ def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_o
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_forty_trials_over_four_workers_each_train_with_their_own_parameters(tmp_path: Path) -> None:
-    made = run_search(tmp_path, workers=4, trials=40, startup=40, bytes=320, evaluations=1, heartbeat=10)
+    made = search_in(tmp_path, workers=4, trials=40, startup=40, bytes=320, evaluations=1, heartbeat=10)
     expect_exactly(made, 40)
     trials = trials_of(made, TrialState.COMPLETE)
     assert len(trials) == 40
@@ -238,7 +238,7 @@ def test_values_that_do_not_go_together_and_runs_that_diverge_are_trials_that_sa
         "MultiHead.heads": {"type": "categorical", "choices": [1, 2]},
         "LanguageModel.dim": {"type": "categorical", "choices": [8, 9]},
     }
-    made = run_search(
+    made = search_in(
         tmp_path, trials=6, startup=10, space=space, base=["sha_rnn", "size/tiny", "attention/multi_head"],
         baseline=False,
     )  # fmt: skip
@@ -253,10 +253,10 @@ def test_values_that_do_not_go_together_and_runs_that_diverge_are_trials_that_sa
 @pytest.mark.slow
 def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search")
-    made = search.plan(str(path), run=tmp_path / "study")
+    made = plan_search(str(path), run=tmp_path / "study")
     next(tmp_path.glob("text-*")).unlink()
     with pytest.raises(DataError, match=r"one after the other fails; the last: .*text-.*worker-0\.log"):
-        driving.run_search(made, workers=1)
+        run_search(made, workers=1)
 
 
 def test_the_command_line_refuses_what_makes_no_sense(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

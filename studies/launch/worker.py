@@ -1,4 +1,4 @@
-"""The server of a slot: `python -m rnnlab.studies._worker`, jobs as lines of JSON on standard input.
+"""The server of a slot: `python -m rnnlab.studies.launch.worker`, jobs as lines of JSON on standard input.
 
 For each it forks a worker, says {"pid": N}, and once that has ended {"code": N}, on standard output. Standard input
 stays open as long as the parent lives; at its end the worker is asked to save and stop.
@@ -17,11 +17,11 @@ from typing import Any
 
 import rnnlab.config
 import rnnlab.studies.cells
-import rnnlab.studies.trials
+import rnnlab.studies.search.objective
 import rnnlab.views.board
 from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
-from rnnlab.studies.ledger import Lost, quietly
+from rnnlab.studies.search.database import Lost, quietly
 
 Check = Callable[[], None]
 
@@ -93,9 +93,9 @@ def _do(job: dict[str, Any], check: Check) -> None:
     if job["kind"] == "cell":
         rnnlab.studies.cells.run_cell(job)
     elif job["kind"] == "trial":
-        rnnlab.studies.trials.run_trial(job, check)
+        rnnlab.studies.search.objective.run_trial(job, check)
     else:
-        rnnlab.studies.trials.run_candidate(job, check)
+        rnnlab.studies.search.objective.run_candidate(job, check)
 
 
 def _stop_with(server: int) -> None:

@@ -13,8 +13,8 @@ import pytest
 from rnnlab.errors import ConfigError, DataError, Diverged, RunHeldError, Stopped
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.studies.pool import Ended, Pool
-from rnnlab.studies.running import finished, train_run
+from rnnlab.studies.launch.pool import Ended, Pool
+from rnnlab.studies.launch.run import finished, train_run
 from rnnlab.training.loop import Loop, Observer
 from tests.rnnlab.tiny_runs import build, journal, losses, state_hash, write_text
 from tests.studies.small_studies import is_alive, wait_until
@@ -186,7 +186,7 @@ def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
     victim: str, config: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    command = [sys.executable, "-m", "rnnlab.studies._worker"]
+    command = [sys.executable, "-m", "rnnlab.studies.launch.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None
         assert server.stdout is not None
@@ -207,6 +207,6 @@ def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
 @pytest.mark.slow
 def test_a_server_without_a_job_ends_with_its_input() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "rnnlab.studies._worker"], input="", capture_output=True, text=True, timeout=240
+        [sys.executable, "-m", "rnnlab.studies.launch.worker"], input="", capture_output=True, text=True, timeout=240
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr

@@ -99,7 +99,7 @@ class Slot:
             self._log_start, self.job, self.pid = log.tell(), job, None
             if self._server is None:
                 self._server = subprocess.Popen(
-                    [sys.executable, "-m", "rnnlab.studies._worker"],
+                    [sys.executable, "-m", "rnnlab.studies.launch.worker"],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,

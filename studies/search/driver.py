@@ -8,10 +8,10 @@ from tqdm import tqdm
 
 from rnnlab.errors import RnnlabError, Stopped
 from rnnlab.interrupts import Interrupts
-from rnnlab.studies.ledger import Address, Ledger, quietly
-from rnnlab.studies.locks import database_errors, exclusive
-from rnnlab.studies.pool import ERRORS, Ended, Job, Pool, environments
-from rnnlab.studies.search import SearchPlan, establish
+from rnnlab.studies.launch.locks import database_errors, exclusive
+from rnnlab.studies.launch.pool import ERRORS, Ended, Job, Pool, environments
+from rnnlab.studies.search.database import Address, Ledger, quietly
+from rnnlab.studies.search.plan import SearchPlan, establish
 from rnnlab.training import experiment
 
 LOGS = "logs"
@@ -23,7 +23,7 @@ def run_search(plan: SearchPlan, workers: int | None = None) -> None:
     """Run what is left of both stages.
 
     Args:
-        workers: processes at a time; see `rnnlab.studies.pool.environments`.
+        workers: processes at a time; see `rnnlab.studies.launch.pool.environments`.
     Raises: Stopped on SIGINT or SIGTERM, with every trial saved and queued again; StorageError; the error of a worker
         if one after the other fails.
     """

@@ -11,20 +11,20 @@ import pytest
 from rnnlab import cli
 from rnnlab.config import diff
 from rnnlab.errors import ConfigError, RnnlabError, RunHeldError
-from rnnlab.studies import ablation, definition, grid, search
-from rnnlab.studies.ablation import Ablation
-from rnnlab.studies.pool import Ended, environments
+from rnnlab.studies import definition
+from rnnlab.studies.ablation.cells import _held, _may_try_again, run_ablation
+from rnnlab.studies.ablation.matching import costs
+from rnnlab.studies.ablation.plan import Ablation, AblationPlan, plan_ablation
+from rnnlab.studies.launch.pool import Ended, environments
 from tests.rnnlab.tiny_runs import write_text
 from tests.studies.small_studies import OVERRIDES, Command, is_alive, wait_until, write_study
-
-assert search  # both nouns have to be known for a file to be told from one of the other kind
 
 DROPPED = {"dropped": ["dropout = 0.2"]}
 
 
-def plan(folder: Path, *overrides: str, **arguments: Any) -> ablation.AblationPlan:
+def plan(folder: Path, *overrides: str, **arguments: Any) -> AblationPlan:
     path = write_study(folder, "Ablation", **{"deltas": DROPPED, "seeds": 2, **arguments})
-    return ablation.plan(str(path), (), overrides, run=folder / "study")
+    return plan_ablation(str(path), (), overrides, run=folder / "study")
 
 
 def write_fragment(folder: Path, name: str, *lines: str) -> str:
@@ -170,10 +170,10 @@ def test_variants_are_matched_within_a_percent_by_the_width_that_is_named(cost: 
         widths={"standard": "Standard.inner", "swiglu": "SwiGLU.inner"},
     )
     fact = {"parameters": "parameters", "macs": "macs_per_byte"}[cost]
-    target = ablation.costs(made.variants[0].config)[fact]
-    assert abs(ablation.costs(made.variants[1].config)[fact] / target - 1) > 0.05  # or there was nothing to match
+    target = costs(made.variants[0].config)[fact]
+    assert abs(costs(made.variants[1].config)[fact] / target - 1) > 0.05  # or there was nothing to match
     for variant in made.matched[1:]:
-        reached = ablation.costs(variant.config)[fact]
+        reached = costs(variant.config)[fact]
         assert abs(reached / target - 1) <= 0.01
         assert variant.match_error == pytest.approx(reached / target - 1)
     standard, swiglu, qrnn = made.matched[1:]
@@ -208,13 +208,13 @@ def results(folder: Path) -> dict[str, int]:
 @pytest.mark.slow
 def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "study"
-    first = grid.run_ablation(plan(tmp_path), workers=2)
+    first = run_ablation(plan(tmp_path), workers=2)
     assert first.facts["cells"] == {"trained": 4, "kept": 0}
     before = results(folder)
     assert len(before) == 4
 
     more = {**DROPPED, "qrnn": ["core/qrnn"]}
-    second = grid.run_ablation(plan(tmp_path, deltas=more, seeds=3), workers=2)
+    second = run_ablation(plan(tmp_path, deltas=more, seeds=3), workers=2)
     assert second.facts["cells"] == {"trained": 5, "kept": 4}
     after = results(folder)
     assert {name: time for name, time in after.items() if name in before} == before
@@ -229,7 +229,7 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     for suffix in (".txt", ".md", ".csv", ".tex", ".json", ".png", ".svg"):
         assert (folder / f"ablation{suffix}").stat().st_size > 100
 
-    third = grid.run_ablation(plan(tmp_path, "LanguageModel.dim = 12"), workers=2)
+    third = run_ablation(plan(tmp_path, "LanguageModel.dim = 12"), workers=2)
     assert third.facts["cells"] == {"trained": 4, "kept": 0}
     err = capsys.readouterr().err
     assert "the baseline changed" in err
@@ -291,8 +291,8 @@ def test_the_workers_of_a_parent_that_is_killed_save_and_stop(tmp_path: Path) ->
 
 def test_two_processes_cannot_be_at_one_ablation(tmp_path: Path) -> None:
     made = plan(tmp_path)
-    with grid._held(made.folder), pytest.raises(RunHeldError, match="another process is at this study"):
-        grid.run_ablation(made)
+    with _held(made.folder), pytest.raises(RunHeldError, match="another process is at this study"):
+        run_ablation(made)
 
 
 @pytest.mark.parametrize(("code", "attempts", "again"), [(-9, 1, True), (-9, 3, False), (143, 2, True), (1, 1, False)])
@@ -300,14 +300,14 @@ def test_a_cell_is_tried_again_only_if_its_worker_was_killed(
     code: int, attempts: int, again: bool, tmp_path: Path
 ) -> None:
     ended = Ended({}, code, tmp_path / "log", 0)
-    assert grid._may_try_again(ended, attempts) == again
+    assert _may_try_again(ended, attempts) == again
 
 
 def test_an_error_that_every_cell_would_meet_ends_the_study_with_it(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("of before\nrnnlab: error: /c/text: cannot be opened\n")
     with pytest.raises(RnnlabError, match=r"exited with 3: /c/text: cannot be opened") as caught:
-        grid._may_try_again(Ended({}, 3, log, 10), 1)
+        _may_try_again(Ended({}, 3, log, 10), 1)
     assert caught.value.exit_code == 3
 
 

@@ -15,9 +15,9 @@ from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
-from rnnlab.studies.ledger import Address, Ledger
-from rnnlab.studies.locks import check_url, database_errors, exclusive
-from rnnlab.studies.space import Space, differences
+from rnnlab.studies.launch.locks import check_url, database_errors, exclusive
+from rnnlab.studies.search.database import Address, Ledger
+from rnnlab.studies.search.space import Space, differences
 from rnnlab.training import experiment
 from rnnlab.views.runs import differing, parse_bindings
 
@@ -35,7 +35,7 @@ class Search:
 
     Args:
         base: fragments that every trial starts from.
-        space: {gin key or macro: distribution}; see `rnnlab.studies.space`.
+        space: {gin key or macro: distribution}; see `rnnlab.studies.search.space`.
         overrides: bindings on top of the base.
         bytes: budget of a trial.
         trials: how many are to finish, pruned ones among them.
@@ -141,7 +141,7 @@ class SearchPlan:
         }
 
 
-def plan(
+def plan_search(
     study: str,
     fragments: Sequence[str] = (),
     overrides: Sequence[str] = (),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from rnnlab.errors import ConfigError
-from rnnlab.studies.statistics import analyze, holm, paired_difference
+from rnnlab.studies.ablation.statistics import analyze, holm, paired_difference
 from rnnlab.views.intervals import mean_interval
 
 # Student 1908, hours of extra sleep of ten patients under two drugs: R's datasets::sleep.

@@ -9,11 +9,11 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.studies.ledger import Ledger, opened, retry_history
-from rnnlab.studies.report import TrainedVariant, ablation_table, write_report
-from rnnlab.studies.running import finished
-from rnnlab.studies.search import CONFIRM, SearchPlan
-from rnnlab.studies.statistics import analyze
+from rnnlab.studies.ablation.statistics import analyze
+from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, write_report
+from rnnlab.studies.launch.run import finished
+from rnnlab.studies.search.database import Ledger, opened, retry_history
+from rnnlab.studies.search.plan import CONFIRM, SearchPlan
 from rnnlab.views import numerals
 from rnnlab.views.intervals import Interval
 from rnnlab.views.tables import Table

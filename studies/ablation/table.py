@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rnnlab.errors import ConfigError
-from rnnlab.studies.statistics import MIN_SEEDS, VariantStatistics, analyze
+from rnnlab.studies.ablation.statistics import MIN_SEEDS, VariantStatistics, analyze
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.runs import protocol_note
 

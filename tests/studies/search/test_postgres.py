@@ -12,9 +12,9 @@ import pytest
 from optuna.trial import TrialState
 
 from rnnlab.errors import ConfigError, StorageError
-from rnnlab.studies import ablation, search
-from rnnlab.studies.ledger import retry_history
-from rnnlab.studies.locks import exclusive
+from rnnlab.studies.launch.locks import exclusive
+from rnnlab.studies.search.database import retry_history
+from rnnlab.studies.search.plan import establish, plan_search
 from tests.faults.test_search_workers import SIX
 from tests.studies.postgres import server
 from tests.studies.small_studies import (
@@ -26,8 +26,6 @@ from tests.studies.small_studies import (
     watch_study,
     write_study,
 )
-
-assert ablation  # both nouns have to be known
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -41,7 +39,7 @@ def url() -> Iterator[str]:
 def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=5, bytes=1280, confirm=1, confirm_seeds=2, heartbeat=2)
     runs = [tmp_path / machine / "shared" for machine in ("here", "there")]  # one name, as the same command gives
-    plans = [search.plan(str(path), run=run, storage=url) for run in runs]
+    plans = [plan_search(str(path), run=run, storage=url) for run in runs]
     commands = [Command("search", path, "--run", run, "--storage", url, "--workers", "1", "--json") for run in runs]
     answers = []
     for command in commands:
@@ -61,7 +59,7 @@ def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str
 @pytest.mark.faults
 def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=3, bytes=2560)
-    plan = search.plan(str(path), run=tmp_path / "killed", storage=url)
+    plan = plan_search(str(path), run=tmp_path / "killed", storage=url)
     command = ("search", path, "--run", tmp_path / "killed", "--storage", url, "--workers", "2", "--json")
     with Command(*command) as parent:
         trial, worker = catch_worker(plan)
@@ -76,7 +74,7 @@ def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_f14_a_worker_of_another_machine_that_is_gone_is_told_by_its_heartbeat(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=2, bytes=2560)
-    plan = search.plan(str(path), run=tmp_path / "far", storage=url)
+    plan = plan_search(str(path), run=tmp_path / "far", storage=url)
     command = ("search", path, "--run", tmp_path / "far", "--storage", url, "--workers", "1", "--json")
     with Command(*command) as parent:
         trial, worker = catch_worker(plan)
@@ -105,7 +103,7 @@ def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_ma
 @pytest.mark.faults
 def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=2, bytes=2560)
-    plan = search.plan(str(path), run=tmp_path / "held", storage=url)
+    plan = plan_search(str(path), run=tmp_path / "held", storage=url)
     command = ("search", path, "--run", tmp_path / "held", "--storage", url, "--workers", "2", "--json")
     with Command(*command) as parent:
         trial, worker = catch_worker(plan)
@@ -127,10 +125,10 @@ def test_the_lock_of_a_database_lets_one_in_at_a_time(url: str) -> None:
 
 def test_a_changed_space_is_refused_on_every_storage(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search")
-    plan = search.plan(str(path), run=tmp_path / "changed", storage=url)
-    search.establish(plan)
+    plan = plan_search(str(path), run=tmp_path / "changed", storage=url)
+    establish(plan)
     path = write_study(tmp_path, "Search", space={"dropout": {"type": "float", "low": 0.0, "high": 0.1}})
-    changed = search.plan(str(path), run=tmp_path / "changed", storage=url)
+    changed = plan_search(str(path), run=tmp_path / "changed", storage=url)
     assert changed.address == replace(plan.address)
     with pytest.raises(ConfigError, match="the space changed"):
-        search.establish(changed)
+        establish(changed)

@@ -18,11 +18,11 @@ from rnnlab.errors import RnnlabError, RunHeldError, Stopped
 from rnnlab.interrupts import Interrupts
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
-from rnnlab.studies.ablation import AblationPlan, Cell, PlannedVariant
+from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
+from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, write_report
 from rnnlab.studies.conclusion import Conclusion
-from rnnlab.studies.pool import ERRORS, Ended, Pool, environments
-from rnnlab.studies.report import TrainedVariant, ablation_table, write_report
-from rnnlab.studies.running import finished
+from rnnlab.studies.launch.pool import ERRORS, Ended, Pool, environments
+from rnnlab.studies.launch.run import finished
 from rnnlab.training import experiment
 from rnnlab.views.tables import to_json, to_text
 
@@ -38,7 +38,7 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> Conclusion:
     """Train the cells that are not finished, and report on all.
 
     Args:
-        workers: processes at a time; see `rnnlab.studies.pool.environments`.
+        workers: processes at a time; see `rnnlab.studies.launch.pool.environments`.
     Raises: Stopped on SIGINT or SIGTERM, with every run saved; RunHeldError if another process is at this study;
         the error of a worker whose configuration, corpus or disk would fail the others too; RnnlabError, after the
         report of the rest was written, if a cell fails by itself.

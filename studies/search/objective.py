@@ -15,9 +15,9 @@ from optuna.samplers import BaseSampler, RandomSampler
 from rnnlab.errors import ConfigError, Diverged, Stopped
 from rnnlab.storage import metrics
 from rnnlab.storage.metrics import Record
-from rnnlab.studies.ledger import Ledger, Lost, retry_history, work
-from rnnlab.studies.running import train_run
-from rnnlab.studies.search import CONFIRM, TRIALS, SearchPlan, reopen
+from rnnlab.studies.launch.run import train_run
+from rnnlab.studies.search.database import Ledger, Lost, retry_history, work
+from rnnlab.studies.search.plan import CONFIRM, TRIALS, SearchPlan, reopen
 from rnnlab.training import experiment
 from rnnlab.training.loop import Loop, Observer
 

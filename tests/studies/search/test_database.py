@@ -16,8 +16,8 @@ from optuna.trial import TrialState
 
 from rnnlab import rng
 from rnnlab.errors import ConfigError, StorageError
-from rnnlab.studies.ledger import Address, Ledger, Lost, identity, opened, quietly, retry_history, work
-from rnnlab.studies.locks import check_url, exclusive
+from rnnlab.studies.launch.locks import check_url, exclusive
+from rnnlab.studies.search.database import Address, Ledger, Lost, identity, opened, quietly, retry_history, work
 
 BY_HAND = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")  # trials that nobody optimizes
 
@@ -159,7 +159,7 @@ def test_a_worker_that_was_held_up_past_its_grace_learns_that_its_trial_is_lost(
 
 HOLDER = """
 import sys, time
-from rnnlab.studies.locks import exclusive
+from rnnlab.studies.launch.locks import exclusive
 with exclusive(sys.argv[1]):
     print("held", flush=True)
     time.sleep(600)

@@ -1,9 +1,9 @@
 """A study in its storage: who works on which trial, what is left to do, and what becomes of a trial whose worker died.
 
-A worker claims its trial under the study's lock (`rnnlab.studies.locks`): it counts what is finished and running, asks
-for parameters and signs the trial, so that the number of trials comes out exact whoever else works on the study. A
-trial whose worker died is failed and queued again; the retry has the same parameters, the values reported so far, and
-goes on from the newest checkpoint.
+A worker claims its trial under the study's lock (`rnnlab.studies.launch.locks`): it counts what is finished and
+running, asks for parameters and signs the trial, so that the number of trials comes out exact whoever else works on
+the study. A trial whose worker died is failed and queued again; the retry has the same parameters, the values reported
+so far, and goes on from the newest checkpoint.
 """
 
 import os
@@ -24,7 +24,7 @@ from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.studies.locks import database_errors, exclusive
+from rnnlab.studies.launch.locks import database_errors, exclusive
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_RETRIES = 10  # of one trial; then another takes its place
