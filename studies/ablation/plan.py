@@ -162,15 +162,9 @@ def plan_ablation(
 
     Raises: ConfigError naming the variant, DataError.
     """
-    path = definition.find(study)
-    own, rest = definition.split_overrides(overrides)
-    if seeds is not None:
-        own.append(f"Ablation.seeds = {seeds}")
-    ablation = definition.read(path, Ablation, own)
-    ablation = replace(ablation, base=[*ablation.base, *fragments], overrides=[*ablation.overrides, *rest])
+    ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds)
     variants = _variants(ablation)
     experiment.build(variants[0].config, shapes_only=True)  # the corpus is there
-    folder = Path(run) if run is not None else Path("runs") / path.stem
     return AblationPlan(ablation, folder, variants, _matched(ablation, variants) if ablation.match else [])
 
 

@@ -76,20 +76,21 @@ def cost_plot(variants: Sequence[TrainedVariant], baseline: str, metric: str = "
     return plots.bpc_against_cost(points, "MACs per byte", METRICS[metric])
 
 
-def write_report(
+def write_table_and_plot(
     variants: Sequence[TrainedVariant],
     baseline: str,
     folder: Path,
     metric: str = "valid_bpc",
     stem: str = "ablation",
     title: str = "",
-) -> list[Path]:
-    """Write `folder/stem.{txt,md,csv,tex,json}` and the plot `folder/stem.{png,svg}`; return the paths.
+) -> tuple[tables.Table, list[Path]]:
+    """Write `folder/stem.{txt,md,csv,tex,json}` and the plot `folder/stem.{png,svg}`: (the table, their paths).
 
     Raises: as `ablation_table`; StorageError if the folder cannot be written.
     """
-    written = tables.write(ablation_table(variants, baseline, metric, title), folder, stem)
-    return written + plots.save(cost_plot(variants, baseline, metric), folder, stem)
+    table = ablation_table(variants, baseline, metric, title)
+    written = tables.write(table, folder, stem)
+    return table, written + plots.save(cost_plot(variants, baseline, metric), folder, stem)
 
 
 def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> dict[str, VariantStatistics]:

@@ -10,18 +10,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import torch
 
-from rnnlab.errors import ConfigError, DataError, RnnlabError, RunHeldError, StorageError
+from rnnlab.errors import ConfigError, DataError, RnnlabError, RunHeldError, Stopped, StorageError
+from rnnlab.interrupts import Interrupts
 from rnnlab.storage.durable import storage_errors
 
 Job = Mapping[str, Any]
+Task = Callable[[Job, Callable[[], None]], None]
+"""What a worker does with a job: a function of a module, called with what raises Stopped if a signal has come."""
+
+LOGS = "logs"
 
 ERRORS: dict[int, type[RnnlabError]] = {
     kind.exit_code: kind for kind in (ConfigError, DataError, StorageError, RunHeldError)
@@ -31,7 +36,7 @@ ERRORS: dict[int, type[RnnlabError]] = {
 PATIENCE = 120.0  # [s] that a worker gets to save before it is killed
 
 
-def environments(workers: int | None, device: torch.device) -> list[dict[str, str]]:
+def worker_environments(workers: int | None, device: torch.device) -> list[dict[str, str]]:
     """What the environment of each worker holds beside our own.
 
     Args:
@@ -40,20 +45,19 @@ def environments(workers: int | None, device: torch.device) -> list[dict[str, st
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers}: at least one is needed")
+    shared = {"OMP_NUM_THREADS": "1"}
     if device.type != "cuda":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return [{"OMP_NUM_THREADS": "1"} for _ in range(workers or cores)]
+        return [shared] * (workers or cores)
+    if device.index is not None:  # of the devices that are visible here: a worker has to see the same ones
+        return [shared] * (workers or 1)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
-    if device.index is not None:  # of the devices that are visible here: a worker has to see the same ones
-        return [{"OMP_NUM_THREADS": "1"} for _ in range(workers or 1)]
-    return [
-        {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(workers or len(names))
-    ]
+    return [{**shared, "CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(workers or len(names))]
 
 
 @dataclass(frozen=True)
-class Ended:
+class WorkerExit:
     """A worker that has ended.
 
     Attributes:
@@ -95,26 +99,32 @@ class Slot:
         self.pid: int | None = None  # of the worker, once the server has said so
 
     def start(self, job: Job) -> None:
-        with storage_errors(f"{self._log}: cannot be written"), self._log.open("ab") as log:
-            self._log_start, self.job, self.pid = log.tell(), job, None
-            if self._server is None:
-                self._server = subprocess.Popen(
-                    [sys.executable, "-m", "rnnlab.studies.launch.worker"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env={**os.environ, **self._environment},
-                    start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
-                )
-                assert self._server.stdout is not None
-                os.set_blocking(self._server.stdout.fileno(), False)
+        with storage_errors(f"{self._log}: cannot be written"):
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("ab") as log:
+                self._log_start, self.job, self.pid = log.tell(), job, None
+                if self._server is None:
+                    self._server = self._start_server(log)
         assert self._server.stdin is not None
         with suppress(BrokenPipeError):  # it died; poll() will see
             self._server.stdin.write(json.dumps(job).encode() + b"\n")
             self._server.stdin.flush()
 
-    def poll(self) -> Ended | None:
-        """The worker, if it has ended since."""
+    def _start_server(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "rnnlab.studies.launch.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **self._environment},
+            start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
+        )
+        assert server.stdout is not None
+        os.set_blocking(server.stdout.fileno(), False)
+        return server
+
+    def poll(self) -> WorkerExit | None:
+        """How the worker ended, if it has."""
         if self._server is None or self.job is None:
             return None
         died = self._server.poll()  # before reading: what it said last is not lost
@@ -123,13 +133,13 @@ class Slot:
         *lines, self._unread = self._unread.split(b"\n")
         code: int | None = None
         for line in lines:
-            news = json.loads(line)
-            self.pid, code = news.get("pid", self.pid), news.get("code", code)
+            facts = json.loads(line)
+            self.pid, code = facts.get("pid", self.pid), facts.get("code", code)
         if code is None and died is not None:
             code = died or 1
         if code is None:
             return None
-        ended = Ended(self.job, code, self._log, self._log_start)
+        ended = WorkerExit(self.job, code, self._log, self._log_start)
         self.job = self.pid = None
         if died is not None:
             self.close()
@@ -158,18 +168,21 @@ class Slot:
 
 
 class Pool:
-    """At most one worker a slot. Leaving the block stops those that run."""
+    """The workers of a study, at most one a slot. Leaving the block stops those that run."""
 
-    def __init__(self, environments: Sequence[Mapping[str, str]], logs: Path) -> None:
-        with storage_errors(f"{logs}: cannot be made"):
-            logs.mkdir(parents=True, exist_ok=True)
-        self._slots = [Slot(environment, logs / f"worker-{i}.log") for i, environment in enumerate(environments)]
+    def __init__(self, environments: Sequence[Mapping[str, str]], study: Path) -> None:
+        self._study, self._interrupts = study, Interrupts()
+        self._slots = [
+            Slot(environment, study / LOGS / f"worker-{i}.log") for i, environment in enumerate(environments)
+        ]
 
     def __enter__(self) -> Self:
+        self._interrupts.__enter__()
         return self
 
-    def __exit__(self, *error: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.stop()
+        self._interrupts.__exit__(*error)
 
     @property
     def free(self) -> int:
@@ -183,12 +196,19 @@ class Pool:
         """Of the workers that run; None for one that is just starting."""
         return [slot.pid for slot in self._slots if slot.job is not None]
 
-    def start(self, job: Job) -> None:
-        """Give the job to a new worker; there must be a free slot."""
-        next(slot for slot in self._slots if slot.job is None).start(job)
+    def start(self, task: Task, job: Job) -> None:
+        """Let a new worker do the task with the job; there must be a free slot."""
+        free = next(slot for slot in self._slots if slot.job is None)
+        free.start({**job, "task": f"{task.__module__}:{task.__name__}"})
 
-    def poll(self) -> list[Ended]:
-        """The workers that ended since."""
+    def poll(self) -> list[WorkerExit]:
+        """The workers that have ended since the last call.
+
+        Raises: Stopped on SIGINT or SIGTERM, once every worker has saved and stopped.
+        """
+        if self._interrupts.received is not None:
+            self.stop()
+            raise Stopped(self._interrupts.received, f"; the same command goes on with {self._study}")
         return [ended for slot in self._slots if (ended := slot.poll()) is not None]
 
     def stop(self, patience: float = PATIENCE) -> None:

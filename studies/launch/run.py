@@ -1,11 +1,13 @@
-"""One run of a study: begun, gone on with where it stopped, or taken over from the folder of a worker that died."""
+"""One training run of a study: started, continued, or taken over from the folder of a worker that died."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from rnnlab.errors import ConfigError, StorageError
+from rnnlab import config
+from rnnlab.errors import ConfigError, Diverged, StorageError
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
@@ -14,6 +16,20 @@ from rnnlab.training.loop import Loop, Observer, check_fit
 from rnnlab.training.threads import choose_threads, using_threads
 
 Watch = Callable[[Loop], Observer]
+
+
+def train_job(job: Mapping[str, Any], check: Callable[[], None]) -> None:
+    """Train the run that a job describes, in a worker: see `rnnlab.studies.launch.worker`.
+
+    Args:
+        job: "config", a file with the resolved configuration; "seed"; "folder" of the run; "variant", its name.
+        check: raises Stopped if a signal has come; the training loop looks for itself.
+    Raises: what training raises; that a run diverged is a result and no error.
+    """
+    check()
+    resolved = config.load(job["config"]).override([f"Trainer.seed = {job['seed']}"])
+    with suppress(Diverged):
+        train_run(experiment.build(resolved), Path(job["folder"]), variant=job["variant"])
 
 
 def train_run(

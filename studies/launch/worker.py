@@ -1,43 +1,41 @@
 """The server of a slot: `python -m rnnlab.studies.launch.worker`, jobs as lines of JSON on standard input.
 
-For each it forks a worker, says {"pid": N}, and once that has ended {"code": N}, on standard output. Standard input
-stays open as long as the parent lives; at its end the worker is asked to save and stop.
+For each job the server forks a worker, which calls the function that the job names as "task". The server writes
+{"pid": N}, and once the worker has ended {"code": N}, on standard output. Standard input stays open as long as the
+parent lives; at its end the worker is asked to save and stop.
 """
 
 import json
 import os
+import pkgutil
 import select
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 import rnnlab.config
-import rnnlab.studies.cells
-import rnnlab.studies.search.objective
-import rnnlab.views.board
+import rnnlab.views.board  # the server imports what its workers need, once for all of them
 from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
-from rnnlab.studies.search.database import Lost, quietly
-
-Check = Callable[[], None]
+from rnnlab.studies.launch.pool import Task
 
 
 def serve() -> None:
     """Until standard input ends."""
     rnnlab.config.resolve(["sha_rnn"])  # imports the parts
     while (job := _read_job()) is not None:
+        task: Task = pkgutil.resolve_name(job["task"])
         worker = os.fork()
         if worker == 0:
-            os._exit(_work(job))
-        _say(pid=worker)
-        _say(code=_see_through(worker))
+            os._exit(_work(task, job))
+        _write(pid=worker)
+        _write(code=_wait_for(worker))
 
 
-def _see_through(worker: int) -> int:
+def _wait_for(worker: int) -> int:
     """Wait for the worker, and stop it if the parent is gone."""
     orphaned = False
     while True:
@@ -55,14 +53,14 @@ def _read_job() -> dict[str, Any] | None:
     return json.loads(line) if line else None
 
 
-def _say(**news: int) -> None:
+def _write(**facts: int) -> None:
     try:
-        os.write(1, json.dumps(news).encode() + b"\n")
+        os.write(1, json.dumps(facts).encode() + b"\n")
     except BrokenPipeError:
         raise SystemExit from None
 
 
-def _work(job: dict[str, Any]) -> int:
+def _work(task: Task, job: dict[str, Any]) -> int:
     """Do the job, in the fork, and return the exit code of the command line, see `rnnlab.errors`."""
     server = os.getppid()
     os.dup2(2, 1)  # what is printed goes to the log
@@ -70,14 +68,11 @@ def _work(job: dict[str, Any]) -> int:
     try:
         with Interrupts() as interrupts:
             threading.Thread(target=_stop_with, args=[server], daemon=True).start()
-            _do(job, interrupts.check)
+            task(job, interrupts.check)
             code = 0
     except RnnlabError as error:
         print(f"rnnlab: error: {error}", file=sys.stderr)
         code = error.exit_code
-    except Lost:
-        print("rnnlab: another worker has taken over the trial", file=sys.stderr)
-        code = 0
     except BaseException as error:
         traceback.print_exc()
         print(f"rnnlab: error: {type(error).__name__}: {error}", file=sys.stderr)
@@ -85,17 +80,6 @@ def _work(job: dict[str, Any]) -> int:
     sys.stdout.flush()
     sys.stderr.flush()
     return code
-
-
-def _do(job: dict[str, Any], check: Check) -> None:
-    quietly()
-    check()
-    if job["kind"] == "cell":
-        rnnlab.studies.cells.run_cell(job)
-    elif job["kind"] == "trial":
-        rnnlab.studies.search.objective.run_trial(job, check)
-    else:
-        rnnlab.studies.search.objective.run_candidate(job, check)
 
 
 def _stop_with(server: int) -> None:

@@ -1,9 +1,9 @@
-"""A study in its storage: who works on which trial, what is left to do, and what becomes of a trial whose worker died.
+"""The trials of a search in their database, which several workers share.
 
-A worker claims its trial under the study's lock (`rnnlab.studies.launch.locks`): it counts what is finished and
-running, asks for parameters and signs the trial, so that the number of trials comes out exact whoever else works on
-the study. A trial whose worker died is failed and queued again; the retry has the same parameters, the values reported
-so far, and goes on from the newest checkpoint.
+A worker claims its trial under the study's lock (`rnnlab.studies.launch.locks`): it counts the trials that are finished
+or running, asks for parameters and signs the trial. So the number of trials is exact, however many workers there are. A
+trial whose worker died is failed and queued again; the retry has the same parameters and the values reported so far,
+and it continues from the newest checkpoint.
 """
 
 import os
@@ -31,7 +31,7 @@ MOST_RETRIES = 10  # of one trial; then another takes its place
 GRACE = 6  # heartbeats that may be missing before a trial counts as abandoned
 
 
-class Lost(BaseException):
+class TrialLost(BaseException):
     """The trial was given to another worker while this one was held up; not an Exception, so that Optuna lets it by."""
 
 
@@ -49,39 +49,53 @@ class Address:
     name: str
     heartbeat: int
 
+    @contextmanager
+    def locked(self) -> Iterator[Callable[[], None]]:
+        """Hold the lock of the database within the block; what is yielded releases it before the end.
+
+        Raises: StorageError if the lock cannot be had, or for an error of the database.
+        """
+        with exclusive(self.url) as release, database_errors(self.url):
+            yield release
+
+    def exists(self) -> bool:
+        """Whether the database holds the study. Under the lock."""
+        return self.name in optuna.get_all_study_names(self.storage())
+
+    def create(self) -> None:
+        """Make the study. Under the lock."""
+        optuna.create_study(study_name=self.name, storage=self.storage(), direction="minimize")
+
     def storage(self) -> RDBStorage:
         """Open the database, making its tables if there are none: under the lock."""
         engine: dict[str, Any] = {"poolclass": sqlalchemy.NullPool}  # nothing stays open between two questions
         if self.url.startswith("sqlite"):
             engine["connect_args"] = {"timeout": 60}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeat and retry, since Optuna 2.8
+        with experimental_features():  # heartbeat and retry, since Optuna 2.8
             return RDBStorage(
                 self.url,
                 engine_kwargs=engine,
                 heartbeat_interval=self.heartbeat,
                 grace_period=GRACE * self.heartbeat,
-                heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(
-                    max_retry=MOST_RETRIES, inherit_intermediate_values=True
-                ),
+                heartbeat_stale_trial_callback=_retry_callback(),
             )
 
 
-class Ledger:
-    """A study that exists. Whatever reads and then writes does so under the lock: `with exclusive(address.url)`."""
+class SharedStudy:
+    """An Optuna study that exists. What reads and then writes holds the lock: `with address.locked()`."""
 
     def __init__(self, address: Address, pruner: BasePruner | None = None) -> None:
         self.address = address
-        self.study = optuna.load_study(study_name=address.name, storage=address.storage(), pruner=pruner)
+        self.optuna = optuna.load_study(study_name=address.name, storage=address.storage(), pruner=pruner)
 
     def trials(self, *states: TrialState) -> list[FrozenTrial]:
         """Trials in these states, or all, by number."""
-        return self.study.get_trials(deepcopy=False, states=states or None)
+        return self.optuna.get_trials(deepcopy=False, states=states or None)
 
     def finished(self) -> list[FrozenTrial]:
         return self.trials(*FINISHED)
 
-    def open_slots(self, budget: int) -> int:
+    def remaining(self, budget: int) -> int:
         """How many trials are left to begin so that `budget` of them finish, if all that run now do."""
         return budget - len(self.trials(*FINISHED, TrialState.RUNNING))
 
@@ -93,7 +107,7 @@ class Ledger:
             return int(waiting[0].user_attrs["draw"])
         return 1 + max(drawn, default=-1)
 
-    def reap(self) -> list[int]:
+    def requeue_abandoned(self) -> list[int]:
         """Fail and queue again the trials whose worker is gone; their numbers. Under the lock.
 
         A worker of this machine is gone when its process is; one of another machine when its heartbeat is overdue.
@@ -102,11 +116,10 @@ class Ledger:
         # One that ended between the two questions has finished its trial; after its end nobody changes the state.
         gone &= {trial.number for trial in self.trials(TrialState.RUNNING)}
         for number in sorted(gone):
-            self.study.tell(number, state=TrialState.FAIL)
+            self.optuna.tell(number, state=TrialState.FAIL)
             self.retry(number)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            fail_stale_trials(self.study)
+        with experimental_features():
+            fail_stale_trials(self.optuna)
         return sorted(gone)
 
     def retry(self, number: int) -> None:
@@ -114,18 +127,16 @@ class Ledger:
         trials = self.trials()
         if trials[number].state is not TrialState.FAIL or any(number in retry_history(trial) for trial in trials):
             return
-        callback = RetryHeartbeatStaleTrialCallback
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            callback(max_retry=MOST_RETRIES, inherit_intermediate_values=True)(self.study, trials[number])
+        with experimental_features():
+            _retry_callback()(self.optuna, trials[number])
 
     def is_ours(self, trial: optuna.Trial) -> bool:
         """Whether nobody else has failed the trial."""
         return bool(self.trials()[trial.number].state is TrialState.RUNNING)
 
 
-def quietly() -> None:
-    """Let Optuna say what is wrong, and no more."""
+def silence_optuna() -> None:
+    """Let Optuna print its warnings only."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -134,53 +145,69 @@ def retry_history(trial: FrozenTrial) -> list[int]:
     return list(trial.system_attrs.get("retry_history", []))
 
 
-def work(
-    address: Address,
-    budget: int,
-    objective: Callable[[Ledger, optuna.Trial, Callable[[], None]], float],
-    sampler: Callable[[Ledger], BaseSampler],
-    pruner: BasePruner,
+def run_folders(parent: Path, trial: FrozenTrial) -> list[Path]:
+    """The folder of a trial below `parent`, then those of the trials that it repeats, the newest first."""
+    return [parent / f"trial-{number:04d}" for number in (trial.number, *reversed(retry_history(trial)))]
+
+
+@contextmanager
+def experimental_features() -> Iterator[None]:
+    """Use what Optuna calls experimental, without its warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        yield
+
+
+def _retry_callback() -> RetryHeartbeatStaleTrialCallback:
+    return RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES, inherit_intermediate_values=True)
+
+
+Objective = Callable[[SharedStudy, optuna.Trial, Callable[[], None]], float]
+
+
+def run_one_trial(
+    address: Address, budget: int, objective: Objective, sampler: Callable[[int], BaseSampler], pruner: BasePruner
 ) -> bool:
-    """Claim one trial and see it through.
+    """Claim one trial and run it.
 
     Args:
         budget: trials that are to finish, over all workers.
-        objective: called with the ledger, the trial and what lets go of the lock, which it calls once it has its
-            parameters.
-        sampler: makes the sampler for the trial that is next.
+        objective: called with the study, the trial and a function that releases the lock, which it calls once it has
+            its parameters.
+        sampler: makes the sampler for the draw of a number, see `SharedStudy.next_draw`.
     Returns: whether there was one to claim.
-    Raises: what the objective raises, after the trial was queued again; Lost if another worker has the trial now.
+    Raises: what the objective raises, after the trial was queued again; TrialLost if another worker has the trial now.
     """
-    with exclusive(address.url) as release, database_errors(address.url):
-        ledger = Ledger(address, pruner)
-        ledger.reap()
-        if ledger.open_slots(budget) <= 0:
+    with address.locked() as release:
+        study = SharedStudy(address, pruner)
+        study.requeue_abandoned()
+        if study.remaining(budget) <= 0:
             return False
         claimed: list[int] = []
-        draw = ledger.next_draw()
-        ledger.study.sampler = sampler(ledger)
+        draw = study.next_draw()
+        study.optuna.sampler = sampler(draw)
 
-        def signed(trial: optuna.Trial) -> float:
+        def claim_and_run(trial: optuna.Trial) -> float:
             claimed.append(trial.number)
-            trial.set_user_attr("worker", {"trial": trial.number, **identity()})
+            trial.set_user_attr("worker", {"trial": trial.number, **process_identity()})
             trial.set_user_attr("draw", draw)
-            value = objective(ledger, trial, release)
-            if not ledger.is_ours(trial):
-                raise Lost
+            value = objective(study, trial, release)
+            if not study.is_ours(trial):
+                raise TrialLost
             return value
 
         try:
-            ledger.study.optimize(signed, n_trials=1)
+            study.optuna.optimize(claim_and_run, n_trials=1)
         except Exception:
             release()
             for number in claimed:
-                with exclusive(address.url):
-                    ledger.retry(number)
+                with address.locked():
+                    study.retry(number)
             raise
     return True
 
 
-def identity() -> dict[str, Any]:
+def process_identity() -> dict[str, Any]:
     """Who this process is, so that others can tell whether it still runs."""
     return {"host": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
 
@@ -221,7 +248,7 @@ def _started(pid: int) -> int | None:
 
 
 @contextmanager
-def opened(address: Address) -> Iterator[Ledger]:
-    """The ledger of a study that exists, under its lock."""
-    with exclusive(address.url), database_errors(address.url):
-        yield Ledger(address)
+def open_study(address: Address) -> Iterator[SharedStudy]:
+    """A study that exists, under its lock."""
+    with address.locked():
+        yield SharedStudy(address)

@@ -1,4 +1,4 @@
-"""`rnnlab search`: an Optuna study whose trials are runs, one process each."""
+"""The plan of a search: an Optuna study whose trials are runs, one process each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +15,8 @@ from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
-from rnnlab.studies.launch.locks import check_url, database_errors, exclusive
-from rnnlab.studies.search.database import Address, Ledger
+from rnnlab.studies.launch.locks import check_url
+from rnnlab.studies.search.database import Address, SharedStudy
 from rnnlab.studies.search.space import Space, differences
 from rnnlab.training import experiment
 from rnnlab.views.runs import differing, parse_bindings
@@ -154,13 +154,7 @@ def plan_search(
 
     Raises: ConfigError, DataError.
     """
-    path = definition.find(study)
-    own, rest = definition.split_overrides(overrides)
-    if trials is not None:
-        own.append(f"Search.trials = {trials}")
-    search = definition.read(path, Search, own)
-    search = replace(search, base=[*search.base, *fragments], overrides=[*search.overrides, *rest])
-    folder = Path(run) if run is not None else Path("runs") / path.stem
+    search, folder = definition.read_with(study, Search, fragments, overrides, run, trials=trials)
     base = _base(search)
     Space.read(search.space).check(base)
     experiment.build(base, shapes_only=True)  # the corpus is there
@@ -184,24 +178,23 @@ def _base(search: Search) -> Config:
     return base.override([f"Trainer.eval_every = {every}"])
 
 
-def establish(plan: SearchPlan) -> None:
-    """Make the study, or find it as it was left; once, whoever else does so at this moment.
+def create_or_resume(plan: SearchPlan) -> None:
+    """Create the study, or find it as it was left; only once, however many processes do so at this moment.
 
     Raises: ConfigError if the study that is there has another space or base, or the folder holds trials of a study that
         the storage does not know; StorageError.
     """
-    with exclusive(plan.address.url), database_errors(plan.address.url):
-        storage = plan.address.storage()
-        if plan.address.name not in optuna.get_all_study_names(storage):
+    with plan.address.locked():
+        if not plan.address.exists():
             if any((plan.folder / TRIALS).glob("*")):
                 raise ConfigError(
                     f"{plan.folder / TRIALS}: trials of a study that the storage does not know; choose another --run, "
                     f"or the --storage that they belong to"
                 )
-            optuna.create_study(study_name=plan.address.name, storage=storage, direction="minimize")
-        ledger = Ledger(plan.address)
-        _complete(plan, ledger.study)
-        _refuse_changes(plan, ledger.study.user_attrs)
+            plan.address.create()
+        study = SharedStudy(plan.address).optuna
+        _complete(plan, study)
+        _refuse_changes(plan, study.user_attrs)
         with storage_errors(f"{plan.folder}: the study cannot be kept there"):
             plan.folder.mkdir(parents=True, exist_ok=True)
             write_file(plan.folder / BASE, plan.base.text.encode())

@@ -1,21 +1,19 @@
-"""What comes out of a search: the winner as a fragment, the table of trials, importance, and the pictures."""
+"""What `rnnlab search` writes and prints: the best configuration, the trials, their importance, and the pictures."""
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import CategoricalDistribution
-from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.config import diff
 from rnnlab.storage.durable import storage_errors, write_file
-from rnnlab.studies.conclusion import Conclusion
-from rnnlab.studies.search import confirm, pictures
-from rnnlab.studies.search.database import opened, retry_history
+from rnnlab.studies.search import pictures
+from rnnlab.studies.search.confirm import finished_candidates, plus_minus, write_confirmation
+from rnnlab.studies.search.database import experimental_features, open_study, retry_history
 from rnnlab.studies.search.plan import TRIALS, SearchPlan
 from rnnlab.studies.search.space import literal
 from rnnlab.views import numerals, plots, tables
@@ -26,15 +24,15 @@ PLOTS = "plots"
 FEWEST_FOR_IMPORTANCE = 4  # complete trials
 
 
-def conclude(plan: SearchPlan) -> Conclusion:
-    """Write what the study holds into its folder, finished or not.
+def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
+    """Write what the study holds, finished or not, into its folder: (facts for programs, text for a terminal).
 
     Raises: StorageError if the folder cannot be written or the database read.
     """
-    with opened(plan.address) as ledger:
-        trials, study = ledger.trials(), ledger.study
-        shares = _importance(study, trials)
-        outside = study.user_attrs.get("baseline_outside", [])
+    with open_study(plan.address) as study:
+        trials = study.trials()
+        shares = _importance(study.optuna, trials)
+        outside = study.optuna.user_attrs.get("baseline_outside", [])
     done = [t for t in trials if t.state.is_finished() and t.state is not TrialState.FAIL]
     complete = [t for t in done if t.state is TrialState.COMPLETE]
     written = tables.write(trials_table(plan, trials), plan.folder, "trials")
@@ -55,21 +53,20 @@ def conclude(plan: SearchPlan) -> Conclusion:
             f"(the best of {len(complete)} on one seed looks better than it is)"
         )
         winner = first
-        candidates = confirm.finished_candidates(plan)
-        if candidates:
-            confirmed, table, files = confirm.confirm(plan, trials, candidates)
+        if candidates := finished_candidates(plan):
+            confirmed, table, files = write_confirmation(plan, trials, candidates)
             written += files
             winner = trials[confirmed["trial"]]
             facts["confirmed"] = confirmed
             lines.append(
                 f"lowest over {confirmed['seeds']} fresh seeds: trial {winner.number}, "
-                f"valid {confirm.plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
+                f"valid {plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
             )
         written.append(_write_best(plan, winner, facts))
         lines.append(f"{plan.folder / BEST} trains trial {winner.number}: rnnlab train {plan.folder / BEST}")
     facts["files"] = [str(path) for path in written]
     lines.append(f"trials, plots and study.db: {plan.folder}")
-    return Conclusion(facts, "\n".join(lines))
+    return facts, "\n".join(lines)
 
 
 def trials_table(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> Table:
@@ -124,8 +121,7 @@ def _importance(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str,
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
     if len(complete) < FEWEST_FOR_IMPORTANCE:
         return {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
+    with experimental_features():
         found = optuna.importance.get_param_importances(
             study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
         )
@@ -163,7 +159,7 @@ def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any])
     lines.append(f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.")
     if "confirmed" in facts:
         confirmed = facts["confirmed"]
-        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {confirm.plus_minus(confirmed['valid_bpc'])} bpc.")
+        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {plus_minus(confirmed['valid_bpc'])} bpc.")
     changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best)]
     lines += ["# It differs from the base in:", *changed] if changed else ["# It is the base."]
     path = plan.folder / BEST

@@ -63,24 +63,22 @@ def test_f14_killed_workers_and_parents_cost_no_trial(
 
 SIX = """
 import sys
-import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
-from rnnlab.studies.search.database import Address, quietly, work
-from rnnlab.studies.launch.locks import exclusive
+from rnnlab.studies.search.database import Address, run_one_trial, silence_optuna
 
-quietly()
+silence_optuna()
 address = Address(sys.argv[1], "six", heartbeat=1)
-with exclusive(address.url):
-    if address.name not in optuna.get_all_study_names(storage := address.storage()):
-        optuna.create_study(study_name=address.name, storage=storage)
+with address.locked():
+    if not address.exists():
+        address.create()
 
-def objective(ledger, trial, release):
+def objective(study, trial, release):
     x = trial.suggest_float("x", 0.0, 1.0)
     release()
     return x
 
-while work(address, 15, objective, lambda ledger: RandomSampler(seed=ledger.next_draw()), NopPruner()):
+while run_one_trial(address, 15, objective, lambda draw: RandomSampler(seed=draw), NopPruner()):
     pass
 """
 

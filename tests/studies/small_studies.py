@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool
 
-from rnnlab.studies.search.database import quietly
+from rnnlab.studies.search.database import silence_optuna
 from rnnlab.studies.search.driver import run_search
 from rnnlab.studies.search.plan import STUDY, SearchPlan, plan_search
 from tests.rnnlab.tiny_runs import write_text
@@ -37,7 +37,7 @@ SPACE = {
 }
 PATIENCE = 240.0  # [s] for what takes about five on a machine with nothing else to do
 
-quietly()
+silence_optuna()
 
 
 def write_study(folder: Path, noun: str, **arguments: Any) -> Path:

@@ -12,10 +12,10 @@ from rnnlab import cli
 from rnnlab.config import diff
 from rnnlab.errors import ConfigError, RnnlabError, RunHeldError
 from rnnlab.studies import definition
-from rnnlab.studies.ablation.cells import _held, _may_try_again, run_ablation
+from rnnlab.studies.ablation.driver import _held, _may_try_again, run_ablation
 from rnnlab.studies.ablation.matching import costs
 from rnnlab.studies.ablation.plan import Ablation, AblationPlan, plan_ablation
-from rnnlab.studies.launch.pool import Ended, environments
+from rnnlab.studies.launch.pool import WorkerExit, worker_environments
 from tests.rnnlab.tiny_runs import write_text
 from tests.studies.small_studies import OVERRIDES, Command, is_alive, wait_until, write_study
 
@@ -208,20 +208,20 @@ def results(folder: Path) -> dict[str, int]:
 @pytest.mark.slow
 def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "study"
-    first = run_ablation(plan(tmp_path), workers=2)
-    assert first.facts["cells"] == {"trained": 4, "kept": 0}
+    first, _ = run_ablation(plan(tmp_path), workers=2)
+    assert first["cells"] == {"trained": 4, "kept": 0}
     before = results(folder)
     assert len(before) == 4
 
     more = {**DROPPED, "qrnn": ["core/qrnn"]}
-    second = run_ablation(plan(tmp_path, deltas=more, seeds=3), workers=2)
-    assert second.facts["cells"] == {"trained": 5, "kept": 4}
+    second, _ = run_ablation(plan(tmp_path, deltas=more, seeds=3), workers=2)
+    assert second["cells"] == {"trained": 5, "kept": 4}
     after = results(folder)
     assert {name: time for name, time in after.items() if name in before} == before
     assert len(after) == 9
     assert "changed" not in capsys.readouterr().err
 
-    rows = second.facts["tables"]["ablation"]["rows"]
+    rows = second["tables"]["ablation"]["rows"]
     assert [row["variant"] for row in rows] == ["baseline", "dropped", "qrnn"]
     assert all(row["seeds"] == 3 for row in rows)
     assert rows[1]["p"] is not None
@@ -229,8 +229,8 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     for suffix in (".txt", ".md", ".csv", ".tex", ".json", ".png", ".svg"):
         assert (folder / f"ablation{suffix}").stat().st_size > 100
 
-    third = run_ablation(plan(tmp_path, "LanguageModel.dim = 12"), workers=2)
-    assert third.facts["cells"] == {"trained": 4, "kept": 0}
+    third, _ = run_ablation(plan(tmp_path, "LanguageModel.dim = 12"), workers=2)
+    assert third["cells"] == {"trained": 4, "kept": 0}
     err = capsys.readouterr().err
     assert "the baseline changed" in err
     assert "LanguageModel.dim  8 -> 12" in err
@@ -299,7 +299,7 @@ def test_two_processes_cannot_be_at_one_ablation(tmp_path: Path) -> None:
 def test_a_cell_is_tried_again_only_if_its_worker_was_killed(
     code: int, attempts: int, again: bool, tmp_path: Path
 ) -> None:
-    ended = Ended({}, code, tmp_path / "log", 0)
+    ended = WorkerExit({}, code, tmp_path / "log", 0)
     assert _may_try_again(ended, attempts) == again
 
 
@@ -307,27 +307,27 @@ def test_an_error_that_every_cell_would_meet_ends_the_study_with_it(tmp_path: Pa
     log = tmp_path / "log"
     log.write_text("of before\nrnnlab: error: /c/text: cannot be opened\n")
     with pytest.raises(RnnlabError, match=r"exited with 3: /c/text: cannot be opened") as caught:
-        _may_try_again(Ended({}, 3, log, 10), 1)
+        _may_try_again(WorkerExit({}, 3, log, 10), 1)
     assert caught.value.exit_code == 3
 
 
 def test_workers_default_to_the_cores_and_have_one_thread_each() -> None:
     import torch
 
-    cpu = environments(None, torch.device("cpu"))
+    cpu = worker_environments(None, torch.device("cpu"))
     assert len(cpu) == len(os.sched_getaffinity(0))
     assert cpu[0] == {"OMP_NUM_THREADS": "1"}
-    assert len(environments(5, torch.device("cpu"))) == 5
+    assert len(worker_environments(5, torch.device("cpu"))) == 5
 
 
 def test_workers_on_gpus_get_one_each_of_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,6")
-    devices = [each["CUDA_VISIBLE_DEVICES"] for each in environments(3, torch.device("cuda"))]
+    devices = [each["CUDA_VISIBLE_DEVICES"] for each in worker_environments(3, torch.device("cuda"))]
     assert devices == ["4", "6", "4"]
-    assert len(environments(None, torch.device("cuda"))) == 2
-    (named,) = environments(None, torch.device("cuda:1"))
+    assert len(worker_environments(None, torch.device("cuda"))) == 2
+    (named,) = worker_environments(None, torch.device("cuda:1"))
     assert "CUDA_VISIBLE_DEVICES" not in named, "the worker has to find cuda:1 where its configuration says"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rnnlab.errors import ConfigError, StorageError
-from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, cost_plot, write_report
+from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, cost_plot, write_table_and_plot
 from rnnlab.views import tables
 from rnnlab.views.intervals import Interval
 
@@ -106,7 +106,7 @@ def test_two_variants_of_one_name_are_refused() -> None:
 
 
 def test_the_report_writes_five_tables_and_two_pictures_that_agree(tmp_path: Path) -> None:
-    paths = write_report(study(), "lstm", tmp_path / "out")
+    _, paths = write_table_and_plot(study(), "lstm", tmp_path / "out")
     assert sorted(path.suffix for path in paths) == [".csv", ".json", ".md", ".png", ".svg", ".tex", ".txt"]
     assert all(path.stat().st_size > 0 for path in paths)
     by_suffix = {path.suffix: path for path in paths}
@@ -118,14 +118,14 @@ def test_the_report_writes_five_tables_and_two_pictures_that_agree(tmp_path: Pat
 
 
 def test_the_same_study_gives_the_same_files(tmp_path: Path) -> None:
-    first, second = (write_report(study(), "lstm", tmp_path / name) for name in ("a", "b"))
+    first, second = (write_table_and_plot(study(), "lstm", tmp_path / name)[1] for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(StorageError, match="taken"):
-        write_report(study(), "lstm", tmp_path / "taken")
+        write_table_and_plot(study(), "lstm", tmp_path / "taken")
 
 
 def test_the_plot_names_its_axes_and_every_variant_that_has_a_result() -> None:
@@ -139,4 +139,4 @@ def test_the_plot_names_its_axes_and_every_variant_that_has_a_result() -> None:
 def test_names_that_matplotlib_would_interpret_are_drawn_as_they_are(tmp_path: Path) -> None:
     names = ["lstm", "_hidden", "$x^{", "日本", "a\nb\x1b[31m"]
     variants = [variant(name, 2.6 + 0.01 * i, macs_per_byte=1000 * (i + 1)) for i, name in enumerate(names)]
-    assert len(write_report(variants, "lstm", tmp_path)) == 7
+    assert len(write_table_and_plot(variants, "lstm", tmp_path)[1]) == 7

@@ -13,8 +13,8 @@ import pytest
 from rnnlab.errors import ConfigError, DataError, Diverged, RunHeldError, Stopped
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.studies.launch.pool import Ended, Pool
-from rnnlab.studies.launch.run import finished, train_run
+from rnnlab.studies.launch.pool import Pool, WorkerExit
+from rnnlab.studies.launch.run import finished, train_job, train_run
 from rnnlab.training.loop import Loop, Observer
 from tests.rnnlab.tiny_runs import build, journal, losses, state_hash, write_text
 from tests.studies.small_studies import is_alive, wait_until
@@ -139,25 +139,25 @@ def config(text: Path, tmp_path: Path) -> Path:
 
 
 def cell(config: Path, folder: Path) -> dict[str, Any]:
-    return {"kind": "cell", "config": str(config), "seed": 1, "folder": str(folder), "variant": "v"}
+    return {"config": str(config), "seed": 1, "folder": str(folder), "variant": "v"}
 
 
-def poll(pool: Pool) -> Ended:
+def poll(pool: Pool) -> WorkerExit:
     (ended,) = wait_until(pool.poll)
     return ended
 
 
 @pytest.mark.slow
 def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path) -> None:
-    with Pool([{}], tmp_path / "logs") as pool:
-        pool.start(cell(tmp_path / "none.gin", tmp_path / "nowhere"))
+    with Pool([{}], tmp_path) as pool:
+        pool.start(train_job, cell(tmp_path / "none.gin", tmp_path / "nowhere"))
         ended = poll(pool)
         assert ended.code == 2
         assert "none.gin" in str(ended)
         assert pool.free == 1
 
         run = tmp_path / "run"
-        pool.start(cell(config, run))
+        pool.start(train_job, cell(config, run))
         wait_until(lambda: (run / "checkpoints").exists() and pool.poll() == [] and pool.pids()[0])
         (worker,) = pool.pids()
         assert worker is not None
@@ -171,7 +171,7 @@ def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path
             return len((run / "metrics.jsonl").read_bytes())
 
         before = journaled()
-        pool.start(cell(config, run))  # the same server forks the next
+        pool.start(train_job, cell(config, run))  # the same server forks the next
         wait_until(lambda: pool.poll() == [] and pool.pids()[0])
         (worker,) = pool.pids()
         wait_until(lambda: f"process {worker} " in (run / "lock").read_text() and journaled() > before)
@@ -190,7 +190,7 @@ def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        server.stdin.write(json.dumps(cell(config, run)) + "\n")
+        server.stdin.write(json.dumps({"task": "rnnlab.studies.launch.run:train_job", **cell(config, run)}) + "\n")
         server.stdin.flush()
         worker = json.loads(server.stdout.readline())["pid"]
         wait_until(lambda: any((run / "checkpoints").glob("step-*")))

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.launch.locks import exclusive
 from rnnlab.studies.search.database import retry_history
-from rnnlab.studies.search.plan import establish, plan_search
+from rnnlab.studies.search.plan import create_or_resume, plan_search
 from tests.faults.test_search_workers import SIX
 from tests.studies.postgres import server
 from tests.studies.small_studies import (
@@ -126,9 +126,9 @@ def test_the_lock_of_a_database_lets_one_in_at_a_time(url: str) -> None:
 def test_a_changed_space_is_refused_on_every_storage(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search")
     plan = plan_search(str(path), run=tmp_path / "changed", storage=url)
-    establish(plan)
+    create_or_resume(plan)
     path = write_study(tmp_path, "Search", space={"dropout": {"type": "float", "low": 0.0, "high": 0.1}})
     changed = plan_search(str(path), run=tmp_path / "changed", storage=url)
     assert changed.address == replace(plan.address)
     with pytest.raises(ConfigError, match="the space changed"):
-        establish(changed)
+        create_or_resume(changed)

@@ -13,10 +13,10 @@ from rnnlab import cli, config
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.studies import definition
-from rnnlab.studies.search.database import opened
+from rnnlab.studies.search.database import open_study
 from rnnlab.studies.search.driver import run_search
-from rnnlab.studies.search.plan import Search, SearchPlan, establish, plan_search
-from rnnlab.studies.search.report import conclude
+from rnnlab.studies.search.plan import Search, SearchPlan, create_or_resume, plan_search
+from rnnlab.studies.search.report import write_report
 from rnnlab.studies.search.space import literal
 from rnnlab.views.runs import parse_bindings
 from tests.studies.small_studies import (
@@ -99,10 +99,10 @@ def test_a_corpus_that_is_not_there_is_told_before_the_first_trial(tmp_path: Pat
 
 def test_a_study_begins_with_the_base_as_its_baseline_and_is_made_once(tmp_path: Path) -> None:
     made = plan(tmp_path)
-    establish(made)
-    establish(made)
-    with opened(made.address) as ledger:
-        (baseline,) = ledger.trials()
+    create_or_resume(made)
+    create_or_resume(made)
+    with open_study(made.address) as study:
+        (baseline,) = study.trials()
     assert baseline.state is TrialState.WAITING
     assert baseline.user_attrs == {"baseline": True}
     assert baseline.system_attrs["fixed_params"] == {"SingleHead.memory": 16, "dropout": 0.0}
@@ -110,44 +110,44 @@ def test_a_study_begins_with_the_base_as_its_baseline_and_is_made_once(tmp_path:
 
 def test_a_base_that_the_space_does_not_hold_is_no_trial_and_that_is_said(tmp_path: Path) -> None:
     made = plan(tmp_path, "memory = 100")
-    establish(made)
-    with opened(made.address) as ledger:
-        assert ledger.trials() == []
-    assert "the space does not hold the base's SingleHead.memory = 100" in conclude(made).text
+    create_or_resume(made)
+    with open_study(made.address) as study:
+        assert study.trials() == []
+    assert "the space does not hold the base's SingleHead.memory = 100" in write_report(made)[1]
 
 
 def test_a_changed_space_is_refused_with_the_difference(tmp_path: Path) -> None:
-    establish(plan(tmp_path))
+    create_or_resume(plan(tmp_path))
     changed = {**SPACE, "dropout": {"type": "float", "low": 0.0, "high": 0.25}}
     with pytest.raises(ConfigError, match="the space changed") as caught:
-        establish(plan(tmp_path, space=changed))
+        create_or_resume(plan(tmp_path, space=changed))
     assert "dropout: " in str(caught.value)
     assert "SingleHead.memory" not in str(caught.value)
 
 
 def test_a_changed_base_or_sampler_is_refused_and_more_trials_are_not(tmp_path: Path) -> None:
-    establish(plan(tmp_path))
-    establish(plan(tmp_path, trials=100))
+    create_or_resume(plan(tmp_path))
+    create_or_resume(plan(tmp_path, trials=100))
     with pytest.raises(ConfigError, match=r"the base changed[^\n]*\n.*LanguageModel\.dim: 8 -> 12"):
-        establish(plan(tmp_path, "LanguageModel.dim = 12"))
+        create_or_resume(plan(tmp_path, "LanguageModel.dim = 12"))
     with pytest.raises(ConfigError, match=r"Search\.seed was 1 .* and is 2 now"):
-        establish(plan(tmp_path, "Search.seed = 2"))
+        create_or_resume(plan(tmp_path, "Search.seed = 2"))
 
 
 def test_a_study_whose_maker_died_halfway_is_completed(tmp_path: Path) -> None:
     made = plan(tmp_path)
     made.folder.mkdir()
     optuna.create_study(study_name=made.address.name, storage=made.address.storage())
-    establish(made)
-    with opened(made.address) as ledger:
-        assert ledger.study.user_attrs["space"] == made.space.description
-        assert len(ledger.trials()) == 1
+    create_or_resume(made)
+    with open_study(made.address) as study:
+        assert study.optuna.user_attrs["space"] == made.space.description
+        assert len(study.trials()) == 1
 
 
 def test_trials_of_an_unknown_study_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "study" / "trials" / "trial-0000").mkdir(parents=True)
     with pytest.raises(ConfigError, match="trials of a study that the storage does not know"):
-        establish(plan(tmp_path))
+        create_or_resume(plan(tmp_path))
 
 
 @pytest.mark.parametrize("pruner", ["median", "hyperband", "none"])

@@ -7,10 +7,10 @@ import pytest
 
 from rnnlab.config import Config, resolve
 from rnnlab.errors import ConfigError
-from rnnlab.studies.search.database import quietly
+from rnnlab.studies.search.database import silence_optuna
 from rnnlab.studies.search.space import Space, differences, literal
 
-quietly()
+silence_optuna()
 
 CORE = {"type": "categorical", "choices": ["@core.LSTM", "@core.QRNN"]}
 WIDTH = {"type": "int", "low": 1, "high": 2, "when": {"Block.core": "@core.QRNN"}}
