@@ -14,6 +14,7 @@ from rnnlab.registry import did_you_mean
 T = TypeVar("T")
 
 NOUNS = ("Search", "Ablation")
+STUDY = "study.gin"  # in the folder of a study: the definition as it was run
 HERE = Path(__file__).resolve().parent
 
 

@@ -22,7 +22,6 @@ from rnnlab.studies.launch.pool import ERRORS, Pool, WorkerExit, worker_environm
 from rnnlab.studies.launch.run import finished, train_job
 from rnnlab.training import experiment
 
-STUDY = "study.gin"
 BASELINE = "baseline.gin"
 LOCK = "lock"
 
@@ -62,7 +61,7 @@ def _write_definitions(plan: AblationPlan) -> None:
 
     with storage_errors(f"{plan.folder}: the study cannot be kept there"):
         write_file(plan.folder / BASELINE, plan.variants[0].config.text.encode())
-        write_file(plan.folder / STUDY, definition.text(plan.ablation).encode())
+        write_file(plan.folder / definition.STUDY, definition.text(plan.ablation).encode())
         write_study_root(plan.folder, [hyperparameters(cell.variant.config.text) for cell in plan.cells()])
         for cell in plan.cells():
             cell.config_file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,6 @@
 """Equal budgets: the width at which a variant costs what the baseline costs."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -16,24 +15,7 @@ FACTS: dict[Cost, str] = {"parameters": "parameters", "macs": "macs_per_byte"}
 
 TOLERANCE = 0.01  # of the baseline's cost
 WIDEST = 2**17
-NEIGHBORS = (
-    128  # widths on each side that are tried where one does not fit, such as one that is no multiple of the heads
-)
-
-
-@dataclass(frozen=True)
-class Match:
-    """A variant at the width that was solved for.
-
-    Attributes:
-        config: with the width bound.
-        binding: the width, as it is bound; empty where the variant matches as it is.
-        error: its cost over the baseline's, less 1.
-    """
-
-    config: Config
-    binding: str
-    error: float
+NEIGHBORS = 128  # widths on each side to try where one does not fit, such as one that is no multiple of the heads
 
 
 def costs(config: Config) -> dict[str, Any]:
@@ -41,15 +23,16 @@ def costs(config: Config) -> dict[str, Any]:
     return experiment.describe(experiment.build(config, shapes_only=True, needs_corpus=False))
 
 
-def match(name: str, config: Config, cost: Cost, target: int, width: str) -> Match:
+def solve_width(name: str, config: Config, cost: Cost, target: int, width: str) -> tuple[Config, float]:
     """The variant at the value of `width`, a gin key, that brings its cost nearest to the target.
 
+    Returns: (the configuration, the one that was given if that matches as it is; its cost over the target, less 1).
     Raises: ConfigError if no width brings it within 1%, or the key is none of this variant's.
     """
     fact = FACTS[cost]
     as_it_is = costs(config)[fact]
     if abs(as_it_is / target - 1) <= TOLERANCE:
-        return Match(config, "", as_it_is / target - 1)
+        return config, as_it_is / target - 1
     config.override([f"{width} = 1"])  # says what is wrong with the key
 
     @cache
@@ -69,8 +52,7 @@ def match(name: str, config: Config, cost: Cost, target: int, width: str) -> Mat
             f"variant {name!r} cannot match the baseline's {target:,} {cost} by {width}: the nearest is {value}, "
             f"{100 * error:+.1f}%; name another width in Ablation.widths"
         )
-    binding = f"{width} = {value}"
-    return Match(config.override([binding]), binding, error)
+    return config.override([f"{width} = {value}"]), error
 
 
 def _bisect(at: Callable[[int], int | None], target: int) -> Iterator[int]:

@@ -13,7 +13,7 @@ from rnnlab.config import Config, diff
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.studies import definition
-from rnnlab.studies.ablation.matching import FACTS, Cost, costs, match
+from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import Delta, prove, shown
 from rnnlab.training import experiment
 
@@ -169,13 +169,14 @@ def plan_ablation(
 
 
 def _variants(ablation: Ablation) -> list[PlannedVariant]:
-    _build("the base", _resolve(ablation, []))
-    baseline = _resolve(ablation, ablation.all_deltas() if ablation.design == "leave_one_out" else [])
+    base = definition.resolve_base(ablation.base, ablation.overrides, ablation.bytes)
+    _build("the base", base)
+    baseline = _vary(base, ablation.all_deltas() if ablation.design == "leave_one_out" else [])
     _build(ablation.baseline, baseline)
     variants = [PlannedVariant(ablation.baseline, baseline)]
     for name, changed, deltas in _design(ablation):
-        resolved = _resolve(ablation, deltas)
-        _refuse_idle_items(ablation, deltas)
+        resolved = _vary(base, deltas)
+        _refuse_idle_items(base, resolved, deltas)
         differences = prove(changed, baseline, resolved)
         _build(name, resolved)
         variants.append(PlannedVariant(name, resolved, shown(differences)))
@@ -203,8 +204,7 @@ def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
                 yield name, Delta(name, tuple(item for delta in chosen for item in delta.items)), chosen
 
 
-def _resolve(ablation: Ablation, deltas: Sequence[Delta]) -> Config:
-    base = definition.resolve_base(ablation.base, ablation.overrides, ablation.bytes)
+def _vary(base: Config, deltas: Sequence[Delta]) -> Config:
     if not deltas:
         return base
     try:
@@ -221,15 +221,14 @@ def _build(name: str, resolved: Config) -> None:
         raise ConfigError(f"variant {name!r}: {error}") from error
 
 
-def _refuse_idle_items(ablation: Ablation, deltas: Sequence[Delta]) -> None:
+def _refuse_idle_items(base: Config, whole: Config, deltas: Sequence[Delta]) -> None:
     """Of a delta of several items each must change something, by itself or in what the others make."""
-    base, whole = _resolve(ablation, []), _resolve(ablation, deltas)
     for delta in deltas:
         for item in delta.items if len(delta.items) > 1 else ():
             rest = replace(delta, items=tuple(other for other in delta.items if other != item))
             try:
-                without = _resolve(ablation, [rest if other is delta else other for other in deltas])
-                alone = _resolve(ablation, [replace(delta, items=(item,))])
+                without = _vary(base, [rest if other is delta else other for other in deltas])
+                alone = _vary(base, [replace(delta, items=(item,))])
             except ConfigError:
                 continue  # they cannot stand without each other
             if not diff(whole, without) and not diff(base, alone):
@@ -257,11 +256,11 @@ def _matched(ablation: Ablation, variants: Sequence[PlannedVariant]) -> list[Pla
     matched = [baseline]
     for variant in others:
         width = (ablation.widths or {}).get(variant.name, "LanguageModel.dim")
-        found = match(variant.name, variant.config, ablation.match, target, width)
-        if not found.binding:
-            matched.append(replace(variant, match_error=found.error))
-            continue
-        _build(variant.name, found.config)
-        bindings = shown(diff(baseline.config, found.config))
-        matched.append(PlannedVariant(f"{variant.name} (matched)", found.config, bindings, found.error))
+        resolved, error = solve_width(variant.name, variant.config, ablation.match, target, width)
+        if resolved is variant.config:
+            matched.append(replace(variant, match_error=error))
+        else:
+            _build(variant.name, resolved)
+            bindings = shown(diff(baseline.config, resolved))
+            matched.append(PlannedVariant(f"{variant.name} (matched)", resolved, bindings, error))
     return matched

@@ -1,4 +1,4 @@
-"""What paired seeds say about variants: means, differences to a baseline, and how surprised to be.
+"""What paired seeds say about variants: means, differences to a baseline, and p-values.
 
 Source: Student 1908 for the interval and the paired test; Holm 1979 for the correction. scipy computes the test.
 
@@ -9,7 +9,7 @@ in its place: two differences can lie close together by chance, and a test on on
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -72,7 +72,7 @@ def analyze(results: Mapping[str, Mapping[int, float]], baseline: str) -> dict[s
         name: VariantStatistics(
             seeds=tuple(sorted(by_seed)),
             bpc=mean_interval(list(by_seed.values())) if _finite(by_seed) else None,
-            difference=None if name == baseline else _with_holm(differences[name], corrected.get(name)),
+            difference=None if name == baseline else replace(differences[name], p_holm=corrected.get(name)),
         )
         for name, by_seed in results.items()
     }
@@ -115,10 +115,6 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         largest = max(largest, min(1.0, p_values[name] * (len(p_values) - rank)))
         corrected[name] = largest
     return {name: corrected[name] for name in p_values}
-
-
-def _with_holm(difference: PairedDifference, p_holm: float | None) -> PairedDifference:
-    return PairedDifference(difference.interval, difference.p, p_holm, difference.no_p)
 
 
 def _finite(by_seed: Mapping[int, float]) -> bool:

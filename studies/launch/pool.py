@@ -23,8 +23,8 @@ from rnnlab.interrupts import Interrupts
 from rnnlab.storage.durable import storage_errors
 
 Job = Mapping[str, Any]
-Task = Callable[[Job, Callable[[], None]], None]
-"""What a worker does with a job: a function of a module, called with what raises Stopped if a signal has come."""
+Check = Callable[[], None]  # raises Stopped if a signal has come
+Task = Callable[[Job, Check], None]  # what a worker does with a job: a function of a module
 
 LOGS = "logs"
 

@@ -1,16 +1,16 @@
 """One training run of a study: started, continued, or taken over from the folder of a worker that died."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from rnnlab import config
 from rnnlab.errors import ConfigError, Diverged, StorageError
-from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
+from rnnlab.studies.launch.pool import Check, Job
 from rnnlab.training import experiment
 from rnnlab.training.loop import Loop, Observer, check_fit
 from rnnlab.training.threads import choose_threads, using_threads
@@ -18,7 +18,7 @@ from rnnlab.training.threads import choose_threads, using_threads
 Watch = Callable[[Loop], Observer]
 
 
-def train_job(job: Mapping[str, Any], check: Callable[[], None]) -> None:
+def train_job(job: Job, check: Check) -> None:
     """Train the run that a job describes, in a worker: see `rnnlab.studies.launch.worker`.
 
     Args:
@@ -62,12 +62,10 @@ def _train(
 
     path = folder.path
     with folder.hold():
+        if not folder.has_checkpoints() and finished(path) is None:
+            _take_over(folder, earlier)
         if (result := finished(path)) is not None:
             return result
-        if not folder.has_checkpoints():
-            _take_over(folder, earlier)
-            if (result := finished(path)) is not None:
-                return result
         loop = Loop(built, folder)
         if folder.has_checkpoints():
             loop.restore(folder.newest())
@@ -105,8 +103,9 @@ def _take_over(folder: RunFolder, earlier: Sequence[Path]) -> None:
     for path in earlier:
         if not (path / CONFIG).is_file():
             continue
-        source = RunFolder.open(path)
-        snapshot = _newest(source)
+        source, snapshot = RunFolder.open(path), None
+        with suppress(StorageError):  # nothing whole in it
+            snapshot = source.newest()
         same = (source.config_text, source.corpus_sha) == (folder.config_text, folder.corpus_sha)
         if snapshot is None or not same:
             continue
@@ -117,10 +116,3 @@ def _take_over(folder: RunFolder, earlier: Sequence[Path]) -> None:
         if (result := finished(path)) is not None:
             folder.write_result(result)
         return
-
-
-def _newest(folder: RunFolder) -> Snapshot | None:
-    try:
-        return folder.newest() if folder.has_checkpoints() else None
-    except StorageError:  # nothing whole in it
-        return None

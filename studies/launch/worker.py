@@ -14,19 +14,19 @@ import sys
 import threading
 import time
 import traceback
-from typing import Any
 
 import rnnlab.config
 import rnnlab.views.board  # the server imports what its workers need, once for all of them
 from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
-from rnnlab.studies.launch.pool import Task
+from rnnlab.studies.launch.pool import Job, Task
 
 
 def serve() -> None:
     """Until standard input ends."""
     rnnlab.config.resolve(["sha_rnn"])  # imports the parts
-    while (job := _read_job()) is not None:
+    while line := sys.stdin.readline():
+        job = json.loads(line)
         task: Task = pkgutil.resolve_name(job["task"])
         worker = os.fork()
         if worker == 0:
@@ -48,11 +48,6 @@ def _wait_for(worker: int) -> int:
             time.sleep(0.1)
 
 
-def _read_job() -> dict[str, Any] | None:
-    line = sys.stdin.readline()
-    return json.loads(line) if line else None
-
-
 def _write(**facts: int) -> None:
     try:
         os.write(1, json.dumps(facts).encode() + b"\n")
@@ -60,7 +55,7 @@ def _write(**facts: int) -> None:
         raise SystemExit from None
 
 
-def _work(task: Task, job: dict[str, Any]) -> int:
+def _work(task: Task, job: Job) -> int:
     """Do the job, in the fork, and return the exit code of the command line, see `rnnlab.errors`."""
     server = os.getppid()
     os.dup2(2, 1)  # what is printed goes to the log

@@ -30,6 +30,8 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_RETRIES = 10  # of one trial; then another takes its place
 GRACE = 6  # heartbeats that may be missing before a trial counts as abandoned
 
+Release = Callable[[], None]  # releases the lock of the database
+
 
 class TrialLost(BaseException):
     """The trial was given to another worker while this one was held up; not an Exception, so that Optuna lets it by."""
@@ -50,7 +52,7 @@ class Address:
     heartbeat: int
 
     @contextmanager
-    def locked(self) -> Iterator[Callable[[], None]]:
+    def locked(self) -> Iterator[Release]:
         """Hold the lock of the database within the block; what is yielded releases it before the end.
 
         Raises: StorageError if the lock cannot be had, or for an error of the database.
@@ -130,10 +132,6 @@ class SharedStudy:
         with experimental_features():
             _retry_callback()(self.optuna, trials[number])
 
-    def is_ours(self, trial: optuna.Trial) -> bool:
-        """Whether nobody else has failed the trial."""
-        return bool(self.trials()[trial.number].state is TrialState.RUNNING)
-
 
 def silence_optuna() -> None:
     """Let Optuna print its warnings only."""
@@ -162,7 +160,7 @@ def _retry_callback() -> RetryHeartbeatStaleTrialCallback:
     return RetryHeartbeatStaleTrialCallback(max_retry=MOST_RETRIES, inherit_intermediate_values=True)
 
 
-Objective = Callable[[SharedStudy, optuna.Trial, Callable[[], None]], float]
+Objective = Callable[[SharedStudy, optuna.Trial, Release], float]
 
 
 def run_one_trial(
@@ -192,7 +190,7 @@ def run_one_trial(
             trial.set_user_attr("worker", {"trial": trial.number, **process_identity()})
             trial.set_user_attr("draw", draw)
             value = objective(study, trial, release)
-            if not study.is_ours(trial):
+            if study.trials()[trial.number].state is not TrialState.RUNNING:
                 raise TrialLost
             return value
 

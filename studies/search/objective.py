@@ -3,7 +3,7 @@
 import math
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,9 +16,10 @@ from optuna.samplers import RandomSampler
 from rnnlab.errors import ConfigError, Diverged, Stopped
 from rnnlab.storage import metrics
 from rnnlab.storage.metrics import Record
-from rnnlab.studies.launch.pool import Job
+from rnnlab.studies.launch.pool import Check, Job
 from rnnlab.studies.launch.run import train_run
 from rnnlab.studies.search.database import (
+    Release,
     SharedStudy,
     TrialLost,
     experimental_features,
@@ -29,8 +30,6 @@ from rnnlab.studies.search.database import (
 from rnnlab.studies.search.plan import CONFIRM, TRIALS, SearchPlan, reopen
 from rnnlab.training import experiment
 from rnnlab.training.loop import Loop, Observer
-
-Check = Callable[[], None]
 
 
 def run_trial(job: Job, check: Check) -> None:
@@ -70,7 +69,7 @@ def _plan_of(job: Job, check: Check) -> Iterator[SearchPlan]:
         print("rnnlab: another worker has taken over the trial", file=sys.stderr)
 
 
-def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Check) -> float:
+def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release) -> float:
     bindings = plan.space.bindings(plan.space.suggest(trial))
     trial.set_user_attr("bindings", bindings)
     release()
@@ -98,7 +97,9 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
     return float(result["valid_bpc"])
 
 
-def _train_candidate(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Check) -> float:
+def _train_candidate(
+    plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release
+) -> float:
     trial.suggest_int("candidate", 0, 2**31)
     attributes = trial.user_attrs
     name = f"trial {attributes['candidate']}, fresh seeds"

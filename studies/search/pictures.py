@@ -26,7 +26,7 @@ def history(trials: Sequence[FrozenTrial]) -> Figure:
     """What each trial reached, and the best so far."""
     with _figure(6.6, 4.0) as (figure, axis):
         complete = [t for t in trials if t.state is TrialState.COMPLETE]
-        pruned = [t for t in _with_value(trials) if t.state is TrialState.PRUNED]
+        pruned = [t for t in trials if t.state is TrialState.PRUNED and t.value is not None and math.isfinite(t.value)]
         top = _limit_to_what_matters(axis, complete, pruned)
         ends = [min(top, t.value or top) for t in pruned]  # one that was pruned early would squeeze all that matters
         axis.plot([t.number for t in pruned], ends, "x", color=PRUNED, label="pruned, at its end")
@@ -135,10 +135,6 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
         yield figure, figure.subplots()
 
 
-def _with_value(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [t for t in trials if t.value is not None and math.isfinite(t.value)]
-
-
 def _limit_to_what_matters(axis: Any, complete: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial]) -> float:
     """Set the limits of BPC by the complete trials, and say how high a point may stand."""
     values = [t.value for t in complete or pruned if t.value is not None] or [0.0]
@@ -166,11 +162,7 @@ def _axis(axis: Any, entry: Entry, values: Sequence[Any]) -> list[float]:
 
 def _mesh(x: Any, y: Any, first: Entry, second: Entry) -> Any:
     """Triangles between the points; None where they span no area or a key has no order."""
-    if isinstance(first.distribution, CategoricalDistribution) or isinstance(
-        second.distribution, CategoricalDistribution
-    ):
-        return None
-    if len(x) < 3:
+    if first.is_categorical or second.is_categorical or len(x) < 3:
         return None
     scaled = np.stack([(values - values.min()) / (np.ptp(values) or 1.0) for values in (x, y)])
     if np.linalg.matrix_rank(scaled - scaled[:, :1], tol=1e-6) < 2:

@@ -21,7 +21,6 @@ from rnnlab.studies.search.space import Space, differences
 from rnnlab.training import experiment
 from rnnlab.views.runs import differing, parse_bindings
 
-STUDY = "study.gin"
 BASE = "base.gin"
 DATABASE = "study.db"
 TRIALS = "trials"
@@ -166,7 +165,7 @@ def plan_search(
 
 def reopen(folder: Path, url: str, name: str) -> SearchPlan:
     """The plan that another process has laid in the folder."""
-    search = definition.read(folder / STUDY, Search)
+    search = definition.read(folder / definition.STUDY, Search)
     return SearchPlan(search, folder, config.load(folder / BASE), Address(url, name, search.heartbeat))
 
 
@@ -198,7 +197,7 @@ def create_or_resume(plan: SearchPlan) -> None:
         with storage_errors(f"{plan.folder}: the study cannot be kept there"):
             plan.folder.mkdir(parents=True, exist_ok=True)
             write_file(plan.folder / BASE, plan.base.text.encode())
-            write_file(plan.folder / STUDY, definition.text(plan.search).encode())
+            write_file(plan.folder / definition.STUDY, definition.text(plan.search).encode())
 
 
 def _complete(plan: SearchPlan, study: optuna.Study) -> None:

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.distributions import CategoricalDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.config import diff
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies.search import pictures
 from rnnlab.studies.search.confirm import finished_candidates, plus_minus, write_confirmation
-from rnnlab.studies.search.database import experimental_features, open_study, retry_history
+from rnnlab.studies.search.database import FINISHED, SharedStudy, experimental_features, open_study, retry_history
 from rnnlab.studies.search.plan import TRIALS, SearchPlan
 from rnnlab.studies.search.space import literal
 from rnnlab.views import numerals, plots, tables
@@ -31,11 +31,11 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
     """
     with open_study(plan.address) as study:
         trials = study.trials()
-        shares = _importance(study.optuna, trials)
+        shares = _importance(study)
         outside = study.optuna.user_attrs.get("baseline_outside", [])
-    done = [t for t in trials if t.state.is_finished() and t.state is not TrialState.FAIL]
+    done = [t for t in trials if t.state in FINISHED]
     complete = [t for t in done if t.state is TrialState.COMPLETE]
-    written = tables.write(trials_table(plan, trials), plan.folder, "trials")
+    written = tables.write(trials_table(plan, done), plan.folder, "trials")
     written += _draw(plan, done, shares)
     facts: dict[str, Any] = {
         "folder": str(plan.folder),
@@ -47,7 +47,8 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
         lines.append(f"no baseline among them: the space does not hold the base's {', '.join(outside)}")
     if complete:
         first = min(complete, key=lambda t: (t.value or 0.0, t.number))
-        facts["best"] = _facts(first)
+        facts["best"] = {"trial": first.number, "valid_bpc": first.value, "params": first.params,
+                         "bindings": first.user_attrs["bindings"]}  # fmt: skip
         lines.append(
             f"lowest in the search: trial {first.number}, valid {first.value:.4f} bpc with seed {plan.seed} "
             f"(the best of {len(complete)} on one seed looks better than it is)"
@@ -69,11 +70,11 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
     return facts, "\n".join(lines)
 
 
-def trials_table(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> Table:
+def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial]) -> Table:
     """A row a finished trial, the lowest BPC first, pruned ones last."""
     keys = [
-        Column(f"param:{entry.key}", entry.key, "text" if isinstance(entry.distribution, CategoricalDistribution)
-               else "number", str if isinstance(entry.distribution, CategoricalDistribution) else _figures)
+        Column(f"param:{entry.key}", entry.key) if entry.is_categorical
+        else Column(f"param:{entry.key}", entry.key, "number", _figures)
         for entry in plan.space.entries
     ]  # fmt: skip
     columns = [
@@ -84,7 +85,6 @@ def trials_table(plan: SearchPlan, trials: Sequence[FrozenTrial]) -> Table:
         Column("seconds", "Time", "number", numerals.duration),
         Column("run", "Run"),
     ]
-    done = [t for t in trials if t.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     ordered = sorted(done, key=lambda t: (t.state is TrialState.PRUNED, t.value or math.inf, t.number))
     notes = [f"Valid BPC with seed {plan.seed}; of a pruned trial the last one reported."]
     for trial in ordered:
@@ -116,15 +116,12 @@ def _figures(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def _importance(study: optuna.Study, trials: Sequence[FrozenTrial]) -> dict[str, float]:
+def _importance(study: SharedStudy) -> dict[str, float]:
     """Shares by key, the largest first; empty where there are too few trials to tell."""
-    complete = [t for t in trials if t.state is TrialState.COMPLETE]
-    if len(complete) < FEWEST_FOR_IMPORTANCE:
+    if len(study.trials(TrialState.COMPLETE)) < FEWEST_FOR_IMPORTANCE:
         return {}
     with experimental_features():
-        found = optuna.importance.get_param_importances(
-            study, evaluator=optuna.importance.PedAnovaImportanceEvaluator()
-        )
+        found = get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator())
     return {key: float(share) for key, share in found.items()}
 
 
@@ -135,21 +132,12 @@ def _draw(plan: SearchPlan, trials: Sequence[FrozenTrial], shares: Mapping[str, 
         "slice": pictures.slices(trials, entries),
         "intermediate": pictures.intermediate(trials),
     }
-    ordered = [e for e in entries if not isinstance(e.distribution, CategoricalDistribution)] or list(entries)
+    ordered = [entry for entry in entries if not entry.is_categorical] or entries
     if len(ordered) >= 2:
         figures["contour"] = pictures.contour(trials, *ordered[:2])
     if shares:
         figures["importance"] = pictures.importance(shares)
     return [path for name, figure in figures.items() for path in plots.save(figure, plan.folder / PLOTS, name)]
-
-
-def _facts(trial: FrozenTrial) -> dict[str, Any]:
-    return {
-        "trial": trial.number,
-        "valid_bpc": trial.value,
-        "params": trial.params,
-        "bindings": trial.user_attrs["bindings"],
-    }
 
 
 def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:

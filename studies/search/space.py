@@ -41,6 +41,10 @@ class Entry:
     when: Mapping[str, tuple[Any, ...]]
 
     @property
+    def is_categorical(self) -> bool:
+        return isinstance(self.distribution, CategoricalDistribution)
+
+    @property
     def is_int(self) -> bool:
         return isinstance(self.distribution, IntDistribution)
 

@@ -16,9 +16,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool
 
+from rnnlab.studies import definition
+from rnnlab.studies.ablation.plan import AblationPlan, plan_ablation
 from rnnlab.studies.search.database import silence_optuna
 from rnnlab.studies.search.driver import run_search
-from rnnlab.studies.search.plan import STUDY, SearchPlan, plan_search
+from rnnlab.studies.search.plan import SearchPlan, plan_search
 from tests.rnnlab.tiny_runs import write_text
 
 BASE = ["sha_rnn", "size/tiny"]
@@ -35,6 +37,7 @@ SPACE = {
     "SingleHead.memory": {"type": "int", "low": 4, "high": 64, "log": True},
     "dropout": {"type": "float", "low": 0.0, "high": 0.5},
 }
+DROPPED = {"dropped": ["dropout = 0.2"]}
 PATIENCE = 240.0  # [s] for what takes about five on a machine with nothing else to do
 
 silence_optuna()
@@ -53,9 +56,21 @@ def write_study(folder: Path, noun: str, **arguments: Any) -> Path:
     return path
 
 
+def small_ablation(folder: Path, *overrides: str, **arguments: Any) -> AblationPlan:
+    """The plan of an ablation in `folder/study`."""
+    path = write_study(folder, "Ablation", **{"deltas": DROPPED, "seeds": 2, **arguments})
+    return plan_ablation(str(path), (), overrides, run=folder / "study")
+
+
+def small_search(folder: Path, *overrides: str, trials: int | None = None, **arguments: Any) -> SearchPlan:
+    """The plan of a search in `folder/study`."""
+    path = write_study(folder, "Search", **arguments)
+    return plan_search(str(path), (), overrides, trials=trials, run=folder / "study")
+
+
 def search_in(folder: Path, workers: int = 1, trials: int | None = None, **arguments: Any) -> SearchPlan:
     """Search in `folder/study`, in this process and its workers."""
-    plan = plan_search(str(write_study(folder, "Search", **arguments)), trials=trials, run=folder / "study")
+    plan = small_search(folder, trials=trials, **arguments)
     run_search(plan, workers)
     return plan
 
@@ -140,7 +155,7 @@ def is_alive(pid: int) -> bool:
 
 def running_workers(plan: SearchPlan) -> list[tuple[FrozenTrial, int]]:
     """Trials that run, each with the process of its worker."""
-    if not (plan.folder / STUDY).exists():  # the study is being made, which opening it would disturb
+    if not (plan.folder / definition.STUDY).exists():  # the study is being made, which opening it would disturb
         return []
     trials = trials_of(plan, TrialState.RUNNING)
     signed = [(trial, trial.user_attrs.get("worker", {})) for trial in trials]

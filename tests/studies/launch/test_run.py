@@ -1,10 +1,6 @@
-"""What a worker does: a run that is gone on with, or taken over from one that died, and the process around it."""
+"""One run of a study: continued, or taken over from the folder of a worker that died."""
 
-import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +9,9 @@ import pytest
 from rnnlab.errors import ConfigError, DataError, Diverged, RunHeldError, Stopped
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.studies.launch.pool import Pool, WorkerExit
-from rnnlab.studies.launch.run import finished, train_job, train_run
+from rnnlab.studies.launch.run import finished, train_run
 from rnnlab.training.loop import Loop, Observer
 from tests.rnnlab.tiny_runs import build, journal, losses, state_hash, write_text
-from tests.studies.small_studies import is_alive, wait_until
 
 SHORT = ("Trainer.steps = 16", "Trainer.save_every = 5", "Trainer.eval_every = 400")
 
@@ -129,84 +123,3 @@ def test_a_run_does_not_go_on_with_another_text(text: Path, tmp_path: Path) -> N
     copy.write_bytes(text.read_bytes()[::-1])
     with pytest.raises(DataError, match="not what the run trained on"):
         train_run(build(copy, *SHORT), tmp_path / "run")
-
-
-@pytest.fixture
-def config(text: Path, tmp_path: Path) -> Path:
-    path = tmp_path / "variant.gin"
-    path.write_text(build(text, "Trainer.steps = 100_000").config.text)
-    return path
-
-
-def cell(config: Path, folder: Path) -> dict[str, Any]:
-    return {"config": str(config), "seed": 1, "folder": str(folder), "variant": "v"}
-
-
-def poll(pool: Pool) -> WorkerExit:
-    (ended,) = wait_until(pool.poll)
-    return ended
-
-
-@pytest.mark.slow
-def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path) -> None:
-    with Pool([{}], tmp_path) as pool:
-        pool.start(train_job, cell(tmp_path / "none.gin", tmp_path / "nowhere"))
-        ended = poll(pool)
-        assert ended.code == 2
-        assert "none.gin" in str(ended)
-        assert pool.free == 1
-
-        run = tmp_path / "run"
-        pool.start(train_job, cell(config, run))
-        wait_until(lambda: (run / "checkpoints").exists() and pool.poll() == [] and pool.pids()[0])
-        (worker,) = pool.pids()
-        assert worker is not None
-        os.kill(worker, signal.SIGKILL)
-        ended = poll(pool)
-        assert ended.code == -signal.SIGKILL
-        assert ended.was_killed
-        assert "was killed by SIGKILL" in str(ended)
-
-        def journaled() -> int:
-            return len((run / "metrics.jsonl").read_bytes())
-
-        before = journaled()
-        pool.start(train_job, cell(config, run))  # the same server forks the next
-        wait_until(lambda: pool.poll() == [] and pool.pids()[0])
-        (worker,) = pool.pids()
-        wait_until(lambda: f"process {worker} " in (run / "lock").read_text() and journaled() > before)
-    assert worker is not None
-    assert not is_alive(worker)
-    assert json.loads((run / "result.json").read_text())["status"] == "stopped"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", ["parent", "server"])
-def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
-    victim: str, config: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    command = [sys.executable, "-m", "rnnlab.studies.launch.worker"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdin is not None
-        assert server.stdout is not None
-        server.stdin.write(json.dumps({"task": "rnnlab.studies.launch.run:train_job", **cell(config, run)}) + "\n")
-        server.stdin.flush()
-        worker = json.loads(server.stdout.readline())["pid"]
-        wait_until(lambda: any((run / "checkpoints").glob("step-*")))
-        if victim == "parent":
-            server.stdin.close()
-        else:
-            server.kill()
-        wait_until(lambda: not is_alive(worker))
-        server.wait(60)
-        server.stdout.close()
-    assert json.loads((run / "result.json").read_text())["status"] == "stopped"
-
-
-@pytest.mark.slow
-def test_a_server_without_a_job_ends_with_its_input() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "rnnlab.studies.launch.worker"], input="", capture_output=True, text=True, timeout=240
-    )
-    assert (done.returncode, done.stdout) == (0, ""), done.stderr
