@@ -1,4 +1,4 @@
-"""The processes of a study: each with one thread, or with one GPU of its own, stopping when its parent is gone.
+"""The worker processes of a study. Each has one thread or one GPU, and stops when its parent is gone.
 
 A slot keeps a server that has imported everything and forks a worker for each job, so that a trial of a second does not
 wait two for torch. The server computes nothing itself: a fork of it has no threads and no configuration to inherit.

@@ -34,7 +34,7 @@ Release = Callable[[], None]  # releases the lock of the database
 
 
 class TrialLost(BaseException):
-    """The trial was given to another worker while this one was held up; not an Exception, so that Optuna lets it by."""
+    """The trial was given to another worker while this one was held up. No Exception: Optuna would catch it."""
 
 
 @dataclass(frozen=True)

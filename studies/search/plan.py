@@ -164,7 +164,7 @@ def plan_search(
 
 
 def reopen(folder: Path, url: str, name: str) -> SearchPlan:
-    """The plan that another process has laid in the folder."""
+    """The plan that another process has written into the folder."""
     search = definition.read(folder / definition.STUDY, Search)
     return SearchPlan(search, folder, config.load(folder / BASE), Address(url, name, search.heartbeat))
 
