@@ -15,7 +15,7 @@ from rnnlab.training import experiment
 from rnnlab.training.loop import Loop, Observer, check_fit
 from rnnlab.training.threads import choose_threads, using_threads
 
-Watch = Callable[[Loop], Observer]
+MakeObserver = Callable[[Loop], Observer]
 
 
 def train_job(job: Job, check: Check) -> None:
@@ -35,14 +35,14 @@ def train_job(job: Job, check: Check) -> None:
 def train_run(
     built: experiment.Experiment,
     path: Path,
-    watch: Watch | None = None,
+    observer: MakeObserver | None = None,
     earlier: Sequence[Path] = (),
     variant: str | None = None,
 ) -> dict[str, Any]:
     """Train what was built to the end of its budget, in the folder `path`.
 
     Args:
-        watch: makes an observer that may save the loop it is given, and may raise Stopped to end the run.
+        observer: makes an observer that may save the loop it is given, and may raise Stopped to end the run.
         earlier: folders of the same experiment to take over from, the newest first.
         variant: what the seeds of one configuration share on TensorBoard's page.
     Returns: the result, as in result.json; at once if it is there already.
@@ -52,11 +52,11 @@ def train_run(
     check_fit(built)
     recorded = RunFolder.open(path).environment.get("threads") if (path / CONFIG).is_file() else None
     with using_threads(choose_threads(built, recorded)):
-        return _train(built, _open(built, path, variant), watch, earlier)
+        return _train(built, _open(built, path, variant), observer, earlier)
 
 
 def _train(
-    built: experiment.Experiment, folder: RunFolder, watch: Watch | None, earlier: Sequence[Path]
+    built: experiment.Experiment, folder: RunFolder, observer: MakeObserver | None, earlier: Sequence[Path]
 ) -> dict[str, Any]:
     from rnnlab.views.board import BoardObserver  # imports TensorBoard's protocols: not for those who only read a study
 
@@ -72,7 +72,7 @@ def _train(
         else:
             folder.journal.cut(0)
         with BoardObserver(folder) as board:
-            loop.observers = [board] if watch is None else [board, watch(loop)]
+            loop.observers = [board] if observer is None else [board, observer(loop)]
             return loop.run()
 
 

@@ -6,13 +6,10 @@ trial whose worker died is failed and queued again; the retry has the same param
 and it continues from the newest checkpoint.
 """
 
-import os
-import socket
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_s
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.studies.launch.locks import database_errors, exclusive
+from rnnlab.studies.launch.process import may_be_running, process_identity
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_RETRIES = 10  # of one trial; then another takes its place
@@ -205,44 +203,12 @@ def run_one_trial(
     return True
 
 
-def process_identity() -> dict[str, Any]:
-    """Who this process is, so that others can tell whether it still runs."""
-    return {"host": _machine(), "pid": os.getpid(), "started": _started(os.getpid())}
-
-
 def _may_be_alive(trial: FrozenTrial) -> bool:
     """False only if it is certain: a claim that nobody signed was cut short, since signing is done under the lock."""
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
     if worker.get("trial") != trial.number:  # unsigned, or signed by the worker of the trial that this one repeats
         return False
-    return bool(worker["host"] != _machine() or _started(worker["pid"]) == worker["started"])
-
-
-@cache
-def _machine() -> str:
-    """This machine since it was started."""
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    return f"{socket.gethostname()} {boot.read_text().strip()}" if boot.exists() else socket.gethostname()
-
-
-def _started(pid: int) -> int | None:
-    """When a process was started [clock ticks since boot], so that a number that is used again is told apart; -1 where
-    the system does not say; None if there is no such process, or it has ended."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-        return None if state in "ZX" else int(fields[18])
-    except FileNotFoundError:
-        if Path("/proc/self").exists():
-            return None
-    except ProcessLookupError:
-        return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
-    return -1
+    return may_be_running(worker)
 
 
 @contextmanager

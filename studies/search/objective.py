@@ -82,7 +82,7 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
     reporter = Reporter(study, trial, plan)
     folder, *earlier = run_folders(plan.folder / TRIALS, study.trials()[trial.number])
     try:
-        result = train_run(built, folder, reporter.observe, earlier, variant=f"trial {trial.number}")
+        result = train_run(built, folder, reporter.observer, earlier, variant=f"trial {trial.number}")
     except Stopped:
         if reporter.stopped_by is not None:
             raise reporter.stopped_by from None
@@ -146,7 +146,7 @@ class Reporter:
         self._reported = set(study.trials()[trial.number].intermediate_values)
         self.stopped_by: BaseException | None = None
 
-    def observe(self, loop: Loop) -> Observer:
+    def observer(self, loop: Loop) -> Observer:
         """An observer for the loop. What the journal of a continued run holds is reported first."""
         for record in metrics.read(loop.folder.journal.path):
             if record["kind"] == "valid" and record["valid_bpc"] is not None:

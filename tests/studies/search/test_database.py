@@ -17,12 +17,12 @@ from optuna.trial import TrialState
 from rnnlab import rng
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.launch.locks import check_url, exclusive
+from rnnlab.studies.launch.process import process_identity
 from rnnlab.studies.search.database import (
     Address,
     SharedStudy,
     TrialLost,
     open_study,
-    process_identity,
     retry_history,
     run_one_trial,
     silence_optuna,
