@@ -15,8 +15,8 @@ from typing import Any
 from rnnlab import cli, registry, testing
 from rnnlab.catalog import catalog
 from rnnlab.interfaces import KINDS
-from rnnlab.studies.ablation import Ablation
-from rnnlab.studies.search import Search
+from rnnlab.studies.ablation.plan import Ablation
+from rnnlab.studies.search.plan import Search
 from rnnlab.testing.law import EVERY_KIND
 from rnnlab.views import numerals
 

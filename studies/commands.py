@@ -29,25 +29,21 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
-    from rnnlab.studies import ablation, search  # noqa: F401 -- both nouns, to tell a file for the other
-    from rnnlab.studies.driving import run_search
-    from rnnlab.studies.outcome import conclude
+    from rnnlab.studies.search.driver import run_search
+    from rnnlab.studies.search.plan import plan_search
+    from rnnlab.studies.search.report import write_report
 
-    plan = search.plan(
+    plan = plan_search(
         options.study, options.fragments, overrides(options), trials=options.trials, storage=options.storage,
         run=options.run,
     )  # fmt: skip
     run_search(plan, options.workers)
-    conclusion = conclude(plan)
-    print_answer(options, conclusion.facts, conclusion.text)
+    print_answer(options, *write_report(plan))
 
 
 def _ablate(options: argparse.Namespace) -> None:
-    from rnnlab.studies import ablation, search  # noqa: F401 -- both nouns, to tell a file for the other
-    from rnnlab.studies.grid import run_ablation
+    from rnnlab.studies.ablation.driver import run_ablation
+    from rnnlab.studies.ablation.plan import plan_ablation
 
-    plan = ablation.plan(
-        options.study, options.fragments, overrides(options), seeds=options.seeds, run=options.run
-    )  # fmt: skip
-    conclusion = run_ablation(plan, options.workers)
-    print_answer(options, conclusion.facts, conclusion.text)
+    plan = plan_ablation(options.study, options.fragments, overrides(options), seeds=options.seeds, run=options.run)
+    print_answer(options, *run_ablation(plan, options.workers))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from rnnlab.registry import did_you_mean
 T = TypeVar("T")
 
 NOUNS = ("Search", "Ablation")
+STUDY = "study.gin"  # in the folder of a study: the definition as it was run
 HERE = Path(__file__).resolve().parent
 
 
@@ -40,6 +41,9 @@ def read(path: Path, noun: type[T], overrides: Sequence[str] = ()) -> T:
 
     Raises: ConfigError naming the file and line of what is wrong.
     """
+    import rnnlab.studies.ablation.plan  # registers both nouns, so that a file for the other command is told
+    import rnnlab.studies.search.plan  # noqa: F401
+
     resolved = config.resolve([str(path)], overrides)
     bound = {binding.selector for binding in resolved.bindings.values()} & set(NOUNS)
     if noun.__name__ not in bound:
@@ -53,21 +57,33 @@ def read(path: Path, noun: type[T], overrides: Sequence[str] = ()) -> T:
     return study
 
 
+def read_with(
+    name: str, noun: type[T], fragments: Sequence[str], overrides: Sequence[str], run: str | Path | None, **own: Any
+) -> tuple[T, Path]:
+    """(the study called `name` with what the command line puts on top, its folder).
+
+    Args:
+        fragments: on top of the study's base.
+        overrides: bindings of the noun and of the runs.
+        run: the folder; None for runs/STUDY.
+        own: arguments of the noun; None leaves one as it is.
+    Raises: ConfigError, as `find` and `read`.
+    """
+    path = find(name)
+    of_noun = [line for line in overrides if re.match(rf"\s*({'|'.join(NOUNS)})\s*\.", line)]
+    given = [f"{noun.__name__}.{argument} = {value}" for argument, value in own.items() if value is not None]
+    study: Any = read(path, noun, [*of_noun, *given])
+    of_runs = [line for line in overrides if line not in of_noun]
+    study = replace(study, base=[*study.base, *fragments], overrides=[*study.overrides, *of_runs])
+    return study, Path(run) if run is not None else Path("runs") / path.stem
+
+
 def text(study: Any) -> str:
     """The gin text that binds every argument of a noun, from which it can be read again."""
     name = type(study).__name__
-    lines = [f"{name}.{field.name} = {format_value(_plain(getattr(study, field.name)))}\n" for field in fields(study)]
-    return "".join(lines)
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
-
-
-def split_overrides(overrides: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(bindings of the study's own noun, bindings of the runs), from what stands behind --set."""
-    own = [line for line in overrides if re.match(rf"\s*({'|'.join(NOUNS)})\s*\.", line)]
-    return own, [line for line in overrides if line not in own]
+    values = {field.name: getattr(study, field.name) for field in fields(study)}
+    lines = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+    return "".join(f"{name}.{key} = {format_value(value)}\n" for key, value in lines.items())
 
 
 def resolve_base(base: Sequence[str], overrides: Sequence[str], budget: int | None) -> Config:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rnnlab import cli, config
-from rnnlab.studies import ablation, search
+from rnnlab.studies.ablation.plan import plan_ablation
+from rnnlab.studies.search.plan import plan_search
 from rnnlab.training import experiment
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -56,7 +57,7 @@ def test_a_file_of_ones_own_builds(name: str, tmp_path: Path) -> None:
 def test_a_study_of_ones_own_is_accepted(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_text(gin_files(STUDIES)[name])
-    plan = search.plan if "Search." in path.read_text() else ablation.plan
+    plan = plan_search if "Search." in path.read_text() else plan_ablation
     plan(str(path), ["size/tiny"], run=tmp_path / "run")
 
 

@@ -17,6 +17,7 @@ GIVEN_UP = {
     r"Transparent|Forgetting": "HasAttentionWeights, HasForgetGate",
     r"from_first|together\(": "broadcast_from_rank0, reporting_lost_rank",
     r"config\.Rank": "config.Precedence",
+    r"[Ll]edger|Conclusion|pass_judgment": "SharedStudy, (facts, text), stopped_by",
 }
 
 ALLOWED = {"rnnlab/config/checks.py": "tells those who still say them what they are called now"}

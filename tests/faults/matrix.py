@@ -51,7 +51,7 @@ PLACES = [
     "tests/laws",
     "tests/packaging",
     "tests/rnnlab/training/test_ranks.py",
-    "tests/studies/test_postgres.py",
+    "tests/studies/search/test_postgres.py",
 ]
 
 

@@ -10,32 +10,30 @@ import pytest
 from optuna.trial import TrialState
 
 from rnnlab.storage import metrics
-from rnnlab.studies import ablation, search
-from rnnlab.studies.ledger import retry_history
+from rnnlab.studies.search.database import retry_history
+from rnnlab.studies.search.plan import SearchPlan, plan_search
 from tests.studies.small_studies import (
     Command,
     catch_worker,
     expect_exactly,
     is_alive,
     params_by_draw,
-    run_search,
+    search_in,
     trials_of,
     wait_until,
     watch_study,
     write_study,
 )
 
-assert ablation  # both nouns have to be known
-
 pytestmark = [pytest.mark.faults, pytest.mark.long, pytest.mark.timeout(600)]
 
 SOAK = bool(os.environ.get("RNNLAB_SOAK"))
 
 
-def prepare(folder: Path, **arguments: object) -> tuple[search.SearchPlan, list[str]]:
+def prepare(folder: Path, **arguments: object) -> tuple[SearchPlan, list[str]]:
     """(the plan, the command line) of a search that is not begun."""
     path = write_study(folder, "Search", **arguments)
-    plan = search.plan(str(path), run=folder / "study")
+    plan = plan_search(str(path), run=folder / "study")
     return plan, ["search", str(path), "--run", str(folder / "study"), "--json"]
 
 
@@ -65,24 +63,22 @@ def test_f14_killed_workers_and_parents_cost_no_trial(
 
 SIX = """
 import sys
-import optuna
 from optuna.pruners import NopPruner
 from optuna.samplers import RandomSampler
-from rnnlab.studies.ledger import Address, quietly, work
-from rnnlab.studies.locks import exclusive
+from rnnlab.studies.search.database import Address, run_one_trial, silence_optuna
 
-quietly()
+silence_optuna()
 address = Address(sys.argv[1], "six", heartbeat=1)
-with exclusive(address.url):
-    if address.name not in optuna.get_all_study_names(storage := address.storage()):
-        optuna.create_study(study_name=address.name, storage=storage)
+with address.locked():
+    if not address.exists():
+        address.create()
 
-def objective(ledger, trial, release):
+def objective(study, trial, release):
     x = trial.suggest_float("x", 0.0, 1.0)
     release()
     return x
 
-while work(address, 15, objective, lambda ledger: RandomSampler(seed=ledger.next_draw()), NopPruner()):
+while run_one_trial(address, 15, objective, lambda draw: RandomSampler(seed=draw), NopPruner()):
     pass
 """
 
@@ -136,7 +132,7 @@ def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial_and_does_no
 
 def test_f17_a_study_that_is_stopped_and_gone_on_with_draws_what_an_uninterrupted_one_draws(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
-    whole = run_search(tmp_path / "whole", trials=5, bytes=1280)
+    whole = search_in(tmp_path / "whole", trials=5, bytes=1280)
     plan, command = prepare(tmp_path, trials=5, bytes=1280)
     with Command(*command, "--workers", "1") as first:
         trial, worker = catch_worker(plan)

@@ -110,6 +110,14 @@ def test_studies_never_import_a_part() -> None:
         assert not is_within(target, "components"), f"{name} imports {target}"
 
 
+def test_what_launches_runs_knows_no_study_and_an_ablation_no_search() -> None:
+    for name, target in imported_from("studies"):
+        if is_within(name, "rnnlab.studies.launch") and is_within(target, "rnnlab.studies"):
+            assert is_within(target, "rnnlab.studies.launch"), f"{name} imports {target}"
+        if is_within(name, "rnnlab.studies.ablation"):
+            assert not is_within(target, "rnnlab.studies.search"), f"{name} imports {target}"
+
+
 def test_gin_is_imported_by_the_registry_and_the_configuration_alone() -> None:
     for folder in PACKAGES:
         for name, target in imported_from(folder):

@@ -16,8 +16,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import NullPool
 
-from rnnlab.studies import driving, search
-from rnnlab.studies.ledger import quietly
+from rnnlab.studies import definition
+from rnnlab.studies.ablation.plan import AblationPlan, plan_ablation
+from rnnlab.studies.search.database import silence_optuna
+from rnnlab.studies.search.driver import run_search
+from rnnlab.studies.search.plan import SearchPlan, plan_search
 from tests.rnnlab.tiny_runs import write_text
 
 BASE = ["sha_rnn", "size/tiny"]
@@ -34,9 +37,10 @@ SPACE = {
     "SingleHead.memory": {"type": "int", "low": 4, "high": 64, "log": True},
     "dropout": {"type": "float", "low": 0.0, "high": 0.5},
 }
+DROPPED = {"dropped": ["dropout = 0.2"]}
 PATIENCE = 240.0  # [s] for what takes about five on a machine with nothing else to do
 
-quietly()
+silence_optuna()
 
 
 def write_study(folder: Path, noun: str, **arguments: Any) -> Path:
@@ -52,10 +56,22 @@ def write_study(folder: Path, noun: str, **arguments: Any) -> Path:
     return path
 
 
-def run_search(folder: Path, workers: int = 1, trials: int | None = None, **arguments: Any) -> search.SearchPlan:
+def small_ablation(folder: Path, *overrides: str, **arguments: Any) -> AblationPlan:
+    """The plan of an ablation in `folder/study`."""
+    path = write_study(folder, "Ablation", **{"deltas": DROPPED, "seeds": 2, **arguments})
+    return plan_ablation(str(path), (), overrides, run=folder / "study")
+
+
+def small_search(folder: Path, *overrides: str, trials: int | None = None, **arguments: Any) -> SearchPlan:
+    """The plan of a search in `folder/study`."""
+    path = write_study(folder, "Search", **arguments)
+    return plan_search(str(path), (), overrides, trials=trials, run=folder / "study")
+
+
+def search_in(folder: Path, workers: int = 1, trials: int | None = None, **arguments: Any) -> SearchPlan:
     """Search in `folder/study`, in this process and its workers."""
-    plan = search.plan(str(write_study(folder, "Search", **arguments)), trials=trials, run=folder / "study")
-    driving.run_search(plan, workers)
+    plan = small_search(folder, trials=trials, **arguments)
+    run_search(plan, workers)
     return plan
 
 
@@ -67,11 +83,11 @@ def watch_study(url: str, name: str) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage)
 
 
-def trials_of(plan: search.SearchPlan, *states: TrialState) -> list[FrozenTrial]:
+def trials_of(plan: SearchPlan, *states: TrialState) -> list[FrozenTrial]:
     return watch_study(plan.address.url, plan.address.name).get_trials(states=states or None)
 
 
-def expect_exactly(plan: search.SearchPlan, finished: int) -> None:
+def expect_exactly(plan: SearchPlan, finished: int) -> None:
     """So many trials have finished, and nothing is left over."""
     trials = trials_of(plan)
     states = [trial.state for trial in trials]
@@ -82,7 +98,7 @@ def expect_exactly(plan: search.SearchPlan, finished: int) -> None:
     assert sorted(draws) == list(range(finished)), "a draw was lost or made twice"
 
 
-def params_by_draw(plan: search.SearchPlan) -> dict[int, dict[str, Any]]:
+def params_by_draw(plan: SearchPlan) -> dict[int, dict[str, Any]]:
     trials = trials_of(plan, TrialState.COMPLETE, TrialState.PRUNED)
     return {trial.user_attrs["draw"]: trial.params for trial in sorted(trials, key=lambda t: t.user_attrs["draw"])}
 
@@ -137,16 +153,16 @@ def is_alive(pid: int) -> bool:
     return state not in "ZX"
 
 
-def running_workers(plan: search.SearchPlan) -> list[tuple[FrozenTrial, int]]:
+def running_workers(plan: SearchPlan) -> list[tuple[FrozenTrial, int]]:
     """Trials that run, each with the process of its worker."""
-    if not (plan.folder / search.STUDY).exists():  # the study is being made, which opening it would disturb
+    if not (plan.folder / definition.STUDY).exists():  # the study is being made, which opening it would disturb
         return []
     trials = trials_of(plan, TrialState.RUNNING)
     signed = [(trial, trial.user_attrs.get("worker", {})) for trial in trials]
     return [(trial, worker["pid"]) for trial, worker in signed if worker.get("trial") == trial.number]
 
 
-def catch_worker(plan: search.SearchPlan, reported: int = 1) -> tuple[FrozenTrial, int]:
+def catch_worker(plan: SearchPlan, reported: int = 1) -> tuple[FrozenTrial, int]:
     """A trial that has reported so many values and goes on, and its worker, which is left stopped."""
 
     def attempt() -> tuple[FrozenTrial, int] | None:

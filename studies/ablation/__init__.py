@@ -1,0 +1,1 @@
+"""What an ablation is: variants, the proof of their differences, their cells, statistics and tables."""

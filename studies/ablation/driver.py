@@ -1,0 +1,135 @@
+"""`rnnlab ablate` at work: it trains the cells that are not finished, and writes the report."""
+
+import fcntl
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from rnnlab import config
+from rnnlab.config import diff, format_differences
+from rnnlab.errors import RnnlabError, RunHeldError
+from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.studies import definition
+from rnnlab.studies.ablation.plan import AblationPlan, Cell
+from rnnlab.studies.ablation.report import write_report
+from rnnlab.studies.launch.pool import ERRORS, Pool, WorkerExit, worker_environments
+from rnnlab.studies.launch.run import finished, train_job
+from rnnlab.training import experiment
+
+BASELINE = "baseline.gin"
+LOCK = "lock"
+
+MOST_ATTEMPTS = 3  # at a cell whose worker is killed
+
+
+def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[str, Any], str]:
+    """Train the cells that are not finished, and report on all.
+
+    Args:
+        workers: processes at a time; see `rnnlab.studies.launch.pool.worker_environments`.
+    Returns: as `rnnlab.studies.ablation.report.write_report`.
+    Raises: Stopped on SIGINT or SIGTERM, with every run saved; RunHeldError if another process is at this study;
+        the error of a worker whose configuration, corpus or disk would fail the others too; RnnlabError, after the
+        report of the rest was written, if a cell fails by itself.
+    """
+    device = experiment.build(plan.variants[0].config, shapes_only=True, needs_corpus=False).trainer.training_device()
+    environments = worker_environments(workers, device)
+    with _held(plan.folder):
+        _say_what_changed(plan)
+        _write_definitions(plan)
+        cells = plan.cells()
+        todo = [cell for cell in cells if finished(cell.folder) is None]
+        kept = len(cells) - len(todo)
+        with Pool(environments, plan.folder) as pool:
+            failed = _train(pool, plan, todo, kept)
+        report = write_report(plan, len(todo) - len(failed), kept)
+    if failed:
+        raise RnnlabError(f"{len(failed)} of {len(cells)} cells failed; {failed[0]}")
+    return report
+
+
+def _write_definitions(plan: AblationPlan) -> None:
+    """Write the study as it is run, and the configuration of every variant."""
+    from rnnlab.views.board import write_study_root  # TensorBoard's protocols: not for those who only plan
+    from rnnlab.views.hparams import hyperparameters
+
+    with storage_errors(f"{plan.folder}: the study cannot be kept there"):
+        write_file(plan.folder / BASELINE, plan.variants[0].config.text.encode())
+        write_file(plan.folder / definition.STUDY, definition.text(plan.ablation).encode())
+        write_study_root(plan.folder, [hyperparameters(cell.variant.config.text) for cell in plan.cells()])
+        for cell in plan.cells():
+            cell.config_file.parent.mkdir(parents=True, exist_ok=True)
+            write_file(cell.config_file, cell.variant.config.text.encode())
+
+
+def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int) -> list[str]:
+    """Train the cells; a line on each that failed by itself."""
+    waiting = list(todo)
+    cells = {str(cell.folder): cell for cell in todo}
+    attempts = dict.fromkeys(cells, 0)
+    failed: list[str] = []
+    with tqdm(total=kept + len(todo), initial=kept, desc="cells", unit="cell", disable=None) as bar:
+        while waiting or pool.busy:
+            for ended in pool.poll():
+                folder = ended.job["folder"]
+                if finished(Path(folder)) is not None:
+                    bar.update()
+                elif _may_try_again(ended, attempts[folder]):
+                    waiting.append(cells[folder])
+                else:
+                    failed.append(str(ended))
+            while waiting and pool.free:
+                cell = waiting.pop(0)
+                attempts[str(cell.folder)] += 1
+                variant = f"{cell.variant.name} ({plan.folder.resolve().name})"
+                job = {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder)}
+                pool.start(train_job, {**job, "variant": variant})
+            time.sleep(0.1)
+    return failed
+
+
+def _may_try_again(ended: WorkerExit, attempts: int) -> bool:
+    """Whether a cell that ended early is worth another go: only if its worker was killed.
+
+    Raises: the worker's error, if it is one that the other cells would meet as well.
+    """
+    if ended.code in ERRORS:
+        raise ERRORS[ended.code](str(ended))
+    return ended.was_killed and attempts < MOST_ATTEMPTS
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Raises: RunHeldError if another process is at this study; StorageError."""
+    with storage_errors(f"{folder}: the study cannot be kept there"):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunHeldError(f"{folder}: another process is at this study; wait for it, or stop it first") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _say_what_changed(plan: AblationPlan) -> None:
+    """Tell of a baseline that is not the one that this folder was used with before; its cells stay where they are."""
+    path = plan.folder / BASELINE
+    if not path.is_file():
+        return
+    found = diff(config.load(path), plan.variants[0].config)
+    if found:
+        print(
+            f"rnnlab: the baseline changed since {plan.folder} was last used, so all cells are trained anew; those of "
+            f"before stay beside them\n{format_differences(found)}",
+            end="",
+            file=sys.stderr,
+        )

@@ -1,0 +1,84 @@
+"""Equal budgets: the width at which a variant costs what the baseline costs."""
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, Literal
+
+from rnnlab.config import Config
+from rnnlab.errors import ConfigError
+from rnnlab.training import experiment
+
+Cost = Literal["parameters", "macs"]
+
+FACTS: dict[Cost, str] = {"parameters": "parameters", "macs": "macs_per_byte"}
+"""What `costs` calls each cost."""
+
+TOLERANCE = 0.01  # of the baseline's cost
+WIDEST = 2**17
+NEIGHBORS = 128  # widths on each side to try where one does not fit, such as one that is no multiple of the heads
+
+
+def costs(config: Config) -> dict[str, Any]:
+    """Parameters, MACs per byte and the like; builds the model without its numbers. Raises: ConfigError."""
+    return experiment.describe(experiment.build(config, shapes_only=True, needs_corpus=False))
+
+
+def solve_width(name: str, config: Config, cost: Cost, target: int, width: str) -> tuple[Config, float]:
+    """The variant at the value of `width`, a gin key, that brings its cost nearest to the target.
+
+    Returns: (the configuration, the one that was given if that matches as it is; its cost over the target, less 1).
+    Raises: ConfigError if no width brings it within 1%, or the key is none of this variant's.
+    """
+    fact = FACTS[cost]
+    as_it_is = costs(config)[fact]
+    if abs(as_it_is / target - 1) <= TOLERANCE:
+        return config, as_it_is / target - 1
+    config.override([f"{width} = 1"])  # says what is wrong with the key
+
+    @cache
+    def at(value: int) -> int | None:
+        try:
+            return int(costs(config.override([f"{width} = {value}"]))[fact])
+        except ConfigError:  # a width that this model cannot have
+            return None
+
+    tried = {value: at(value) for value in _bisect(at, target)}
+    if not tried:
+        raise ConfigError(f"variant {name!r}: {width} fits at no value up to {WIDEST}; name another in Ablation.widths")
+    value, reached = min(tried.items(), key=lambda entry: abs((entry[1] or 0) - target))
+    error = (reached or 0) / target - 1
+    if abs(error) > TOLERANCE:
+        raise ConfigError(
+            f"variant {name!r} cannot match the baseline's {target:,} {cost} by {width}: the nearest is {value}, "
+            f"{100 * error:+.1f}%; name another width in Ablation.widths"
+        )
+    return config.override([f"{width} = {value}"]), error
+
+
+def _bisect(at: Callable[[int], int | None], target: int) -> Iterator[int]:
+    """Widths that fit, closing in on the target from both sides."""
+    low, high = 0, 1
+    while high <= WIDEST:
+        fitting = _near(at, high, low, 2 * high)
+        if fitting is not None:
+            yield fitting
+            if (at(fitting) or 0) >= target:
+                high = fitting
+                break
+            low = fitting
+        high *= 2
+    while (middle := _near(at, (low + high) // 2, low, high)) is not None:
+        yield middle
+        if (at(middle) or 0) < target:
+            low = middle
+        else:
+            high = middle
+
+
+def _near(at: Callable[[int], int | None], value: int, low: int, high: int) -> int | None:
+    """The width nearest to `value`, strictly between the two, that fits."""
+    for distance in range(NEIGHBORS + 1):
+        for candidate in (value + distance, value - distance):
+            if low < candidate < high and at(candidate) is not None:
+                return candidate
+    return None

@@ -1,0 +1,266 @@
+"""`rnnlab ablate`: a baseline and its variants, planned, built and proven before anything runs."""
+
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from rnnlab.config import Config, diff
+from rnnlab.errors import ConfigError
+from rnnlab.registry import configurable
+from rnnlab.studies import definition
+from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
+from rnnlab.studies.ablation.proof import Delta, prove, shown
+from rnnlab.training import experiment
+
+CELLS = "cells"
+
+Deltas = Mapping[str, Any]
+
+
+@configurable
+@dataclass(frozen=True)
+class Ablation:
+    """A baseline, and variants that differ from it in what their deltas say.
+
+    Args:
+        base: fragments that every variant starts from.
+        deltas: {name: [fragments and bindings]}, or for a factor of several levels {factor: {name: [...]}}.
+        overrides: bindings on top of the base.
+        bytes: budget of a run.
+        design: the baseline and each delta alone; all deltas, and all but each; or every combination.
+        seeds: how many each variant is trained with, counted up from Trainer.seed.
+        match: a cost in which the variants are to match the baseline within 1%; both tables are made.
+        widths: {name: gin key} of the width that is solved for; LanguageModel.dim where none is named.
+        metric: what is compared.
+        baseline: what the baseline is called in the tables.
+    Raises: ConfigError for an empty delta, a name that is taken, less than one seed.
+    """
+
+    base: Sequence[str]
+    deltas: Deltas
+    overrides: Sequence[str] = ()
+    bytes: int | None = None
+    design: Literal["one_at_a_time", "leave_one_out", "grid"] = "one_at_a_time"
+    seeds: int = 5
+    match: Cost | None = None
+    widths: Mapping[str, str] | None = None
+    metric: Literal["valid_bpc", "best_valid_bpc", "test_bpc"] = "valid_bpc"
+    baseline: str = "baseline"
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ConfigError(f"Ablation.seeds = {self.seeds}: at least 1")
+        names = [delta.name for delta in self.all_deltas()]
+        if not names:
+            raise ConfigError("Ablation.deltas = {}: name what to vary, {'qrnn': ['core/qrnn']}")
+        if twice := [name for name in [*names, self.baseline] if [*names, self.baseline].count(name) > 1]:
+            raise ConfigError(f"Ablation: two variants are called {twice[0]!r}; rename one of them")
+        if unknown := [name for name in self.widths or {} if name not in names]:
+            raise ConfigError(f"Ablation.widths names {unknown[0]!r}, which is no delta; there are {', '.join(names)}")
+
+    def factors(self) -> list[list[Delta]]:
+        """Deltas that exclude each other, by factor; a delta by itself is a factor of one."""
+        found = []
+        for name, content in self.deltas.items():
+            levels = content if isinstance(content, Mapping) else {name: content}
+            found.append([_delta(level, items) for level, items in levels.items()])
+        return found
+
+    def all_deltas(self) -> list[Delta]:
+        return [delta for factor in self.factors() for delta in factor]
+
+
+def _delta(name: str, items: Any) -> Delta:
+    if not isinstance(items, list | tuple) or not items or not all(isinstance(item, str) for item in items):
+        raise ConfigError(f"Ablation.deltas[{name!r}] = {items!r}: a list of fragments and bindings is expected")
+    return Delta(name, tuple(items))
+
+
+@dataclass(frozen=True)
+class PlannedVariant:
+    """One row of the table.
+
+    Attributes:
+        bindings: what differs from the baseline, for the table; empty for the baseline.
+        match_error: relative difference to the baseline's cost, of a variant that was matched.
+    """
+
+    name: str
+    config: Config
+    bindings: tuple[str, ...] = ()
+    match_error: float = 0.0
+
+    @property
+    def slug(self) -> str:
+        """Its name as that of a folder."""
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.name).strip("-.")
+        return plain or hashlib.sha256(self.name.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class AblationPlan:
+    """An ablation whose every variant was built and proven.
+
+    Attributes:
+        variants: the baseline first.
+        matched: the same at equal costs, the baseline first; empty if the study does not ask for it.
+    """
+
+    ablation: Ablation
+    folder: Path
+    variants: Sequence[PlannedVariant]
+    matched: Sequence[PlannedVariant]
+
+    @property
+    def seeds(self) -> list[int]:
+        first = int(self.variants[0].config.value("Trainer.seed", 1))
+        return [first + i for i in range(self.ablation.seeds)]
+
+    def cells(self) -> "list[Cell]":
+        """Each once, all variants with the first seed before any with the second: a table needs pairs."""
+        every = {variant.config.text: variant for variant in [*self.matched, *self.variants]}
+        return [Cell(self.folder, variant, seed) for seed in self.seeds for variant in every.values()]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant with a seed; its folder is named after the hash of its resolved configuration, seed included."""
+
+    study: Path
+    variant: PlannedVariant
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        return self.study / CELLS / self.variant.slug / f"seed-{self.seed}-{_sha(self.variant.config, self.seed)[:8]}"
+
+    @property
+    def config_file(self) -> Path:
+        return self.study / CELLS / self.variant.slug / f"variant-{self.variant.config.sha[:8]}.gin"
+
+
+@cache
+def _sha(config: Config, seed: int) -> str:
+    """Of a configuration with another seed; remembered, because a study of 10,000 cells asks for each several times."""
+    return config.override([f"Trainer.seed = {seed}"]).sha
+
+
+def plan_ablation(
+    study: str,
+    fragments: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    *,
+    seeds: int | None = None,
+    run: str | Path | None = None,
+) -> AblationPlan:
+    """Read a study file, build every variant, and prove that each differs in what it says.
+
+    Raises: ConfigError naming the variant, DataError.
+    """
+    ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds)
+    variants = _variants(ablation)
+    experiment.build(variants[0].config, shapes_only=True)  # the corpus is there
+    return AblationPlan(ablation, folder, variants, _matched(ablation, variants) if ablation.match else [])
+
+
+def _variants(ablation: Ablation) -> list[PlannedVariant]:
+    base = definition.resolve_base(ablation.base, ablation.overrides, ablation.bytes)
+    _build("the base", base)
+    baseline = _vary(base, ablation.all_deltas() if ablation.design == "leave_one_out" else [])
+    _build(ablation.baseline, baseline)
+    variants = [PlannedVariant(ablation.baseline, baseline)]
+    for name, changed, deltas in _design(ablation):
+        resolved = _vary(base, deltas)
+        _refuse_idle_items(base, resolved, deltas)
+        differences = prove(changed, baseline, resolved)
+        _build(name, resolved)
+        variants.append(PlannedVariant(name, resolved, shown(differences)))
+    _refuse_twins(variants)
+    return variants
+
+
+def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
+    """(name, what it changes against the baseline, the deltas that it is made of) of every variant but the baseline."""
+    factors = ablation.factors()
+    if ablation.design == "one_at_a_time":
+        for delta in ablation.all_deltas():
+            yield delta.name, delta, [delta]
+    elif ablation.design == "leave_one_out":
+        if several := [factor for factor in factors if len(factor) > 1]:
+            names = ", ".join(delta.name for delta in several[0])
+            raise ConfigError(f"Ablation.design = 'leave_one_out': {names} exclude each other; keep one of them")
+        for delta in ablation.all_deltas():
+            yield f"without {delta.name}", delta, [other for other in ablation.all_deltas() if other != delta]
+    else:
+        for levels in itertools.product(*([None, *factor] for factor in factors)):
+            chosen = [level for level in levels if level is not None]
+            if chosen:
+                name = " + ".join(delta.name for delta in chosen)
+                yield name, Delta(name, tuple(item for delta in chosen for item in delta.items)), chosen
+
+
+def _vary(base: Config, deltas: Sequence[Delta]) -> Config:
+    if not deltas:
+        return base
+    try:
+        return base.vary([name for delta in deltas for name in delta.fragments],
+                         [binding for delta in deltas for binding in delta.bindings])  # fmt: skip
+    except ConfigError as error:
+        raise ConfigError(f"variant {' + '.join(delta.name for delta in deltas)!r}: {error}") from error
+
+
+def _build(name: str, resolved: Config) -> None:
+    try:
+        costs(resolved)
+    except ConfigError as error:
+        raise ConfigError(f"variant {name!r}: {error}") from error
+
+
+def _refuse_idle_items(base: Config, whole: Config, deltas: Sequence[Delta]) -> None:
+    """Of a delta of several items each must change something, by itself or in what the others make."""
+    for delta in deltas:
+        for item in delta.items if len(delta.items) > 1 else ():
+            rest = replace(delta, items=tuple(other for other in delta.items if other != item))
+            try:
+                without = _vary(base, [rest if other is delta else other for other in deltas])
+                alone = _vary(base, [replace(delta, items=(item,))])
+            except ConfigError:
+                continue  # they cannot stand without each other
+            if not diff(whole, without) and not diff(base, alone):
+                raise ConfigError(f"delta {delta} says {item!r}, which changes nothing; take it out")
+
+
+def _refuse_twins(variants: Sequence[PlannedVariant]) -> None:
+    names: dict[str, str] = {}
+    for variant in variants:
+        twin = names.setdefault(variant.config.text, variant.name)
+        if twin != variant.name:
+            raise ConfigError(f"variants {twin!r} and {variant.name!r} are one configuration; drop one of them")
+    slugs: dict[str, str] = {}
+    for variant in variants:
+        twin = slugs.setdefault(variant.slug.lower(), variant.name)
+        if twin != variant.name:
+            raise ConfigError(f"variants {twin!r} and {variant.name!r} would share a folder; rename one of them")
+
+
+def _matched(ablation: Ablation, variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
+    """The baseline, and every variant at the width that gives it the baseline's cost."""
+    assert ablation.match is not None
+    baseline, *others = variants
+    target = costs(baseline.config)[FACTS[ablation.match]]
+    matched = [baseline]
+    for variant in others:
+        width = (ablation.widths or {}).get(variant.name, "LanguageModel.dim")
+        resolved, error = solve_width(variant.name, variant.config, ablation.match, target, width)
+        if resolved is variant.config:
+            matched.append(replace(variant, match_error=error))
+        else:
+            _build(variant.name, resolved)
+            bindings = shown(diff(baseline.config, resolved))
+            matched.append(PlannedVariant(f"{variant.name} (matched)", resolved, bindings, error))
+    return matched

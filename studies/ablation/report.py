@@ -1,0 +1,48 @@
+"""What `rnnlab ablate` writes and prints: the tables and plots of the cells that are finished."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
+from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
+from rnnlab.studies.launch.run import finished
+from rnnlab.views.tables import to_json, to_text
+
+
+def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str, Any], str]:
+    """Write the tables and plots of the cells that are finished: (facts for programs, text for a terminal).
+
+    Args:
+        trained: cells that were trained now.
+        kept: cells that were finished before.
+    """
+    facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
+    texts, files = [], []
+    for stem, title, variants in _tables(plan):
+        reported = [shown for variant in variants if (shown := _trained(plan, variant)).results]
+        if not reported or reported[0].name != plan.ablation.baseline:
+            continue
+        table, written = write_table_and_plot(
+            reported, plan.ablation.baseline, plan.folder, plan.ablation.metric, stem, title
+        )
+        files += written
+        facts["tables"][stem] = json.loads(to_json(table))
+        texts.append(to_text(table))
+    facts["files"] = [str(path) for path in files]
+    texts.append(f"{trained} cells trained, {kept} kept; tables and plot: {plan.folder}")
+    return facts, "\n".join(texts)
+
+
+def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVariant]]]:
+    yield "ablation", "", plan.variants
+    if plan.matched:
+        worst = max(abs(variant.match_error) for variant in plan.matched)
+        cost = "MACs per byte" if plan.ablation.match == "macs" else "parameters"
+        yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
+
+
+def _trained(plan: AblationPlan, variant: PlannedVariant) -> TrainedVariant:
+    results = {seed: finished(Cell(plan.folder, variant, seed).folder) for seed in plan.seeds}
+    done = {seed: result for seed, result in results.items() if result is not None}
+    return TrainedVariant(variant.name, done, variant.bindings)

@@ -1,0 +1,152 @@
+"""The table and the plot of an ablation, for reading and for a paper."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from rnnlab.errors import ConfigError
+from rnnlab.studies.ablation.statistics import MIN_SEEDS, VariantStatistics, analyze
+from rnnlab.views import numerals, plots, tables
+from rnnlab.views.runs import protocol_note
+
+METRICS = {"valid_bpc": "valid BPC", "best_valid_bpc": "best valid BPC", "test_bpc": "test BPC"}
+
+
+@dataclass(frozen=True)
+class TrainedVariant:
+    """One variant of an ablation with the results of its seeds.
+
+    Attributes:
+        name: what the study calls it.
+        results: `result.json` by seed.
+        bindings: what differs from the baseline, as `key = value`; empty for the baseline.
+    """
+
+    name: str
+    results: Mapping[int, Mapping[str, Any]]
+    bindings: tuple[str, ...] = ()
+
+    def bpc(self, metric: str) -> dict[int, float]:
+        """The metric by seed [bits/byte]; NaN where training diverged."""
+        values = {seed: result.get(metric) for seed, result in self.results.items()}
+        return {seed: math.nan if value is None else float(value) for seed, value in values.items()}
+
+    def mean(self, key: str) -> float | None:
+        """Mean of another figure over the seeds, exact where they agree; None if no seed has it."""
+        values = [result[key] for result in self.results.values() if isinstance(result.get(key), int | float)]
+        return (values[0] if len(set(values)) == 1 else math.fsum(values) / len(values)) if values else None
+
+
+def ablation_table(
+    variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc", title: str = ""
+) -> tables.Table:
+    """The ablation table: a row a variant, in the order given.
+
+    Args:
+        variants: the baseline among them.
+        baseline: name of the variant that the others are compared with.
+        metric: which figure of `result.json` is compared: valid_bpc, best_valid_bpc or test_bpc.
+        title: stands over the table; by default it names the baseline.
+    Raises: ConfigError if the metric or the baseline is unknown, or two variants share a name.
+    """
+    statistics = _analyze(variants, baseline, metric)
+    return tables.Table(
+        title=title or f"Ablation against {baseline}: {METRICS[metric]}",
+        columns=_columns(metric),
+        rows=[_row(variant, statistics[variant.name], metric) for variant in variants],
+        notes=_notes(variants, statistics, baseline),
+    )
+
+
+def cost_plot(variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc") -> Figure:
+    """BPC against MACs per byte, with intervals; variants without a finite mean or a cost are left out.
+
+    Raises: as `ablation_table`.
+    """
+    statistics = _analyze(variants, baseline, metric)
+    points = []
+    for variant in variants:
+        bpc, price = statistics[variant.name].bpc, variant.mean("macs_per_byte")
+        if bpc is not None and price is not None:
+            points.append(plots.CostPoint(variant.name, price, bpc, variant.name == baseline))
+    return plots.bpc_against_cost(points, "MACs per byte", METRICS[metric])
+
+
+def write_table_and_plot(
+    variants: Sequence[TrainedVariant],
+    baseline: str,
+    folder: Path,
+    metric: str = "valid_bpc",
+    stem: str = "ablation",
+    title: str = "",
+) -> tuple[tables.Table, list[Path]]:
+    """Write `folder/stem.{txt,md,csv,tex,json}` and the plot `folder/stem.{png,svg}`: (the table, their paths).
+
+    Raises: as `ablation_table`; StorageError if the folder cannot be written.
+    """
+    table = ablation_table(variants, baseline, metric, title)
+    written = tables.write(table, folder, stem)
+    return table, written + plots.save(cost_plot(variants, baseline, metric), folder, stem)
+
+
+def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> dict[str, VariantStatistics]:
+    if metric not in METRICS:
+        raise ConfigError(f"no metric {metric!r}; the metrics are {', '.join(METRICS)}")
+    names = [variant.name for variant in variants]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"two variants are called {twice[0]!r}; rename one of them")
+    return analyze({variant.name: variant.bpc(metric) for variant in variants}, baseline)
+
+
+def _columns(metric: str) -> list[tables.Column]:
+    number = numerals.engineering
+    return [
+        tables.Column("variant", "Variant"),
+        tables.Column("seeds", "Seeds", "number"),
+        tables.Column(metric, METRICS[metric][0].upper() + METRICS[metric][1:], "interval", numerals.plus_minus(3)),
+        tables.Column("difference", "Δ BPC", "interval", numerals.plus_minus(3, signed=True)),
+        tables.Column("p", "p", "number", numerals.probability),
+        tables.Column("p_holm", "p (Holm)", "number", numerals.probability),
+        tables.Column("parameters", "Parameters", "number", number),
+        tables.Column("macs_per_byte", "MACs/byte", "number", number),
+        tables.Column("bytes_per_second", "Bytes/s", "number", number),
+        tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
+        tables.Column("bindings", "Differs from the baseline", "code"),
+    ]
+
+
+def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) -> dict[str, tables.Cell]:
+    difference = statistics.difference
+    return {
+        "variant": variant.name,
+        "seeds": len(statistics.seeds),
+        metric: statistics.bpc,
+        "difference": difference.interval if difference else None,
+        "p": difference.p if difference else None,
+        "p_holm": difference.p_holm if difference else None,
+        **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
+        "bindings": variant.bindings,
+    }
+
+
+def _notes(variants: Sequence[TrainedVariant], statistics: Mapping[str, VariantStatistics], baseline: str) -> list[str]:
+    tested = sum(s.difference is not None and s.difference.p is not None for s in statistics.values())
+    notes = ["± is half the 95% confidence interval (Student t) over seeds."]
+    if len(variants) > 1:
+        notes.append(f"Δ BPC: mean difference to {baseline}, paired by seed; below zero is better than {baseline}.")
+    if tested:
+        comparisons = "1 comparison" if tested == 1 else f"{tested} comparisons"
+        notes.append(f"p: paired t-test, two-sided; p (Holm): corrected for {comparisons}.")
+    reasons: dict[str, list[str]] = {}
+    for name, one in statistics.items():
+        if one.difference is not None and one.difference.no_p:
+            reasons.setdefault(one.difference.no_p, []).append(name)
+    notes += [f"No p-value for {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    if one_seed := [name for name, one in statistics.items() if len(one.seeds) == 1]:
+        notes.append(f"One seed has no interval: {', '.join(one_seed)}; run at least {MIN_SEEDS}.")
+    protocol = protocol_note([result for variant in variants for result in variant.results.values()])
+    return [*notes, protocol] if protocol else notes

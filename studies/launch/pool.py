@@ -1,0 +1,220 @@
+"""The worker processes of a study. Each has one thread or one GPU, and stops when its parent is gone.
+
+A slot keeps a server that has imported everything and forks a worker for each job, so that a trial of a second does not
+wait two for torch. The server computes nothing itself: a fork of it has no threads and no configuration to inherit.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import torch
+
+from rnnlab.errors import ConfigError, DataError, RnnlabError, RunHeldError, Stopped, StorageError
+from rnnlab.interrupts import Interrupts
+from rnnlab.storage.durable import storage_errors
+
+Job = Mapping[str, Any]
+Check = Callable[[], None]  # raises Stopped if a signal has come
+Task = Callable[[Job, Check], None]  # what a worker does with a job: a function of a module
+
+LOGS = "logs"
+
+ERRORS: dict[int, type[RnnlabError]] = {
+    kind.exit_code: kind for kind in (ConfigError, DataError, StorageError, RunHeldError)
+}
+"""What a worker's exit code says, where the next worker would most likely meet the same."""
+
+PATIENCE = 120.0  # [s] that a worker gets to save before it is killed
+
+
+def worker_environments(workers: int | None, device: torch.device) -> list[dict[str, str]]:
+    """What the environment of each worker holds beside our own.
+
+    Args:
+        workers: how many; None for one a GPU where the runs train on GPUs, else one a core.
+    Raises: ConfigError if it is less than one.
+    """
+    if workers is not None and workers < 1:
+        raise ConfigError(f"--workers {workers}: at least one is needed")
+    shared = {"OMP_NUM_THREADS": "1"}
+    if device.type != "cuda":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return [shared] * (workers or cores)
+    if device.index is not None:  # of the devices that are visible here: a worker has to see the same ones
+        return [shared] * (workers or 1)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
+    return [{**shared, "CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(workers or len(names))]
+
+
+@dataclass(frozen=True)
+class WorkerExit:
+    """A worker that has ended.
+
+    Attributes:
+        job: what it was given.
+        code: its exit code, negative if a signal ended it.
+        log: what it wrote.
+        log_start: where its part of the log begins [bytes].
+    """
+
+    job: Job
+    code: int
+    log: Path
+    log_start: int
+
+    @property
+    def was_killed(self) -> bool:
+        """By a signal, or asked by one to stop."""
+        return self.code < 0 or self.code > 128
+
+    def __str__(self) -> str:
+        """How it ended, with the last line that it wrote."""
+        how = f"was killed by {signal.Signals(-self.code).name}" if self.code < 0 else f"exited with {self.code}"
+        with self.log.open("rb") as file:
+            file.seek(self.log_start)
+            lines = file.read().decode(errors="replace").strip().splitlines()
+        words = f": {lines[-1].removeprefix('rnnlab: ').removeprefix('error: ')}" if lines else ""
+        return f"a worker {how}{words} (log: {self.log})"
+
+
+class Slot:
+    """A server, and the worker that it has forked."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self._environment, self._log = environment, log
+        self._server: subprocess.Popen[bytes] | None = None
+        self._unread = b""
+        self._log_start = 0
+        self.job: Job | None = None
+        self.pid: int | None = None  # of the worker, once the server has said so
+
+    def start(self, job: Job) -> None:
+        with storage_errors(f"{self._log}: cannot be written"):
+            self._log.parent.mkdir(parents=True, exist_ok=True)
+            with self._log.open("ab") as log:
+                self._log_start, self.job, self.pid = log.tell(), job, None
+                if self._server is None:
+                    self._server = self._start_server(log)
+        assert self._server.stdin is not None
+        with suppress(BrokenPipeError):  # it died; poll() will see
+            self._server.stdin.write(json.dumps(job).encode() + b"\n")
+            self._server.stdin.flush()
+
+    def _start_server(self, log: BinaryIO) -> subprocess.Popen[bytes]:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "rnnlab.studies.launch.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env={**os.environ, **self._environment},
+            start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
+        )
+        assert server.stdout is not None
+        os.set_blocking(server.stdout.fileno(), False)
+        return server
+
+    def poll(self) -> WorkerExit | None:
+        """How the worker ended, if it has."""
+        if self._server is None or self.job is None:
+            return None
+        died = self._server.poll()  # before reading: what it said last is not lost
+        assert self._server.stdout is not None
+        self._unread += self._server.stdout.read() or b""
+        *lines, self._unread = self._unread.split(b"\n")
+        code: int | None = None
+        for line in lines:
+            facts = json.loads(line)
+            self.pid, code = facts.get("pid", self.pid), facts.get("code", code)
+        if code is None and died is not None:
+            code = died or 1
+        if code is None:
+            return None
+        ended = WorkerExit(self.job, code, self._log, self._log_start)
+        self.job = self.pid = None
+        if died is not None:
+            self.close()
+            self._server = None
+        return ended
+
+    def close(self) -> None:
+        """Tell the server that we are gone: it asks its worker to save, waits for it, and ends."""
+        if self._server is not None and self._server.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._server.stdin.close()
+
+    def wait(self, until: float) -> None:
+        """Until the server has ended; at the time `until` [s, monotonic] it and its worker are killed."""
+        if self._server is None:
+            return
+        try:
+            self._server.wait(timeout=max(0.0, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(self._server.pid, signal.SIGKILL)
+            self._server.wait()
+        assert self._server.stdout is not None
+        self._server.stdout.close()
+        self._server = None
+
+
+class Pool:
+    """The workers of a study, at most one a slot. Leaving the block stops those that run."""
+
+    def __init__(self, environments: Sequence[Mapping[str, str]], study: Path) -> None:
+        self._study, self._interrupts = study, Interrupts()
+        self._slots = [
+            Slot(environment, study / LOGS / f"worker-{i}.log") for i, environment in enumerate(environments)
+        ]
+
+    def __enter__(self) -> Self:
+        self._interrupts.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.stop()
+        self._interrupts.__exit__(*error)
+
+    @property
+    def free(self) -> int:
+        return sum(slot.job is None for slot in self._slots)
+
+    @property
+    def busy(self) -> int:
+        return len(self._slots) - self.free
+
+    def pids(self) -> list[int | None]:
+        """Of the workers that run; None for one that is just starting."""
+        return [slot.pid for slot in self._slots if slot.job is not None]
+
+    def start(self, task: Task, job: Job) -> None:
+        """Let a new worker do the task with the job; there must be a free slot."""
+        free = next(slot for slot in self._slots if slot.job is None)
+        free.start({**job, "task": f"{task.__module__}:{task.__name__}"})
+
+    def poll(self) -> list[WorkerExit]:
+        """The workers that have ended since the last call.
+
+        Raises: Stopped on SIGINT or SIGTERM, once every worker has saved and stopped.
+        """
+        if self._interrupts.received is not None:
+            self.stop()
+            raise Stopped(self._interrupts.received, f"; the same command goes on with {self._study}")
+        return [ended for slot in self._slots if (ended := slot.poll()) is not None]
+
+    def stop(self, patience: float = PATIENCE) -> None:
+        """Ask every worker to save and stop, and wait for them, at most `patience` [s]."""
+        for slot in self._slots:
+            slot.close()
+        until = time.monotonic() + patience
+        for slot in self._slots:
+            slot.wait(until)

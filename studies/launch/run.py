@@ -1,0 +1,118 @@
+"""One training run of a study: started, continued, or taken over from the folder of a worker that died."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from rnnlab import config
+from rnnlab.errors import ConfigError, Diverged, StorageError
+from rnnlab.storage.durable import storage_errors
+from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
+from rnnlab.studies.launch.pool import Check, Job
+from rnnlab.training import experiment
+from rnnlab.training.loop import Loop, Observer, check_fit
+from rnnlab.training.threads import choose_threads, using_threads
+
+MakeObserver = Callable[[Loop], Observer]
+
+
+def train_job(job: Job, check: Check) -> None:
+    """Train the run that a job describes, in a worker: see `rnnlab.studies.launch.worker`.
+
+    Args:
+        job: "config", a file with the resolved configuration; "seed"; "folder" of the run; "variant", its name.
+        check: raises Stopped if a signal has come; the training loop looks for itself.
+    Raises: what training raises; that a run diverged is a result and no error.
+    """
+    check()
+    resolved = config.load(job["config"]).override([f"Trainer.seed = {job['seed']}"])
+    with suppress(Diverged):
+        train_run(experiment.build(resolved), Path(job["folder"]), variant=job["variant"])
+
+
+def train_run(
+    built: experiment.Experiment,
+    path: Path,
+    observer: MakeObserver | None = None,
+    earlier: Sequence[Path] = (),
+    variant: str | None = None,
+) -> dict[str, Any]:
+    """Train what was built to the end of its budget, in the folder `path`.
+
+    Args:
+        observer: makes an observer that may save the loop it is given, and may raise Stopped to end the run.
+        earlier: folders of the same experiment to take over from, the newest first.
+        variant: what the seeds of one configuration share on TensorBoard's page.
+    Returns: the result, as in result.json; at once if it is there already.
+    Raises: Stopped and Diverged with a checkpoint written; ConfigError if the folder holds another run; RunHeldError
+        if another process is at it; DataError, StorageError.
+    """
+    check_fit(built)
+    recorded = RunFolder.open(path).environment.get("threads") if (path / CONFIG).is_file() else None
+    with using_threads(choose_threads(built, recorded)):
+        return _train(built, _open(built, path, variant), observer, earlier)
+
+
+def _train(
+    built: experiment.Experiment, folder: RunFolder, observer: MakeObserver | None, earlier: Sequence[Path]
+) -> dict[str, Any]:
+    from rnnlab.views.board import BoardObserver  # imports TensorBoard's protocols: not for those who only read a study
+
+    path = folder.path
+    with folder.hold():
+        if not folder.has_checkpoints() and finished(path) is None:
+            _take_over(folder, earlier)
+        if (result := finished(path)) is not None:
+            return result
+        loop = Loop(built, folder)
+        if folder.has_checkpoints():
+            loop.restore(folder.newest())
+        else:
+            folder.journal.cut(0)
+        with BoardObserver(folder) as board:
+            loop.observers = [board] if observer is None else [board, observer(loop)]
+            return loop.run()
+
+
+def finished(path: Path) -> dict[str, Any] | None:
+    """The result of a run that came to its end, by its budget or by diverging; None of any other folder."""
+    if not (path / CONFIG).is_file():
+        return None
+    result = RunFolder.open(path).result()
+    return result if result is not None and result.get("status") in ("done", "diverged") else None
+
+
+def _open(built: experiment.Experiment, path: Path, variant: str | None) -> RunFolder:
+    if not (path / CONFIG).is_file():
+        environment = experiment.environment(built) | ({} if variant is None else {"variant": variant})
+        return RunFolder.create(path, built.config.text, built.operative, environment)
+    folder = RunFolder.open(path)
+    if folder.config_text != built.config.text:
+        raise ConfigError(f"{path}: holds another run than this study puts there; choose another --run, or remove it")
+    experiment.check_corpus(built, folder.corpus_sha)
+    return folder
+
+
+def _take_over(folder: RunFolder, earlier: Sequence[Path]) -> None:
+    """Copy what the newest of the earlier folders has: its result, or its newest whole checkpoint with its journal.
+
+    The worker it belongs to may be stopped rather than dead, and go on there later; so nothing is moved.
+    """
+    for path in earlier:
+        if not (path / CONFIG).is_file():
+            continue
+        source, snapshot = RunFolder.open(path), None
+        with suppress(StorageError):  # nothing whole in it
+            snapshot = source.newest()
+        same = (source.config_text, source.corpus_sha) == (folder.config_text, folder.corpus_sha)
+        if snapshot is None or not same:
+            continue
+        with storage_errors(f"{folder.path}: cannot take over from {path}"):
+            if (path / METRICS).exists():
+                shutil.copyfile(path / METRICS, folder.path / METRICS)
+        folder.save(snapshot)
+        if (result := finished(path)) is not None:
+            folder.write_result(result)
+        return

@@ -1,0 +1,177 @@
+"""What a worker of a search does: one trial of the first stage, or one candidate of the second."""
+
+import math
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.pruners import WilcoxonPruner
+from optuna.samplers import RandomSampler
+
+from rnnlab.errors import ConfigError, Diverged, Stopped
+from rnnlab.storage import metrics
+from rnnlab.storage.metrics import Record
+from rnnlab.studies.launch.pool import Check, Job
+from rnnlab.studies.launch.run import train_run
+from rnnlab.studies.search.database import (
+    Release,
+    SharedStudy,
+    TrialLost,
+    experimental_features,
+    run_folders,
+    run_one_trial,
+    silence_optuna,
+)
+from rnnlab.studies.search.plan import CONFIRM, TRIALS, SearchPlan, reopen
+from rnnlab.training import experiment
+from rnnlab.training.loop import Loop, Observer
+
+
+def run_trial(job: Job, check: Check) -> None:
+    """One trial of the search: draw parameters, train, report valid BPC at bytes seen, be pruned.
+
+    Args:
+        job: what the driver sent: "folder", "url" and name of the "study", and the "budget" of trials.
+        check: raises Stopped if a signal has come.
+    Raises: what training raises, after the trial was queued again.
+    """
+    with _plan_of(job, check) as plan:
+        objective = partial(_train_trial, plan, check)
+        run_one_trial(plan.address, job["budget"], objective, plan.sampler, plan.pruner())
+
+
+def run_candidate(job: Job, check: Check) -> None:
+    """One candidate of the second stage: its mean BPC over fresh seeds, each reported under its seed, so that the
+    pruner compares pairs.
+
+    Args and raises: as `run_trial`.
+    """
+    with experimental_features():
+        pruner = WilcoxonPruner()
+    with _plan_of(job, check) as plan:
+        objective = partial(_train_candidate, plan, check)
+        run_one_trial(plan.confirmation, job["budget"], objective, lambda draw: RandomSampler(seed=0), pruner)
+
+
+@contextmanager
+def _plan_of(job: Job, check: Check) -> Iterator[SearchPlan]:
+    """The plan of the job. A trial that another worker has taken over ends the block, and is no error."""
+    silence_optuna()
+    check()
+    try:
+        yield reopen(Path(job["folder"]), job["url"], job["study"])
+    except TrialLost:
+        print("rnnlab: another worker has taken over the trial", file=sys.stderr)
+
+
+def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release) -> float:
+    bindings = plan.space.bindings(plan.space.suggest(trial))
+    trial.set_user_attr("bindings", bindings)
+    release()
+    try:
+        built = experiment.build(plan.base.vary([], bindings))
+    except ConfigError as error:  # two values that do not go together, such as a width and a number of heads
+        trial.set_user_attr("outcome", f"refused: {error}")
+        raise optuna.TrialPruned from error
+    check()
+    reporter = Reporter(study, trial, plan)
+    folder, *earlier = run_folders(plan.folder / TRIALS, study.trials()[trial.number])
+    try:
+        result = train_run(built, folder, reporter.observer, earlier, variant=f"trial {trial.number}")
+    except Stopped:
+        if reporter.stopped_by is not None:
+            raise reporter.stopped_by from None
+        raise
+    except Diverged:
+        result = {"status": "diverged"}
+    if result["status"] == "diverged" or not math.isfinite(result["valid_bpc"]):
+        trial.set_user_attr("outcome", "diverged")
+        reporter.report(reporter.budget, math.inf)
+        raise optuna.TrialPruned
+    trial.set_user_attr("outcome", "complete")
+    return float(result["valid_bpc"])
+
+
+def _train_candidate(
+    plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release
+) -> float:
+    trial.suggest_int("candidate", 0, 2**31)
+    attributes = trial.user_attrs
+    name = f"trial {attributes['candidate']}, fresh seeds"
+    release()
+    recorded = study.trials()[trial.number]
+    folders = run_folders(plan.folder / CONFIRM, recorded)
+    reported = dict(recorded.intermediate_values)
+    for seed in plan.fresh_seeds():
+        check()
+        config = plan.base.vary([], [*attributes["bindings"], f"Trainer.seed = {seed}"])
+        folder, *earlier = [folder / f"seed-{seed}" for folder in folders]
+        try:
+            result = train_run(experiment.build(config), folder, earlier=earlier, variant=name)
+            bpc = float(result.get("valid_bpc") or math.inf)
+        except Diverged:
+            bpc = math.inf
+        if seed not in reported:
+            _report(trial, bpc, seed)
+            reported[seed] = bpc
+        if not math.isfinite(bpc) or trial.should_prune():
+            raise optuna.TrialPruned
+    return math.fsum(reported.values()) / len(reported)
+
+
+def _report(trial: optuna.Trial, value: float, step: int) -> None:
+    """Raises: TrialLost if another worker has the trial now."""
+    try:
+        trial.report(value, step)
+    except UpdateFinishedTrialError:
+        raise TrialLost from None
+
+
+class Reporter:
+    """Reports to the study what a run has reached, and stops a run that is pruned or lost.
+
+    Attributes:
+        budget: of the run [bytes].
+        stopped_by: TrialPruned or TrialLost, once that has stopped the run.
+    """
+
+    def __init__(self, study: SharedStudy, trial: optuna.Trial, plan: SearchPlan) -> None:
+        self._trial, self._every = trial, plan.evaluate_every
+        self.budget = int(plan.base.value("Trainer.bytes"))
+        self._reported = set(study.trials()[trial.number].intermediate_values)
+        self.stopped_by: BaseException | None = None
+
+    def observer(self, loop: Loop) -> Observer:
+        """An observer for the loop. What the journal of a continued run holds is reported first."""
+        for record in metrics.read(loop.folder.journal.path):
+            if record["kind"] == "valid" and record["valid_bpc"] is not None:
+                self.report(record["bytes"], record["valid_bpc"])
+
+        def observe(record: Record) -> None:
+            if record["kind"] != "valid":
+                return
+            loop.save()  # before the report: a retry must not have reported more than it can go on from
+            try:
+                self.report(record["bytes"], record["valid_bpc"])
+                if record["bytes"] < self.budget and self._trial.should_prune():
+                    self._trial.set_user_attr("outcome", f"pruned at {record['bytes']:,} bytes")
+                    self.stopped_by = optuna.TrialPruned()
+            except TrialLost as lost:
+                self.stopped_by = lost
+            if self.stopped_by is not None:
+                raise Stopped(signal.SIGTERM)  # the loop ends as it does at a signal: saved, and with a result
+
+        return observe
+
+    def report(self, seen: int, bpc: float) -> None:
+        """Report at the multiple of the evaluation's distance that was just passed: chunks of different lengths must
+        not shift the steps at which trials are compared."""
+        step = seen // self._every * self._every
+        if step not in self._reported:
+            _report(self._trial, bpc, step)
+            self._reported.add(step)

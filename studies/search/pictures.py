@@ -1,0 +1,170 @@
+"""Pictures of a search: history, slices, a contour over two keys, importance, and the curves that pruning looked at."""
+
+import contextlib
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.tri import Triangulation
+from optuna.distributions import CategoricalDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from rnnlab.studies.search.space import Entry, literal
+from rnnlab.views import plots
+from rnnlab.views.plots import PALETTE, legible
+
+COMPLETE, PRUNED = PALETTE[0], "#888888"
+BPC = "Valid BPC [bits/byte]"
+
+
+def history(trials: Sequence[FrozenTrial]) -> Figure:
+    """What each trial reached, and the best so far."""
+    with _figure(6.6, 4.0) as (figure, axis):
+        complete = [t for t in trials if t.state is TrialState.COMPLETE]
+        pruned = [t for t in trials if t.state is TrialState.PRUNED and t.value is not None and math.isfinite(t.value)]
+        top = _limit_to_what_matters(axis, complete, pruned)
+        ends = [min(top, t.value or top) for t in pruned]  # one that was pruned early would squeeze all that matters
+        axis.plot([t.number for t in pruned], ends, "x", color=PRUNED, label="pruned, at its end")
+        axis.plot([t.number for t in complete], [t.value for t in complete], "o", color=COMPLETE, label="complete")
+        best = list(itertools.accumulate((float(t.value) for t in complete if t.value is not None), min))
+        axis.step([t.number for t in complete], best, where="post", color=PALETTE[1], lw=1.6, label="best so far")
+        for trial in complete:
+            if trial.user_attrs.get("baseline"):
+                axis.axhline(trial.value, color=PRUNED, lw=1, dashes=(4, 3), zorder=1, label="baseline")
+        axis.set_xlabel("Trial")
+        axis.set_ylabel(BPC)
+        axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        figure.legend(loc="outside lower center", ncols=4)
+        return figure
+
+
+def slices(trials: Sequence[FrozenTrial], entries: Sequence[Entry]) -> Figure:
+    """BPC against each key by itself; later trials are darker."""
+    complete = [t for t in trials if t.state is TrialState.COMPLETE]
+    with matplotlib.rc_context(plots.STYLE):
+        figure = Figure(figsize=(3.1 * len(entries) + 0.8, 3.4), layout="constrained")
+        axes = figure.subplots(1, len(entries), sharey=True, squeeze=False)[0]
+        newest = max((t.number for t in complete), default=1) or 1
+        for axis, entry in zip(axes, entries, strict=True):
+            drawn = [t for t in complete if entry.key in t.params]
+            x = _axis(axis.xaxis, entry, [t.params[entry.key] for t in drawn])
+            shade = [0.25 + 0.75 * t.number / newest for t in drawn]
+            axis.scatter(x, [t.value for t in drawn], s=30, color=COMPLETE, alpha=shade or None, edgecolors="none")
+            axis.set_xlabel(legible(entry.key))
+        axes[0].set_ylabel(BPC)
+        return figure
+
+
+def contour(trials: Sequence[FrozenTrial], first: Entry, second: Entry) -> Figure:
+    """BPC over two keys, interpolated between the complete trials, which are marked; pruned ones are crosses."""
+    with _figure(6.0, 4.6) as (figure, axis):
+        both = [t for t in trials if first.key in t.params and second.key in t.params]
+        complete = [t for t in both if t.state is TrialState.COMPLETE]
+        pruned = [t for t in both if t.state is TrialState.PRUNED]
+        ordered = [*complete, *pruned]
+        x = _axis(axis.xaxis, first, [t.params[first.key] for t in ordered])
+        y = _axis(axis.yaxis, second, [t.params[second.key] for t in ordered])
+        n = len(complete)
+        values = [float(t.value) for t in complete if t.value is not None]
+        mesh = _mesh(np.array(x[:n]), np.array(y[:n]), first, second)
+        if mesh is not None:
+            shown = axis.tricontourf(mesh, values, levels=12, cmap="viridis_r", alpha=0.9)
+            figure.colorbar(shown, ax=axis, label=BPC)
+        axis.plot(x[n:], y[n:], "x", color=PRUNED, label="pruned", ls="none")
+        axis.plot(x[:n], y[:n], "o", color="black", mfc="white", label="complete", ls="none")
+        if values:
+            best = int(np.argmin(values))
+            axis.plot(x[best], y[best], "*", ms=15, color=PALETTE[1], mec="white", label="best", ls="none")
+        axis.set_xlabel(legible(first.key))
+        axis.set_ylabel(legible(second.key))
+        figure.legend(loc="outside lower center", ncols=3)
+        return figure
+
+
+def importance(shares: Mapping[str, float]) -> Figure:
+    """How much of the difference between good trials and the rest each key explains."""
+    with _figure(6.0, 1.4 + 0.4 * len(shares)) as (figure, axis):
+        names = list(shares)[::-1]
+        axis.barh(range(len(names)), [shares[name] for name in names], color=COMPLETE, height=0.6)
+        for place, name in enumerate(names):
+            axis.annotate(f" {shares[name]:.2f}", (shares[name], place), va="center")
+        axis.set_yticks(range(len(names)), [legible(name) for name in names])
+        axis.set_xlim(0, 1.12)
+        axis.set_xlabel("Importance (PED-ANOVA, share)")
+        axis.grid(axis="y", visible=False)
+        return figure
+
+
+def intermediate(trials: Sequence[FrozenTrial]) -> Figure:
+    """Valid BPC against bytes seen, as reported to the pruner; pruned trials end early."""
+    with _figure(6.6, 4.2) as (figure, axis):
+        labeled = set()
+        for trial in trials:
+            points = [(step, bpc) for step, bpc in sorted(trial.intermediate_values.items()) if math.isfinite(bpc)]
+            complete = trial.state is TrialState.COMPLETE
+            label = "complete" if complete else "pruned"
+            axis.plot(
+                *zip(*points, strict=True) if points else ([], []),
+                color=COMPLETE if complete else PRUNED,
+                lw=1.2,
+                alpha=0.8,
+                marker=None if complete else "x",
+                markevery=[-1] if points else None,
+                label=None if label in labeled else label,
+                zorder=3 if complete else 2,
+            )
+            labeled.add(label)
+        axis.set_xlabel("Bytes trained")
+        axis.set_ylabel(BPC)
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plots.tick(value)))
+        axis.xaxis.set_major_locator(MaxNLocator(6))
+        if labeled:
+            figure.legend(loc="outside lower center", ncols=2)
+        return figure
+
+
+@contextlib.contextmanager
+def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
+    with matplotlib.rc_context(plots.STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots()
+
+
+def _limit_to_what_matters(axis: Any, complete: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial]) -> float:
+    """Set the limits of BPC by the complete trials, and say how high a point may stand."""
+    values = [t.value for t in complete or pruned if t.value is not None] or [0.0]
+    spread = max(values) - min(values) or 0.1
+    top = min(max([*values, *(t.value for t in pruned if t.value is not None)]), max(values) + spread)
+    axis.set_ylim(min(values) - 0.1 * spread, top + 0.1 * spread)
+    return top
+
+
+def _axis(axis: Any, entry: Entry, values: Sequence[Any]) -> list[float]:
+    """Set up an axis over the whole range of a key, and say where on it the values stand."""
+    d = entry.distribution
+    if isinstance(d, CategoricalDistribution):
+        axis.set_ticks(range(len(d.choices)), [legible(literal(choice), 16) for choice in d.choices])
+        return [float(d.choices.index(value)) for value in values]
+    low, high = (math.log(d.low), math.log(d.high)) if d.log else (float(d.low), float(d.high))
+    if d.log:
+        ticks = [low + (high - low) * i / 4 for i in range(5)]
+        numbers = [math.exp(tick) for tick in ticks]
+        axis.set_ticks(ticks, [plots.tick(round(number) if entry.is_int else number) for number in numbers])
+    room = 0.04 * (high - low) or 0.5
+    axis.axes.set(**{f"{axis.axis_name}lim": (low - room, high + room)})
+    return [math.log(value) if d.log else float(value) for value in values]
+
+
+def _mesh(x: Any, y: Any, first: Entry, second: Entry) -> Any:
+    """Triangles between the points; None where they span no area or a key has no order."""
+    if first.is_categorical or second.is_categorical or len(x) < 3:
+        return None
+    scaled = np.stack([(values - values.min()) / (np.ptp(values) or 1.0) for values in (x, y)])
+    if np.linalg.matrix_rank(scaled - scaled[:, :1], tol=1e-6) < 2:
+        return None
+    return Triangulation(x, y, Triangulation(*scaled).triangles)

@@ -1,0 +1,228 @@
+"""The plan of a search: an Optuna study whose trials are runs, one process each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+
+from rnnlab import config, rng
+from rnnlab.config import Config
+from rnnlab.errors import ConfigError
+from rnnlab.registry import configurable
+from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.studies import definition
+from rnnlab.studies.launch.locks import check_url
+from rnnlab.studies.search.database import Address, SharedStudy
+from rnnlab.studies.search.space import Space, differences
+from rnnlab.training import experiment
+from rnnlab.views.runs import differing, parse_bindings
+
+BASE = "base.gin"
+DATABASE = "study.db"
+TRIALS = "trials"
+CONFIRM = "confirm"
+
+
+@configurable
+@dataclass(frozen=True)
+class Search:
+    """A search over the space of a few gin keys for the lowest valid BPC.
+
+    Args:
+        base: fragments that every trial starts from.
+        space: {gin key or macro: distribution}; see `rnnlab.studies.search.space`.
+        overrides: bindings on top of the base.
+        bytes: budget of a trial.
+        trials: how many are to finish, pruned ones among them.
+        sampler: of parameters: tree-structured Parzen estimator, or uniform.
+        startup: trials drawn at random before tpe begins.
+        pruner: what ends a trial early: a BPC above the median at as many bytes, Hyperband, or nothing.
+        pruner_startup: trials that have to finish before the median prunes.
+        warmup: part of its budget that every trial gets before a pruner looks at it [fraction].
+        evaluations: of valid during a trial, at equal distances; the pruner decides at each.
+        seed: of the sampler.
+        baseline: begin with the base's own values.
+        confirm: candidates that are trained again with fresh seeds once the search is over; 0 for none.
+        confirm_seeds: how many seeds that takes each, if nothing prunes the candidate.
+        heartbeat: interval between a worker's signs of life [s]; without them its trial is given to another.
+    Raises: ConfigError for a number that is too small.
+    """
+
+    base: Sequence[str]
+    space: Mapping[str, Any]
+    overrides: Sequence[str] = ()
+    bytes: int | None = None
+    trials: int = 40
+    sampler: Literal["tpe", "random"] = "tpe"
+    startup: int = 10
+    pruner: Literal["median", "hyperband", "none"] = "median"
+    pruner_startup: int = 5
+    warmup: float = 0.2
+    evaluations: int = 10
+    seed: int = 1
+    baseline: bool = True
+    confirm: int = 3
+    confirm_seeds: int = 5
+    heartbeat: int = 10
+
+    def __post_init__(self) -> None:
+        least = {"trials": 1, "startup": 1, "pruner_startup": 1, "evaluations": 1, "confirm": 0, "confirm_seeds": 1}
+        for name, bound in {**least, "heartbeat": 1}.items():
+            if getattr(self, name) < bound:
+                raise ConfigError(f"Search.{name} = {getattr(self, name)}: at least {bound}")
+        if not 0.0 <= self.warmup < 1.0:
+            raise ConfigError(f"Search.warmup = {self.warmup}: a fraction in [0, 1) is needed")
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """A search that is ready to run."""
+
+    search: Search
+    folder: Path
+    base: Config
+    address: Address
+
+    @property
+    def space(self) -> Space:
+        return Space.read(self.search.space)
+
+    @property
+    def confirmation(self) -> Address:
+        """Of the second stage, a study of its own in the same database."""
+        return replace(self.address, name=f"{self.address.name} {CONFIRM}")
+
+    @property
+    def evaluate_every(self) -> int:
+        """[bytes] between two evaluations, and between two reports to the pruner."""
+        return int(self.base.value("Trainer.eval_every"))
+
+    @property
+    def seed(self) -> int:
+        """Of training in the first stage."""
+        return int(self.base.value("Trainer.seed", 1))
+
+    def fresh_seeds(self) -> list[int]:
+        """Of training in the second stage: none that chose the candidates."""
+        return [self.seed + 1 + i for i in range(self.search.confirm_seeds)]
+
+    def pruner(self) -> BasePruner:
+        budget = int(self.base.value("Trainer.bytes"))
+        least = max(self.evaluate_every, int(self.search.warmup * budget))
+        if self.search.pruner == "none":
+            return NopPruner()
+        if self.search.pruner == "median":
+            return MedianPruner(n_startup_trials=self.search.pruner_startup, n_warmup_steps=least)
+        return HyperbandPruner(min_resource=least, max_resource=max(least, budget))
+
+    def sampler(self, draw: int) -> BaseSampler:
+        """For the draw of this number: its seed depends on the study's and on the number alone, so that neither a
+        resumption nor the number of workers changes what is drawn at random."""
+        seed = rng.derive(self.search.seed, draw, "sampler") % 2**32
+        if self.search.sampler == "random":
+            return RandomSampler(seed=seed)
+        grouped = self.space.conditional  # else what applies in some trials only is drawn on its own
+        return TPESampler(seed=seed, n_startup_trials=self.search.startup, group=grouped)
+
+    def facts(self) -> dict[str, Any]:
+        """What may not change while the study goes on."""
+        s = self.search
+        return {
+            "space": self.space.description,
+            "base": self.base.text,
+            "settings": {
+                name: getattr(s, name) for name in ("sampler", "startup", "pruner", "pruner_startup", "warmup", "seed")
+            },
+        }
+
+
+def plan_search(
+    study: str,
+    fragments: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    *,
+    trials: int | None = None,
+    storage: str | None = None,
+    run: str | Path | None = None,
+) -> SearchPlan:
+    """Read a study file and check all that can be checked before a trial.
+
+    Raises: ConfigError, DataError.
+    """
+    search, folder = definition.read_with(study, Search, fragments, overrides, run, trials=trials)
+    base = _base(search)
+    Space.read(search.space).check(base)
+    experiment.build(base, shapes_only=True)  # the corpus is there
+    if storage is not None:
+        check_url(storage)
+    url = storage or f"sqlite:///{folder.resolve() / DATABASE}"
+    return SearchPlan(search, folder, base, Address(url, folder.resolve().name, search.heartbeat))
+
+
+def reopen(folder: Path, url: str, name: str) -> SearchPlan:
+    """The plan that another process has written into the folder."""
+    search = definition.read(folder / definition.STUDY, Search)
+    return SearchPlan(search, folder, config.load(folder / BASE), Address(url, name, search.heartbeat))
+
+
+def _base(search: Search) -> Config:
+    base = definition.resolve_base(search.base, search.overrides, search.bytes)
+    if base.value("Trainer.eval_every") is not None:
+        return base
+    every = max(1, base.value("Trainer.bytes") // search.evaluations)
+    return base.override([f"Trainer.eval_every = {every}"])
+
+
+def create_or_resume(plan: SearchPlan) -> None:
+    """Create the study, or find it as it was left; only once, however many processes do so at this moment.
+
+    Raises: ConfigError if the study that is there has another space or base, or the folder holds trials of a study that
+        the storage does not know; StorageError.
+    """
+    with plan.address.locked():
+        if not plan.address.exists():
+            if any((plan.folder / TRIALS).glob("*")):
+                raise ConfigError(
+                    f"{plan.folder / TRIALS}: trials of a study that the storage does not know; choose another --run, "
+                    f"or the --storage that they belong to"
+                )
+            plan.address.create()
+        study = SharedStudy(plan.address).optuna
+        _complete(plan, study)
+        _refuse_changes(plan, study.user_attrs)
+        with storage_errors(f"{plan.folder}: the study cannot be kept there"):
+            plan.folder.mkdir(parents=True, exist_ok=True)
+            write_file(plan.folder / BASE, plan.base.text.encode())
+            write_file(plan.folder / definition.STUDY, definition.text(plan.search).encode())
+
+
+def _complete(plan: SearchPlan, study: optuna.Study) -> None:
+    """What a new study needs, or one whose maker died; "ready" comes last."""
+    if "ready" in study.user_attrs:
+        return
+    for name, value in plan.facts().items():
+        study.set_user_attr(name, value)
+    params, outside = plan.space.baseline(plan.base)
+    if plan.search.baseline and not outside and not study.get_trials(deepcopy=False):
+        study.enqueue_trial(params, user_attrs={"baseline": True})
+    study.set_user_attr("baseline_outside", outside)
+    study.set_user_attr("ready", True)
+
+
+def _refuse_changes(plan: SearchPlan, recorded: Mapping[str, Any]) -> None:
+    remedy = "choose another --run for another search, or go on with what it was"
+    now = plan.facts()
+    if changed := differences(recorded["space"], now["space"]):
+        raise ConfigError(f"{plan.folder}: the space changed since its first trial; {remedy}\n" + "\n".join(changed))
+    found = differing([parse_bindings(recorded["base"]), parse_bindings(now["base"])])
+    if found:
+        lines = [f"{key}: {before or '-'} -> {after or '-'}" for key, (before, after) in found.items()]
+        raise ConfigError(f"{plan.folder}: the base changed since its first trial; {remedy}\n" + "\n".join(lines))
+    for name, value in now["settings"].items():
+        if recorded["settings"].get(name) != value:
+            raise ConfigError(f"{plan.folder}: Search.{name} was {recorded['settings'].get(name)!r} when the study "
+                              f"began and is {value!r} now; {remedy}")  # fmt: skip

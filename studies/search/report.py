@@ -1,0 +1,156 @@
+"""What `rnnlab search` writes and prints: the best configuration, the trials, their importance, and the pictures."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from optuna.distributions import CategoricalDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from rnnlab.config import diff
+from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.studies.search import pictures
+from rnnlab.studies.search.confirm import finished_candidates, plus_minus, write_confirmation
+from rnnlab.studies.search.database import FINISHED, SharedStudy, experimental_features, open_study, retry_history
+from rnnlab.studies.search.plan import TRIALS, SearchPlan
+from rnnlab.studies.search.space import literal
+from rnnlab.views import numerals, plots, tables
+from rnnlab.views.tables import Column, Table
+
+BEST = "best.gin"
+PLOTS = "plots"
+FEWEST_FOR_IMPORTANCE = 4  # complete trials
+
+
+def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
+    """Write what the study holds, finished or not, into its folder: (facts for programs, text for a terminal).
+
+    Raises: StorageError if the folder cannot be written or the database read.
+    """
+    with open_study(plan.address) as study:
+        trials = study.trials()
+        shares = _importance(study)
+        outside = study.optuna.user_attrs.get("baseline_outside", [])
+    done = [t for t in trials if t.state in FINISHED]
+    complete = [t for t in done if t.state is TrialState.COMPLETE]
+    written = tables.write(trials_table(plan, done), plan.folder, "trials")
+    written += _draw(plan, done, shares)
+    facts: dict[str, Any] = {
+        "folder": str(plan.folder),
+        "trials": {"complete": len(complete), "pruned": len(done) - len(complete)},
+        "importance": shares,
+    }
+    lines = [f"{len(done)} trials: {len(complete)} complete, {len(done) - len(complete)} pruned"]
+    if outside:
+        lines.append(f"no baseline among them: the space does not hold the base's {', '.join(outside)}")
+    if complete:
+        first = min(complete, key=lambda t: (t.value or 0.0, t.number))
+        facts["best"] = {"trial": first.number, "valid_bpc": first.value, "params": first.params,
+                         "bindings": first.user_attrs["bindings"]}  # fmt: skip
+        lines.append(
+            f"lowest in the search: trial {first.number}, valid {first.value:.4f} bpc with seed {plan.seed} "
+            f"(the best of {len(complete)} on one seed looks better than it is)"
+        )
+        winner = first
+        if candidates := finished_candidates(plan):
+            confirmed, table, files = write_confirmation(plan, trials, candidates)
+            written += files
+            winner = trials[confirmed["trial"]]
+            facts["confirmed"] = confirmed
+            lines.append(
+                f"lowest over {confirmed['seeds']} fresh seeds: trial {winner.number}, "
+                f"valid {plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
+            )
+        written.append(_write_best(plan, winner, facts))
+        lines.append(f"{plan.folder / BEST} trains trial {winner.number}: rnnlab train {plan.folder / BEST}")
+    facts["files"] = [str(path) for path in written]
+    lines.append(f"trials, plots and study.db: {plan.folder}")
+    return facts, "\n".join(lines)
+
+
+def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial]) -> Table:
+    """A row a finished trial, the lowest BPC first, pruned ones last."""
+    keys = [
+        Column(f"param:{entry.key}", entry.key) if entry.is_categorical
+        else Column(f"param:{entry.key}", entry.key, "number", _figures)
+        for entry in plan.space.entries
+    ]  # fmt: skip
+    columns = [
+        Column("trial", "Trial", "number"),
+        Column("outcome", "Outcome"),
+        Column("valid_bpc", "Valid BPC", "number", numerals.decimal(4)),
+        *keys,
+        Column("seconds", "Time", "number", numerals.duration),
+        Column("run", "Run"),
+    ]
+    ordered = sorted(done, key=lambda t: (t.state is TrialState.PRUNED, t.value or math.inf, t.number))
+    notes = [f"Valid BPC with seed {plan.seed}; of a pruned trial the last one reported."]
+    for trial in ordered:
+        if history := retry_history(trial):
+            numbers = ", ".join(map(str, history))
+            notes.append(f"Trial {trial.number} goes on with {numbers}, whose worker stopped.")
+    rows = [_row(trial) for trial in ordered]
+    return Table(f"{len(done)} trials of {plan.address.name}", columns, rows, notes)
+
+
+def _row(trial: FrozenTrial) -> dict[str, tables.Cell]:
+    name = "baseline, " if trial.user_attrs.get("baseline") else ""
+    value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
+    params = {
+        f"param:{key}": literal(given) if isinstance(trial.distributions[key], CategoricalDistribution) else given
+        for key, given in trial.params.items()
+    }
+    return {
+        "trial": trial.number,
+        "outcome": name + str(trial.user_attrs.get("outcome", trial.state.name.lower())),
+        "valid_bpc": value,
+        **params,
+        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "run": f"{TRIALS}/trial-{trial.number:04d}",
+    }
+
+
+def _figures(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _importance(study: SharedStudy) -> dict[str, float]:
+    """Shares by key, the largest first; empty where there are too few trials to tell."""
+    if len(study.trials(TrialState.COMPLETE)) < FEWEST_FOR_IMPORTANCE:
+        return {}
+    with experimental_features():
+        found = get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator())
+    return {key: float(share) for key, share in found.items()}
+
+
+def _draw(plan: SearchPlan, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> list[Path]:
+    entries = plan.space.entries
+    figures = {
+        "history": pictures.history(trials),
+        "slice": pictures.slices(trials, entries),
+        "intermediate": pictures.intermediate(trials),
+    }
+    ordered = [entry for entry in entries if not entry.is_categorical] or entries
+    if len(ordered) >= 2:
+        figures["contour"] = pictures.contour(trials, *ordered[:2])
+    if shares:
+        figures["importance"] = pictures.importance(shares)
+    return [path for name, figure in figures.items() for path in plots.save(figure, plan.folder / PLOTS, name)]
+
+
+def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:
+    bindings = winner.user_attrs["bindings"]
+    best = plan.base.vary([], bindings)
+    lines = [f"# Trial {winner.number} of the search {plan.address.name}, the whole configuration."]
+    lines.append(f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.")
+    if "confirmed" in facts:
+        confirmed = facts["confirmed"]
+        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {plus_minus(confirmed['valid_bpc'])} bpc.")
+    changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best)]
+    lines += ["# It differs from the base in:", *changed] if changed else ["# It is the base."]
+    path = plan.folder / BEST
+    with storage_errors(f"{path}: cannot be written"):
+        write_file(path, ("\n".join(lines) + f"\n\n{best.text}").encode())
+    return path

@@ -1,0 +1,142 @@
+"""The ablation table and its plot."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rnnlab.errors import ConfigError, StorageError
+from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, cost_plot, write_table_and_plot
+from rnnlab.views import tables
+from rnnlab.views.intervals import Interval
+
+SHARED = {1: 0.02, 2: -0.03, 3: 0.01}  # what a seed does to every variant
+
+
+def variant(
+    name: str, bpc: float, *bindings: str, seeds: tuple[int, ...] = (1, 2, 3), **figures: Any
+) -> TrainedVariant:
+    results = {
+        seed: {
+            "status": "done",
+            "valid_bpc": bpc + SHARED[seed] + 0.002 * (seed * sum(map(ord, name)) % 5),
+            "test_bpc": bpc + SHARED[seed] - 0.025,
+            "parameters": 3_412_736,
+            "macs_per_byte": 3_900_000,
+            "bytes_per_second": 9000.0 + seed,
+            "peak_memory_mb": 812.4,
+            "protocol": {"batch_size": 8, "bptt": 256, "memory": 1024, "bytes_scored": 150_000},
+            **figures,
+        }
+        for seed in seeds
+    }
+    return TrainedVariant(name, results, bindings)
+
+
+def study() -> list[TrainedVariant]:
+    return [
+        variant("lstm", 2.61),
+        variant("qrnn", 2.68, "Block.core = @core.QRNN", parameters=2_100_000, macs_per_byte=2_700_000),
+        variant("gru", 2.60, "Block.core = @core.GRU", "GRU.layers = 2", macs_per_byte=3_300_000),
+    ]
+
+
+def test_the_table_holds_every_figure_of_every_variant() -> None:
+    table = ablation_table(study(), "lstm")
+    assert [row["variant"] for row in table.rows] == ["lstm", "qrnn", "gru"]
+    baseline, qrnn, gru = table.rows
+    assert baseline["difference"] is None
+    assert qrnn["seeds"] == 3
+    assert qrnn["parameters"] == 2_100_000
+    assert qrnn["bytes_per_second"] == 9002.0
+    assert qrnn["peak_memory_mb"] == 812.4
+    assert gru["bindings"] == ("Block.core = @core.GRU", "GRU.layers = 2")
+    assert isinstance(qrnn["difference"], Interval)
+    assert qrnn["difference"].mean == pytest.approx(0.07, abs=0.003)
+    assert isinstance(qrnn["p"], float)
+    assert isinstance(qrnn["p_holm"], float)
+    assert qrnn["p"] <= qrnn["p_holm"] < 0.01
+
+
+def test_the_table_says_how_bpc_was_measured_and_how_many_comparisons_were_corrected_for() -> None:
+    notes = " ".join(ablation_table(study(), "lstm").notes)
+    assert "batch size 8, bptt 256, memory 1,024, 150,000 bytes scored" in notes
+    assert "corrected for 2 comparisons" in notes
+
+
+def test_two_ways_of_measuring_are_pointed_out() -> None:
+    odd = variant("odd", 2.5, protocol={"batch_size": 1, "bptt": 256, "memory": 1024, "bytes_scored": 150_000})
+    notes = " ".join(ablation_table([*study(), odd], "lstm").notes)
+    assert "Not the same everywhere: batch size; compare with care." in notes
+    assert "batch size 1 or 8" in notes
+
+
+def test_with_two_seeds_there_is_no_column_of_p_values_and_a_note_says_why() -> None:
+    variants = [variant("lstm", 2.61, seeds=(1, 2)), variant("gru", 2.60, seeds=(1, 2))]
+    table = ablation_table(variants, "lstm")
+    text = tables.to_text(table)
+    assert "p (Holm)" not in text
+    assert "No p-value for gru: 2 seeds, and a paired t-test needs at least 3." in text
+    assert "p_holm" in tables.to_csv(table).splitlines()[0]
+
+
+def test_a_diverged_seed_leaves_the_row_without_a_mean_and_says_so() -> None:
+    broken = variant("broken", 2.7)
+    broken.results[2]["valid_bpc"] = None  # type: ignore[index]
+    table = ablation_table([*study(), broken], "lstm")
+    assert table.rows[3]["valid_bpc"] is None
+    assert "No p-value for broken: seed 2 diverged." in table.notes
+    assert math.isnan(broken.bpc("valid_bpc")[2])
+
+
+def test_another_metric_can_be_compared() -> None:
+    table = ablation_table(study(), "lstm", "test_bpc")
+    assert "Test BPC" in tables.to_text(table)
+    with pytest.raises(ConfigError, match="no metric 'loss'"):
+        ablation_table(study(), "lstm", "loss")
+
+
+def test_two_variants_of_one_name_are_refused() -> None:
+    with pytest.raises(ConfigError, match="two variants are called 'lstm'"):
+        ablation_table([variant("lstm", 2.6), variant("lstm", 2.7)], "lstm")
+
+
+def test_the_report_writes_five_tables_and_two_pictures_that_agree(tmp_path: Path) -> None:
+    _, paths = write_table_and_plot(study(), "lstm", tmp_path / "out")
+    assert sorted(path.suffix for path in paths) == [".csv", ".json", ".md", ".png", ".svg", ".tex", ".txt"]
+    assert all(path.stat().st_size > 0 for path in paths)
+    by_suffix = {path.suffix: path for path in paths}
+    rows = list(csv.DictReader(io.StringIO(by_suffix[".csv"].read_text(encoding="utf-8"))))
+    answer = json.loads(by_suffix[".json"].read_text(encoding="utf-8"))
+    assert [float(row["valid_bpc_low"]) for row in rows] == [row["valid_bpc"]["low"] for row in answer["rows"]]
+    assert rows[2]["bindings"] == "Block.core = @core.GRU; GRU.layers = 2"
+    assert by_suffix[".png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_same_study_gives_the_same_files(tmp_path: Path) -> None:
+    first, second = (write_table_and_plot(study(), "lstm", tmp_path / name)[1] for name in ("a", "b"))
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(StorageError, match="taken"):
+        write_table_and_plot(study(), "lstm", tmp_path / "taken")
+
+
+def test_the_plot_names_its_axes_and_every_variant_that_has_a_result() -> None:
+    figure = cost_plot([*study(), variant("unpriced", 2.6, macs_per_byte=None)], "lstm")
+    (axis,) = figure.axes
+    assert axis.get_xlabel() == "MACs per byte"
+    assert "bits/byte" in axis.get_ylabel()
+    assert [text.get_text() for text in axis.texts] == ["lstm (baseline)", "qrnn", "gru"]
+
+
+def test_names_that_matplotlib_would_interpret_are_drawn_as_they_are(tmp_path: Path) -> None:
+    names = ["lstm", "_hidden", "$x^{", "日本", "a\nb\x1b[31m"]
+    variants = [variant(name, 2.6 + 0.01 * i, macs_per_byte=1000 * (i + 1)) for i, name in enumerate(names)]
+    assert len(write_table_and_plot(variants, "lstm", tmp_path)[1]) == 7

@@ -1,0 +1,138 @@
+"""Searches at work, and what they leave in their folder."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from rnnlab import cli, config
+from rnnlab.errors import DataError
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.studies.search.driver import run_search
+from rnnlab.studies.search.plan import plan_search
+from rnnlab.studies.search.space import literal
+from rnnlab.views.runs import parse_bindings
+from tests.studies.small_studies import (
+    SPACE,
+    expect_exactly,
+    params_by_draw,
+    search_in,
+    trials_of,
+    write_study,
+)
+
+
+@pytest.mark.slow
+def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_study(tmp_path, "Search", pruner="median", pruner_startup=2, confirm=2, confirm_seeds=3, bytes=1280)
+    folder = tmp_path / "study"
+    code = cli.main(["search", str(path), "--trials", "8", "--workers", "2", "--run", str(folder), "--json"])
+    assert code == 0
+    facts = json.loads(capsys.readouterr().out)
+    made = plan_search(str(path), trials=8, run=folder)
+    expect_exactly(made, 8)
+
+    assert sum(facts["trials"].values()) == 8
+    assert facts["trials"]["pruned"] >= 1
+    assert facts["confirmed"]["seeds"] == 3
+    assert facts["confirmed"]["valid_bpc"]["low"] < facts["confirmed"]["valid_bpc"]["high"]
+    assert set(facts["importance"]) <= set(SPACE)
+    for name in ("history", "slice", "contour", "intermediate"):
+        assert (folder / "plots" / f"{name}.png").stat().st_size > 10_000
+    rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
+    assert len(rows) == 8
+    assert rows[0]["outcome"].endswith("complete")
+    confirmed = json.loads((folder / "confirm.json").read_text())["rows"]
+    assert confirmed[0]["variant"] == "trial 0"
+    assert {row["seeds"] for row in confirmed if row["variant"] == f"trial {facts['confirmed']['trial']}"} <= {3}
+
+    for trial in trials_of(made, TrialState.PRUNED):
+        result = RunFolder.open(folder / "trials" / f"trial-{trial.number:04d}").result()
+        assert result is not None
+        assert result["status"] == "stopped"
+        assert result["bytes_trained"] < 1280
+
+    winner = config.resolve([str(folder / "best.gin")])
+    best = trials_of(made)[facts["confirmed"]["trial"]]
+    assert winner.value("SingleHead.memory") == best.params["SingleHead.memory"]
+    assert winner.value("dropout") == best.params["dropout"]
+    assert cli.main(["train", str(folder / "best.gin"), "--run", str(tmp_path / "winner")]) == 0
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_one_finds(tmp_path: Path) -> None:
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = search_in(tmp_path / "whole", trials=6)
+    for trials in (2, 6):
+        parts = search_in(tmp_path / "parts", trials=trials)
+        expect_exactly(parts, trials)
+    assert params_by_draw(parts) == params_by_draw(whole)
+    assert [t.value for t in trials_of(parts)] == [t.value for t in trials_of(whole)]
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_forty_trials_over_four_workers_each_train_with_their_own_parameters(tmp_path: Path) -> None:
+    made = search_in(tmp_path, workers=4, trials=40, startup=40, bytes=320, evaluations=1, heartbeat=10)
+    expect_exactly(made, 40)
+    trials = trials_of(made, TrialState.COMPLETE)
+    assert len(trials) == 40
+    for trial in trials:
+        folder = tmp_path / "study" / "trials" / f"trial-{trial.number:04d}"
+        held = parse_bindings((folder / "config.gin").read_text())
+        recorded = {key: literal(value) for key, value in trial.params.items()}
+        assert held["attention.SingleHead.memory"] == recorded["SingleHead.memory"]
+        assert held["Block.dropout"] == recorded["dropout"]
+        assert json.loads((folder / "result.json").read_text())["valid_bpc"] == trial.value
+    assert len({trial.params["dropout"] for trial in trials}) == 40
+
+
+@pytest.mark.slow
+def test_values_that_do_not_go_together_and_runs_that_diverge_are_trials_that_say_so(tmp_path: Path) -> None:
+    space = {
+        "MultiHead.heads": {"type": "categorical", "choices": [1, 2]},
+        "LanguageModel.dim": {"type": "categorical", "choices": [8, 9]},
+    }
+    made = search_in(
+        tmp_path, trials=6, startup=10, space=space, base=["sha_rnn", "size/tiny", "attention/multi_head"],
+        baseline=False,
+    )  # fmt: skip
+    expect_exactly(made, 6)
+    outcomes = {
+        (t.params["MultiHead.heads"], t.params["LanguageModel.dim"]): t.user_attrs["outcome"] for t in trials_of(made)
+    }
+    assert outcomes[2, 9].startswith("refused: ")
+    assert all(outcome == "complete" for combination, outcome in outcomes.items() if combination != (2, 9))
+
+
+@pytest.mark.slow
+def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search")
+    made = plan_search(str(path), run=tmp_path / "study")
+    next(tmp_path.glob("text-*")).unlink()
+    with pytest.raises(DataError, match=r"one after the other fails; the last: .*text-.*worker-0\.log"):
+        run_search(made, workers=1)
+
+
+def test_the_command_line_refuses_what_makes_no_sense(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(write_study(tmp_path, "Search"))
+    run = ["--run", str(tmp_path / "study")]
+    for arguments, told in (
+        (["--workers", "0"], "--workers 0: at least one"),
+        (["--trials", "0"], "Search.trials = 0"),
+        (["--storage", "redis://h"], "--storage redis://h"),
+        (["--set", "Search.trails = 3"], "did you mean 'trials'"),
+        (["nosuch/fragment"], "no fragment or file 'nosuch/fragment'"),
+    ):
+        assert cli.main(["search", path, *arguments, *run]) == 2
+        err = capsys.readouterr().err
+        assert told in err
+        assert "Traceback" not in err
+    assert not (tmp_path / "study" / "trials").exists()

@@ -1,0 +1,89 @@
+"""The pictures of a search, from trials that nobody trained."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from matplotlib.figure import Figure
+from optuna.trial import FrozenTrial, TrialState
+
+from rnnlab.studies.search import pictures
+from rnnlab.studies.search.space import Space
+from rnnlab.views import plots
+
+SPACE = Space.read(
+    {
+        "SingleHead.memory": {"type": "int", "low": 16, "high": 4096, "log": True},
+        "dropout": {"type": "float", "low": 0.0, "high": 0.5},
+        "Block.core": {"type": "categorical", "choices": ["@core.LSTM", "@core.QRNN"]},
+    }
+)
+
+
+def trial(number: int, state: TrialState = TrialState.COMPLETE, **params: Any) -> FrozenTrial:
+    memory, dropout = 16 * 2 ** (number % 8), 0.05 * (number % 9)
+    bpc = 2.5 + 0.1 * dropout + 0.01 * abs(8 - math.log2(memory))
+    given = {"SingleHead.memory": memory, "dropout": dropout, "Block.core": ["@core.LSTM", "@core.QRNN"][number % 2]}
+    made = optuna.create_trial(
+        state=state,
+        value=bpc if state is TrialState.COMPLETE else 4.0,
+        params={**given, **params},
+        distributions={entry.key: entry.distribution for entry in SPACE.entries},
+        intermediate_values={10_000: 4.0, 60_000: bpc} if state is TrialState.COMPLETE else {10_000: 4.0},
+        user_attrs={"baseline": True} if number == 0 else {},
+    )
+    made.number = number
+    return made
+
+
+MANY = [trial(n, TrialState.PRUNED if n % 5 == 4 else TrialState.COMPLETE) for n in range(16)]
+ONE = [trial(0)]
+ON_A_LINE = [trial(n, dropout=0.1) for n in range(4)]
+PRUNED = [trial(n, TrialState.PRUNED) for n in range(3)]
+
+
+def all_figures(trials: list[FrozenTrial]) -> dict[str, Figure]:
+    memory, dropout, core = SPACE.entries
+    return {
+        "history": pictures.history(trials),
+        "slice": pictures.slices(trials, SPACE.entries),
+        "contour": pictures.contour(trials, memory, dropout),
+        "contour over a choice": pictures.contour(trials, core, dropout),
+        "intermediate": pictures.intermediate(trials),
+        "importance": pictures.importance({"dropout": 0.8, "SingleHead.memory": 0.2}),
+    }
+
+
+@pytest.mark.parametrize("trials", [MANY, ONE, ON_A_LINE, PRUNED, []], ids=["many", "one", "line", "pruned", "none"])
+def test_every_picture_can_be_drawn_of_whatever_trials_there_are(trials: list[FrozenTrial], tmp_path: Path) -> None:
+    for name, figure in all_figures(trials).items():
+        png, _ = plots.save(figure, tmp_path, name)
+        assert png.stat().st_size > 5_000
+
+
+def test_the_contour_spans_the_whole_space_and_marks_the_best() -> None:
+    memory, dropout, _ = SPACE.entries
+    axis = pictures.contour(MANY, memory, dropout).axes[0]
+    low, high = axis.get_xlim()
+    assert low < math.log(16)
+    assert high > math.log(4096)
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["16", "64", "256", "1.02k", "4.1k"]
+    best = min((t for t in MANY if t.state is TrialState.COMPLETE), key=lambda t: t.value or math.inf)
+    star = next(line for line in axis.get_lines() if line.get_label() == "best")
+    assert star.get_xdata()[0] == pytest.approx(math.log(best.params["SingleHead.memory"]))
+    assert star.get_ydata()[0] == pytest.approx(best.params["dropout"])
+
+
+def test_a_trial_that_was_pruned_early_does_not_squeeze_the_history() -> None:
+    axis = pictures.history(MANY).axes[0]
+    complete = [t.value for t in MANY if t.state is TrialState.COMPLETE and t.value]
+    assert axis.get_ylim()[1] < max(complete) + 1.5 * (max(complete) - min(complete))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(60_000, "60k"), (2_500_000, "2.5M"), (1024, "1.02k"), (0.5, "0.5"), (100, "100"), (1e7, "10M")]
+)
+def test_a_tick_loses_the_zeros_behind_its_point_and_no_others(value: float, text: str) -> None:
+    assert plots.tick(value) == text

@@ -1,0 +1,134 @@
+"""Searches on PostgreSQL: several commands on one study, as from several machines, and the faults F14 to F16."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from rnnlab.errors import ConfigError, StorageError
+from rnnlab.studies.launch.locks import exclusive
+from rnnlab.studies.search.database import retry_history
+from rnnlab.studies.search.plan import create_or_resume, plan_search
+from tests.faults.test_search_workers import SIX
+from tests.studies.postgres import server
+from tests.studies.small_studies import (
+    Command,
+    catch_worker,
+    expect_exactly,
+    trials_of,
+    wait_until,
+    watch_study,
+    write_study,
+)
+
+pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with server() as url:
+        yield url
+
+
+def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=5, bytes=1280, confirm=1, confirm_seeds=2, heartbeat=2)
+    runs = [tmp_path / machine / "shared" for machine in ("here", "there")]  # one name, as the same command gives
+    plans = [plan_search(str(path), run=run, storage=url) for run in runs]
+    commands = [Command("search", path, "--run", run, "--storage", url, "--workers", "1", "--json") for run in runs]
+    answers = []
+    for command in commands:
+        with command:
+            answers.append(command.succeed())
+    for plan, answer in zip(plans, answers, strict=True):
+        expect_exactly(plan, 5)
+        assert sum(answer["trials"].values()) == 5
+    folders = [{path.name for path in (run / "trials").iterdir()} for run in runs]
+    assert not folders[0] & folders[1], "a trial ran twice"
+    assert len(folders[0] | folders[1]) == len(trials_of(plans[0]))
+    assert answers[0]["best"] == answers[1]["best"]
+    assert answers[0]["confirmed"] == answers[1]["confirmed"]
+
+
+@pytest.mark.long
+@pytest.mark.faults
+def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=3, bytes=2560)
+    plan = plan_search(str(path), run=tmp_path / "killed", storage=url)
+    command = ("search", path, "--run", tmp_path / "killed", "--storage", url, "--workers", "2", "--json")
+    with Command(*command) as parent:
+        trial, worker = catch_worker(plan)
+        os.kill(worker, signal.SIGKILL)
+        parent.succeed()
+    expect_exactly(plan, 3)
+    (retried,) = [t for t in trials_of(plan, TrialState.COMPLETE) if retry_history(t) == [trial.number]]
+    assert retried.params == trial.params
+
+
+@pytest.mark.long
+@pytest.mark.faults
+def test_f14_a_worker_of_another_machine_that_is_gone_is_told_by_its_heartbeat(url: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=2, bytes=2560)
+    plan = plan_search(str(path), run=tmp_path / "far", storage=url)
+    command = ("search", path, "--run", tmp_path / "far", "--storage", url, "--workers", "1", "--json")
+    with Command(*command) as parent:
+        trial, worker = catch_worker(plan)
+        parent.signal(signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
+    study = watch_study(url, plan.address.name)
+    elsewhere = {**trial.user_attrs["worker"], "host": "another"}
+    study._storage.set_trial_user_attr(trial._trial_id, "worker", elsewhere)
+    Command(*command).succeed()
+    expect_exactly(plan, 2)
+    assert any(trial.number in retry_history(t) for t in trials_of(plan, TrialState.COMPLETE))
+
+
+@pytest.mark.long
+@pytest.mark.faults
+def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_many(url: str) -> None:
+    six = [subprocess.Popen([sys.executable, "-c", SIX, url], stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    for process in six:
+        _, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+    trials = watch_study(url, "six").trials
+    assert [t.state for t in trials] == [TrialState.COMPLETE] * 15
+
+
+@pytest.mark.long
+@pytest.mark.faults
+def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial(url: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=2, bytes=2560)
+    plan = plan_search(str(path), run=tmp_path / "held", storage=url)
+    command = ("search", path, "--run", tmp_path / "held", "--storage", url, "--workers", "2", "--json")
+    with Command(*command) as parent:
+        trial, worker = catch_worker(plan)
+        wait_until(lambda: trials_of(plan)[trial.number].state is TrialState.FAIL)
+        os.kill(worker, signal.SIGCONT)
+        parent.succeed()
+    expect_exactly(plan, 2)
+
+
+def test_the_lock_of_a_database_lets_one_in_at_a_time(url: str) -> None:
+    held = pytest.raises(StorageError, match="another process has held the study's lock")
+    with exclusive(url), held, exclusive(url, patience=0.3):
+        pass
+    with exclusive(url, patience=5.0) as release:
+        release()
+        with exclusive(url, patience=5.0):
+            pass
+
+
+def test_a_changed_space_is_refused_on_every_storage(url: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search")
+    plan = plan_search(str(path), run=tmp_path / "changed", storage=url)
+    create_or_resume(plan)
+    path = write_study(tmp_path, "Search", space={"dropout": {"type": "float", "low": 0.0, "high": 0.1}})
+    changed = plan_search(str(path), run=tmp_path / "changed", storage=url)
+    assert changed.address == replace(plan.address)
+    with pytest.raises(ConfigError, match="the space changed"):
+        create_or_resume(changed)

@@ -1,0 +1,38 @@
+"""Study files: how they are found, read, written down, and refused."""
+
+from pathlib import Path
+
+import pytest
+
+from rnnlab.errors import ConfigError
+from rnnlab.studies import definition
+from rnnlab.studies.search.plan import Search, plan_search
+from tests.studies.small_studies import (
+    small_search,
+    write_study,
+)
+
+
+def test_a_study_is_found_by_path_and_those_that_ship_by_name(tmp_path: Path) -> None:
+    shipped = definition.find("memory_dropout")
+    assert definition.find("studies/memory_dropout.gin") in (shipped, Path("studies/memory_dropout.gin"))
+    assert definition.find(str(write_study(tmp_path, "Search"))) == tmp_path / "study.gin"
+    with pytest.raises(ConfigError, match="did you mean 'memory_dropout'"):
+        definition.find("memory_dropuot")
+    with pytest.raises(ConfigError, match="no study"):
+        definition.find("elsewhere/memory_dropout.gin")
+
+
+def test_a_study_is_written_down_so_that_it_reads_back_the_same(tmp_path: Path) -> None:
+    made = small_search(tmp_path, "Search.confirm = 2")
+    (tmp_path / "again.gin").write_text(definition.text(made.search))
+    assert definition.read(tmp_path / "again.gin", Search) == made.search
+
+
+def test_a_file_for_the_other_command_says_which(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Ablation", deltas={"dropped": ["dropout = 0.1"]})
+    with pytest.raises(ConfigError, match="it is for `rnnlab ablate`"):
+        plan_search(str(path), run=tmp_path / "study")
+    (tmp_path / "empty.gin").write_text("")
+    with pytest.raises(ConfigError, match="binds no Search"):
+        plan_search(str(tmp_path / "empty.gin"), run=tmp_path / "study")

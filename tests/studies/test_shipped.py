@@ -1,0 +1,54 @@
+"""The studies that ship: each runs at its smallest."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rnnlab import cli
+from rnnlab.studies import definition
+from rnnlab.studies.ablation.plan import Ablation
+from tests.rnnlab.tiny_runs import write_text
+from tests.studies.small_studies import OVERRIDES
+
+
+def arguments_of(study: str, folder: Path) -> list[str]:
+    """The command line that runs a shipped study at its smallest."""
+    text = write_text(folder, size=4000)
+    sets = [part for line in OVERRIDES for part in ("--set", line) if not _is_varied(study, line)]
+    common = ["size/tiny", "--corpus", str(text), "--bytes", "320", "--workers", "2", "--run", str(folder / "study")]
+    return [study, *common, *sets, "--set", "Trainer.eval_every = 160"]
+
+
+def _is_varied(study: str, line: str) -> bool:
+    return study == "memory_length" and line.startswith("memory ")
+
+
+def test_the_studies_that_are_promised_ship() -> None:
+    assert set(definition.shipped()) >= {
+        "attention_kind", "boom_vs_standard", "core_swap", "initialization", "memory_dropout", "memory_length",
+        "paper_table", "residual",
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("study", [name for name in definition.shipped() if name != "memory_dropout"])
+def test_every_ablation_that_ships_runs_at_its_smallest(
+    study: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["ablate", *arguments_of(study, tmp_path), "--seeds", "1", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    declared = definition.read(definition.find(study), Ablation)
+    rows = facts["tables"]["ablation"]["rows"]
+    assert [row["variant"] for row in rows] == [declared.baseline, *(delta.name for delta in declared.all_deltas())]
+    assert ("matched" in facts["tables"]) == (declared.match is not None)
+
+
+@pytest.mark.slow
+def test_the_search_that_ships_runs_at_its_smallest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = [*arguments_of("memory_dropout", tmp_path), "--trials", "2", "--set", "Search.confirm = 1",
+                 "--set", "Search.confirm_seeds = 1", "--set", "memory = 64", "--json"]  # fmt: skip
+    assert cli.main(["search", *arguments]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert sum(facts["trials"].values()) == 2
+    assert set(facts["best"]["params"]) == {"SingleHead.memory", "dropout"}
