@@ -1,4 +1,4 @@
-"""Study files: gin files that bind one noun, `Search` or `Ablation`, found, read, and written down as they were run."""
+"""Study files: gin files that bind `Search` or `Ablation`, found, read, and written down as they were run."""
 
 import re
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from rnnlab.registry import did_you_mean
 
 T = TypeVar("T")
 
-NOUNS = ("Search", "Ablation")
+CLASSES = ("Search", "Ablation")
 STUDY = "study.gin"  # in the folder of a study: the definition as it was run
 HERE = Path(__file__).resolve().parent
 
@@ -36,50 +36,50 @@ def find(name: str) -> Path:
     raise ConfigError(f"no study {name!r}{nearest}")
 
 
-def read(path: Path, noun: type[T], overrides: Sequence[str] = ()) -> T:
-    """The noun as the file binds it, with further bindings on top.
+def read(path: Path, factory: type[T], overrides: Sequence[str] = ()) -> T:
+    """The study as the file binds it, with further bindings on top.
 
     Raises: ConfigError naming the file and line of what is wrong.
     """
-    import rnnlab.studies.ablation.plan  # registers both nouns, so that a file for the other command is told
+    import rnnlab.studies.ablation.plan  # registers both, so that a file for the other command is told
     import rnnlab.studies.search.plan  # noqa: F401
 
     resolved = config.resolve([str(path)], overrides)
-    bound = {binding.selector for binding in resolved.bindings.values()} & set(NOUNS)
-    if noun.__name__ not in bound:
+    bound = {binding.selector for binding in resolved.bindings.values()} & set(CLASSES)
+    if factory.__name__ not in bound:
         other = next(iter(bound), None)
         command = {"Search": "search", "Ablation": "ablate"}
-        hint = f"it is for `rnnlab {command[other]}`" if other else f"it binds no {noun.__name__}.* at all"
-        raise ConfigError(f"{path}: not for `rnnlab {command[noun.__name__]}`: {hint}")
+        hint = f"it is for `rnnlab {command[other]}`" if other else f"it binds no {factory.__name__}.* at all"
+        raise ConfigError(f"{path}: not for `rnnlab {command[factory.__name__]}`: {hint}")
     with resolved.activate():
-        study: T = resolved.construct(noun.__name__)
+        study: T = resolved.construct(factory.__name__)
         resolved.audit()
     return study
 
 
 def read_with(
-    name: str, noun: type[T], fragments: Sequence[str], overrides: Sequence[str], run: str | Path | None, **own: Any
+    name: str, factory: type[T], fragments: Sequence[str], overrides: Sequence[str], run: str | Path | None, **own: Any
 ) -> tuple[T, Path]:
     """(the study called `name` with what the command line puts on top, its folder).
 
     Args:
         fragments: on top of the study's base.
-        overrides: bindings of the noun and of the runs.
+        overrides: bindings of the study and of the runs.
         run: the folder; None for runs/STUDY.
-        own: arguments of the noun; None leaves one as it is.
+        own: arguments of the study; None leaves one as it is.
     Raises: ConfigError, as `find` and `read`.
     """
     path = find(name)
-    of_noun = [line for line in overrides if re.match(rf"\s*({'|'.join(NOUNS)})\s*\.", line)]
-    given = [f"{noun.__name__}.{argument} = {value}" for argument, value in own.items() if value is not None]
-    study: Any = read(path, noun, [*of_noun, *given])
-    of_runs = [line for line in overrides if line not in of_noun]
+    of_study = [line for line in overrides if re.match(rf"\s*({'|'.join(CLASSES)})\s*\.", line)]
+    given = [f"{factory.__name__}.{argument} = {value}" for argument, value in own.items() if value is not None]
+    study: Any = read(path, factory, [*of_study, *given])
+    of_runs = [line for line in overrides if line not in of_study]
     study = replace(study, base=[*study.base, *fragments], overrides=[*study.overrides, *of_runs])
     return study, Path(run) if run is not None else Path("runs") / path.stem
 
 
 def text(study: Any) -> str:
-    """The gin text that binds every argument of a noun, from which it can be read again."""
+    """The gin text that binds every argument of a study, from which it can be read again."""
     name = type(study).__name__
     values = {field.name: getattr(study, field.name) for field in fields(study)}
     lines = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -1,7 +1,7 @@
 """One training run of a study: started, continued, or taken over from the folder of a worker that died."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,8 @@ from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
 from rnnlab.studies.launch.pool import Check, Job
 from rnnlab.training import experiment
-from rnnlab.training.loop import Loop, Observer, check_fit
-from rnnlab.training.threads import choose_threads, using_threads
-
-MakeObserver = Callable[[Loop], Observer]
+from rnnlab.training.ranks import ALONE
+from rnnlab.training.run import Watch, create, held, train_in
 
 
 def train_job(job: Job, check: Check) -> None:
@@ -35,45 +33,25 @@ def train_job(job: Job, check: Check) -> None:
 def train_run(
     built: experiment.Experiment,
     path: Path,
-    observer: MakeObserver | None = None,
+    watch: Watch | None = None,
     earlier: Sequence[Path] = (),
     variant: str | None = None,
 ) -> dict[str, Any]:
     """Train what was built to the end of its budget, in the folder `path`.
 
     Args:
-        observer: makes an observer that may save the loop it is given, and may raise Stopped to end the run.
+        watch: makes an observer that may save the loop it is given, and may raise Stopped to end the run.
         earlier: folders of the same experiment to take over from, the newest first.
         variant: what the seeds of one configuration share on TensorBoard's page.
     Returns: the result, as in result.json; at once if it is there already.
     Raises: Stopped and Diverged with a checkpoint written; ConfigError if the folder holds another run; RunHeldError
         if another process is at it; DataError, StorageError.
     """
-    check_fit(built)
-    recorded = RunFolder.open(path).environment.get("threads") if (path / CONFIG).is_file() else None
-    with using_threads(choose_threads(built, recorded)):
-        return _train(built, _open(built, path, variant), observer, earlier)
-
-
-def _train(
-    built: experiment.Experiment, folder: RunFolder, observer: MakeObserver | None, earlier: Sequence[Path]
-) -> dict[str, Any]:
-    from rnnlab.views.board import BoardObserver  # imports TensorBoard's protocols: not for those who only read a study
-
-    path = folder.path
-    with folder.hold():
+    folder = _open(built, path, variant)
+    with held(folder):
         if not folder.has_checkpoints() and finished(path) is None:
             _take_over(folder, earlier)
-        if (result := finished(path)) is not None:
-            return result
-        loop = Loop(built, folder)
-        if folder.has_checkpoints():
-            loop.restore(folder.newest())
-        else:
-            folder.journal.cut(0)
-        with BoardObserver(folder) as board:
-            loop.observers = [board] if observer is None else [board, observer(loop)]
-            return loop.run()
+        return finished(path) or train_in(folder, built, watch=watch)
 
 
 def finished(path: Path) -> dict[str, Any] | None:
@@ -86,8 +64,7 @@ def finished(path: Path) -> dict[str, Any] | None:
 
 def _open(built: experiment.Experiment, path: Path, variant: str | None) -> RunFolder:
     if not (path / CONFIG).is_file():
-        environment = experiment.environment(built) | ({} if variant is None else {"variant": variant})
-        return RunFolder.create(path, built.config.text, built.operative, environment)
+        return create(path, built, ALONE, **({} if variant is None else {"variant": variant}))
     folder = RunFolder.open(path)
     if folder.config_text != built.config.text:
         raise ConfigError(f"{path}: holds another run than this study puts there; choose another --run, or remove it")
