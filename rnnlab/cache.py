@@ -5,9 +5,9 @@ file had (size, times, inode) and holds for as long as the stamp does.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
+import math
 import os
 import stat
 import sys
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from rnnlab import locks
 from rnnlab.errors import DataError
 from rnnlab.storage.durable import sync_folder
 
@@ -122,19 +123,19 @@ def locked(name: str) -> Iterator[Path]:
     Raises: DataError if the folder cannot be written.
     """
     root = folder()
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        handle = open(root / f".{name}.lock", "w")  # noqa: SIM115  (closed below, whatever the body raises)
-    except OSError as error:
-        raise DataError(
-            f"the cache {root} cannot be written: {_reason(error)}; set RNNLAB_DATA to a folder that can"
-        ) from None
-    with handle:
+    lock = root / f".{name}.lock"
+    with contextlib.ExitStack() as held:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another process is making {name} in {root}; waiting for it", file=sys.stderr)
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            root.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(locks.locked(lock))
+            except locks.LockTaken as holder:
+                print(f"{holder} is making {name} in {root}; waiting for it", file=sys.stderr)
+                held.enter_context(locks.locked(lock, patience=math.inf))
+        except OSError as error:
+            raise DataError(
+                f"the cache {root} cannot be written: {_reason(error)}; set RNNLAB_DATA to a folder that can"
+            ) from None
         yield root
 
 
