@@ -61,3 +61,15 @@ class Stopped(RnnlabError):
 
 class LawError(AssertionError):
     """A part breaks a law of `rnnlab.testing`; the message says which, how, and with what minimal case."""
+
+
+def check_width(owner: str, name: str, value: int) -> None:
+    """Raises: ConfigError unless `value`, the argument `name` of the part `owner`, can be a width."""
+    if value < 1:
+        raise ConfigError(f"{owner}.{name} = {value}: a width is at least 1")
+
+
+def check_probability(owner: str, name: str, value: float) -> None:
+    """Raises: ConfigError unless `value`, the argument `name` of the part `owner`, is in [0, 1)."""
+    if not 0.0 <= value < 1.0:
+        raise ConfigError(f"{owner}.{name} = {value}: a probability in [0, 1) is needed")

@@ -31,7 +31,7 @@ from rnnlab.testing.rounding import NO_WORSE, error, rounding_of
 from rnnlab.training.experiment import describe
 
 WEIGHTS, CONFIG, PROGRAM, ONNX = "model.safetensors", "config.json", "model.pt2", "model.onnx"
-NEEDED = ("safetensors", "onnx", "onnxscript")
+NEEDED = ("onnx", "onnxscript")
 OPSET = 18
 STEPS_COMPARED = 100
 

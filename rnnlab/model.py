@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, check_probability, check_width
 from rnnlab.interfaces import Foldable, Slot
 from rnnlab.ops.dropout import dropout
 from rnnlab.registry import configurable
@@ -64,13 +64,11 @@ class LanguageModel(nn.Module):
         init_std: float | None = None,
     ) -> None:
         super().__init__()
-        if dim < 1:
-            raise ConfigError(f"LanguageModel.dim = {dim}: a width is at least 1")
+        check_width("LanguageModel", "dim", dim)
         if not blocks:
             raise ConfigError("LanguageModel.blocks = []: a model has at least one block; depth is the list's length")
         for name, p in (("input_dropout", input_dropout), ("output_dropout", output_dropout)):
-            if not 0.0 <= p < 1.0:
-                raise ConfigError(f"LanguageModel.{name} = {p}: a probability in [0, 1) is needed")
+            check_probability("LanguageModel", name, p)
         if init_std is not None and init_std <= 0.0:
             raise ConfigError(f"LanguageModel.init_std = {init_std}: a positive number, or None for 0.1 / sqrt(D)")
         self.dim, self.input_dropout, self.output_dropout = dim, input_dropout, output_dropout

@@ -4,7 +4,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, check_probability
 from rnnlab.ops.dropout import dropout
 from rnnlab.ops.window import Memory, check_window, hidden_from, next_memory
 from rnnlab.registry import register
@@ -37,8 +37,7 @@ class Projected(nn.Module):
                 f"Projected.heads = {heads}: the width {dim} has to be a multiple of twice the number of heads, "
                 f"since rotary positions turn channels in pairs"
             )
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"Projected.dropout = {dropout}: a probability in [0, 1) is needed")
+        check_probability("Projected", "dropout", dropout)
         self.dim, self.heads, self.memory, self.dropout = dim, heads, memory, dropout
         self.query = nn.Linear(dim, dim)
         self.key = nn.Linear(dim, dim)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_probability
 from rnnlab.ops.dropout import dropout
 from rnnlab.ops.window import (
     InPlaceMemory,
@@ -50,8 +50,7 @@ class SingleHead(nn.Module):
     def __init__(self, dim: int, memory: int = 1024, dropout: float = 0.0) -> None:
         super().__init__()
         check_window(type(self).__name__, memory)
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"{type(self).__name__}.dropout = {dropout}: a probability in [0, 1) is needed")
+        check_probability(type(self).__name__, "dropout", dropout)
         self.dim, self.memory, self.dropout = dim, memory, dropout
         self.query = nn.Linear(dim, dim)
         self.query_norm = nn.LayerNorm(dim, eps=1e-12)

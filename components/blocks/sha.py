@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from rnnlab.components.blocks._state import BlockState
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_probability
 from rnnlab.interfaces import Slot
 from rnnlab.ops.dropout import dropout
 from rnnlab.registry import register
@@ -31,8 +31,7 @@ class SHA(nn.Module):
         self, dim: int, core: Slot, attention: Slot | None = None, feedforward: Slot | None = None, dropout: float = 0.0
     ) -> None:
         super().__init__()
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"Block.dropout = {dropout}: a probability in [0, 1) is needed")
+        check_probability("Block", "dropout", dropout)
         self.dropout = dropout
         self.start_norm = _norm(dim)
         self.core: Any = core(dim)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_width
 from rnnlab.ops.gru import gru_layer, update_gate
 from rnnlab.registry import register
 
@@ -29,8 +29,7 @@ class GRU(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ConfigError(f"GRU.dim = {dim}: a width is at least 1")
+        check_width("GRU", "dim", dim)
         self.dim = dim
         self.gru = nn.GRU(dim, dim)
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_probability, check_width
 from rnnlab.ops.dropout import dropout
 from rnnlab.ops.lstm import forget_gate, lstm_layer
 from rnnlab.registry import register
@@ -33,10 +33,8 @@ class LSTM(nn.Module):
 
     def __init__(self, dim: int, dropconnect: float = 0.0) -> None:
         super().__init__()
-        if dim < 1:
-            raise ConfigError(f"LSTM.dim = {dim}: a width is at least 1")
-        if not 0.0 <= dropconnect < 1.0:
-            raise ConfigError(f"LSTM.dropconnect = {dropconnect}: a probability in [0, 1) is needed")
+        check_width("LSTM", "dim", dim)
+        check_probability("LSTM", "dropconnect", dropconnect)
         self.dim = dim
         self.dropconnect = dropconnect
         self.lstm = nn.LSTM(dim, dim)

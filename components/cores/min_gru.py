@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_width
 from rnnlab.ops.recurrence import full_precision, linear_recurrence
 from rnnlab.registry import register
 
@@ -30,8 +30,7 @@ class MinGRU(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ConfigError(f"MinGRU.dim = {dim}: a width is at least 1")
+        check_width("MinGRU", "dim", dim)
         self.dim = dim
         self.candidate = Affine(dim, dim, bound=dim**-0.5)
         self.update = Affine(dim, dim, bound=dim**-0.5)

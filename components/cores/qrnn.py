@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, check_probability, check_width
 from rnnlab.ops.qrnn import Gates, qrnn_layer
 from rnnlab.ops.recurrence import full_precision
 from rnnlab.registry import register
@@ -35,12 +35,10 @@ class QRNN(nn.Module):
 
     def __init__(self, dim: int, width: int = 1, zoneout: float = 0.0) -> None:
         super().__init__()
-        if dim < 1:
-            raise ConfigError(f"QRNN.dim = {dim}: a width is at least 1")
+        check_width("QRNN", "dim", dim)
         if width not in (1, 2):
             raise ConfigError(f"QRNN.width = {width}: the convolution sees 1 or 2 positions")
-        if not 0.0 <= zoneout < 1.0:
-            raise ConfigError(f"QRNN.zoneout = {zoneout}: a probability in [0, 1) is needed")
+        check_probability("QRNN", "zoneout", zoneout)
         self.dim, self.width, self.zoneout = dim, width, zoneout
         self.candidate = Affine(width * dim, dim, bound=dim**-0.5)
         self.forget = Affine(width * dim, dim, bound=dim**-0.5)

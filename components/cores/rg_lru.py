@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_width
 from rnnlab.ops.recurrence import full_precision, linear_recurrence
 from rnnlab.registry import register
 
@@ -38,8 +38,7 @@ class RGLRU(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ConfigError(f"RGLRU.dim = {dim}: a width is at least 1")
+        check_width("RGLRU", "dim", dim)
         self.dim = dim
         self.recurrence = Affine(dim, dim, bound=dim**-0.5)
         self.input = Affine(dim, dim, bound=dim**-0.5)

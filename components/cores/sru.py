@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_width
 from rnnlab.ops.recurrence import full_precision, linear_recurrence
 from rnnlab.registry import register
 
@@ -34,8 +34,7 @@ class SRU(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        if dim < 1:
-            raise ConfigError(f"SRU.dim = {dim}: a width is at least 1")
+        check_width("SRU", "dim", dim)
         self.dim = dim
         bound = math.sqrt(3 / dim)
         self.candidate_weight = nn.Parameter(torch.empty(dim, dim).uniform_(-bound, bound))

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, check_probability
 from rnnlab.ops.boom import boom_layer
 from rnnlab.registry import register
 
@@ -28,8 +28,7 @@ class Boom(nn.Module):
             raise ConfigError(
                 f"Boom.inner = {inner}: F is cut in chunks of D = {dim}, so it has to be a multiple of it"
             )
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"Boom.dropout = {dropout}: a probability in [0, 1) is needed")
+        check_probability("Boom", "dropout", dropout)
         self.dim, self.inner, self.dropout = dim, inner, dropout
         self.up = nn.Linear(dim, inner)
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_probability, check_width
 from rnnlab.ops.dropout import dropout
 from rnnlab.ops.gelu import gelu
 from rnnlab.registry import register
@@ -26,10 +26,8 @@ class Standard(nn.Module):
     def __init__(self, dim: int, inner: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
         inner = 4 * dim if inner is None else inner
-        if inner < 1:
-            raise ConfigError(f"Standard.inner = {inner}: a width is at least 1")
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"Standard.dropout = {dropout}: a probability in [0, 1) is needed")
+        check_width("Standard", "inner", inner)
+        check_probability("Standard", "dropout", dropout)
         self.dim, self.inner, self.dropout = dim, inner, dropout
         self.up = nn.Linear(dim, inner)
         self.down = nn.Linear(inner, dim)

@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_probability, check_width
 from rnnlab.ops.dropout import dropout
 from rnnlab.registry import register
 
@@ -26,10 +26,8 @@ class SwiGLU(nn.Module):
     def __init__(self, dim: int, inner: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
         inner = max(1, 8 * dim // 3) if inner is None else inner
-        if inner < 1:
-            raise ConfigError(f"SwiGLU.inner = {inner}: a width is at least 1")
-        if not 0.0 <= dropout < 1.0:
-            raise ConfigError(f"SwiGLU.dropout = {dropout}: a probability in [0, 1) is needed")
+        check_width("SwiGLU", "inner", inner)
+        check_probability("SwiGLU", "dropout", dropout)
         self.dim, self.inner, self.dropout = dim, inner, dropout
         self.gate = nn.Linear(dim, inner, bias=False)
         self.up = nn.Linear(dim, inner, bias=False)

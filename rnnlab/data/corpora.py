@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rnnlab import cache, registry
+from rnnlab.data import hashes
+from rnnlab.data.publication import making, publication
 from rnnlab.data.splits import Corpus, MappedFile, Split
 from rnnlab.errors import ConfigError, DataError
 
@@ -142,21 +144,21 @@ def build_python_stdlib() -> Path:
     path = cache.folder() / f"python_stdlib-{version}.txt"
     if _is_whole(path):
         return path
-    with cache.locked(path.name):
+    with making(path.name):
         if not _is_whole(path):  # another process may have built it while this one waited
-            with cache.publication(path) as file:
+            with publication(path) as file:
                 for source in _stdlib_sources(Path(sysconfig.get_path("stdlib"))):
                     file.write(source.read_bytes())
                 if file.size < 1_000_000:
                     raise DataError(f"{sys.executable} carries no library sources; name a text with --corpus FILE")
-            with cache.publication(_recorded_hash(path)) as record:
+            with publication(_recorded_hash(path)) as record:
                 record.write(f"{file.sha256}  {path.name}\n".encode())  # as sha256sum writes and checks it
     return path
 
 
 def _is_whole(path: Path) -> bool:
     record = _recorded_hash(path)
-    return path.is_file() and record.is_file() and record.read_text().split()[:1] == [cache.sha256(path)[1]]
+    return path.is_file() and record.is_file() and record.read_text().split()[:1] == [hashes.sha256(path)[1]]
 
 
 def _recorded_hash(path: Path) -> Path:

@@ -24,8 +24,10 @@ from typing import IO, Any
 
 from tqdm import tqdm
 
-from rnnlab import __version__, cache
+from rnnlab import __version__
+from rnnlab.data import hashes
 from rnnlab.data.corpora import PUBLISHED, Published, build_python_stdlib
+from rnnlab.data.publication import making, publication
 from rnnlab.errors import DataError
 from rnnlab.registry import did_you_mean
 
@@ -78,9 +80,9 @@ def obtain(
 
     Raises: DataError, after which the cache holds what it held before and at most the part that was downloaded.
     """
-    with cache.locked(published.name) as root:
+    with making(published.name) as root:
         target = root / published.name
-        if target.is_file() and cache.sha256(target)[1] == published.sha256:
+        if target.is_file() and hashes.sha256(target)[1] == published.sha256:
             return target
         if source is not None:
             _publish(published, Path(os.path.abspath(os.path.expanduser(source))), target)
@@ -115,7 +117,7 @@ def _remedy(published: Published) -> str:
 
 def _publish(published: Published, source: Path, target: Path) -> None:
     """Raises: DataError, with the target left as it was, if `source` is not the corpus."""
-    with cache.publication(target) as file:
+    with publication(target) as file:
         for block in _content(published, source):
             file.write(block)
             if file.size > published.size:
@@ -129,7 +131,7 @@ def _publish(published: Published, source: Path, target: Path) -> None:
 
 def _content(published: Published, source: Path) -> Iterator[bytes]:
     """The bytes of a raw file, or of the one member of a zip."""
-    size = cache.stamp(source).size
+    size = hashes.stamp(source).size
     try:
         with open(source, "rb") as file:
             if file.read(2) == b"PK":

@@ -17,7 +17,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from rnnlab import cache, rng
+from rnnlab import rng
+from rnnlab.data import hashes
 from rnnlab.errors import ConfigError, DataError
 
 Bytes = npt.NDArray[np.uint8]
@@ -37,7 +38,7 @@ class MappedFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.abspath(os.path.expanduser(path)))
-        self.stamp = cache.stamp(self.path)
+        self.stamp = hashes.stamp(self.path)
         if self.stamp.size == 0:
             raise DataError(f"{self.path} is empty; name a file that holds text")
         try:
@@ -54,7 +55,7 @@ class MappedFile:
     def sha256(self) -> str:
         """Of the content that was opened; computed when first asked for."""
         if self._sha256 is None:
-            seen, digest = cache.sha256(self.path)
+            seen, digest = hashes.sha256(self.path)
             if seen != self.stamp:
                 raise self._changed()
             self._sha256 = digest
@@ -65,12 +66,12 @@ class MappedFile:
 
         Raises: DataError if the content is no longer what was opened, or was never hashed and may not be.
         """
-        seen = cache.stamp(self.path)
+        seen = hashes.stamp(self.path)
         if seen == self.stamp:
             return
         if self._sha256 is None or seen.size != self.stamp.size:
             raise self._changed()
-        seen, digest = cache.sha256(self.path)
+        seen, digest = hashes.sha256(self.path)
         if digest != self._sha256:
             raise self._changed()
         self.stamp = seen
@@ -134,8 +135,8 @@ class Corpus:
     @property
     def sha256(self) -> str:
         """Of the file; with separate files, of their three hashes in the order train, valid, test."""
-        hashes = [file.sha256 for file in self.files]
-        return hashes[0] if len(hashes) == 1 else hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+        digests = [file.sha256 for file in self.files]
+        return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
     def verify(self) -> None:
         """Raises: DataError if a file is no longer what was opened."""

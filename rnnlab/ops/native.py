@@ -10,9 +10,9 @@ name made of what it was built from and of the hash of its bytes, so that a dama
 """
 
 import ctypes
-import fcntl
 import functools
 import hashlib
+import math
 import os
 import platform
 import re
@@ -21,8 +21,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch  # before the kernels: they then share the OpenMP runtime that torch has loaded
@@ -30,6 +28,7 @@ from torch import Tensor
 
 from rnnlab.cache import user_cache
 from rnnlab.errors import ConfigError
+from rnnlab.locks import locked
 
 KERNELS = Path(__file__).with_name("kernels")
 # -ffast-math is left out on purpose: it lets the compiler assume that there are no NaNs.
@@ -169,7 +168,7 @@ def _load() -> Kernels:
     try:
         folder = user_cache("RNNLAB_CACHE")
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder / f"{key}.lock"):  # of several processes that start at once, one compiles
+        with locked(folder / f"{key}.lock", patience=math.inf):  # of several processes that start at once, one compiles
             library = _find(folder, key) or _compile(compiler, folder, key)
             return _open(library)
     except OSError as error:
@@ -214,13 +213,6 @@ def _processor() -> str:
     return "\n".join(
         sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
     )
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _find(folder: Path, key: str) -> Path | None:

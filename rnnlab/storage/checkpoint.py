@@ -1,6 +1,6 @@
 """Checkpoints: everything that continues, in a folder that is whole or not there.
 
-    checkpoints/step-00001200/{state.pt, manifest.json}
+    checkpoints/step-00001200/{state.safetensors, manifest.json}
 
 A checkpoint is staged under another name, synced, and renamed; it is read only if it is what was written.
 """
@@ -23,8 +23,8 @@ from rnnlab.storage import tensorfile
 from rnnlab.storage.durable import STAGED, storage_errors, sync_folder, write_synced
 from rnnlab.storage.tensorfile import Damaged, open_regular
 
-SCHEMA = 2
-STATE = "state.pt"
+SCHEMA = 3
+STATE = "state.safetensors"
 MANIFEST = "manifest.json"
 STEP = "step-"
 REPLACED = f"{STAGED}replaced-"

@@ -11,7 +11,13 @@ from rnnlab.errors import StorageError
 STAGED = ".tmp-"
 """What the name of a file or folder begins with as long as it must not be read."""
 
+NO_LOCKS = (
+    "this file system has no file locks (Lustre has them with the mount option flock); choose a folder on another"
+)
 REMEDIES = {
+    errno.ENOSYS: NO_LOCKS,
+    errno.ENOLCK: NO_LOCKS,
+    errno.ELOOP: "a link is in the way; remove it, or choose another folder",
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space, or ask for a larger quota",
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",

@@ -5,20 +5,18 @@
 A folder with config.gin in it is a run; that file is written last.
 """
 
-import fcntl
 import hashlib
 import json
-import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from rnnlab import config
 from rnnlab.errors import ConfigError, RunHeldError, StorageError
+from rnnlab.locks import LockTaken, locked
 from rnnlab.storage import checkpoint
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.durable import STAGED, storage_errors, write_file
@@ -144,27 +142,13 @@ class RunFolder:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = self.path / LOCK
-        with storage_errors(f"{lock}: cannot be locked"):
-            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            with storage_errors(f"{lock}: cannot be locked"):
+        with ExitStack() as held:
+            with storage_errors(f"{self.path / LOCK}: cannot be locked"):
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    holder = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
+                    held.enter_context(locked(self.path / LOCK))
+                except LockTaken as holder:
                     raise RunHeldError(f"{self.path}: held by {holder}; wait for it, or stop it first") from None
-            os.ftruncate(descriptor, 0)
-            with suppress(OSError):  # who holds it is a courtesy, and a full disk is no reason not to hold it
-                os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-            try:
-                yield
-            finally:
-                with suppress(OSError):
-                    os.ftruncate(descriptor, 0)
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:
-            os.close(descriptor)
+            yield
 
     def save(self, snapshot: Snapshot, keep: int = 2) -> None:
         """Add a checkpoint, after the journal is safe; see `checkpoint.save`.

@@ -3,9 +3,7 @@
 Both locks die with the process that holds them.
 """
 
-import fcntl
 import hashlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,6 +14,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
 from rnnlab.errors import ConfigError, StorageError
+from rnnlab.locks import POLL, LockTaken, locked
 from rnnlab.storage.durable import storage_errors
 
 PATIENCE = 120.0  # [s]; what is done under the lock takes a second
@@ -66,23 +65,14 @@ def exclusive(url: str, patience: float = PATIENCE) -> Iterator[Callable[[], Non
 
 @contextmanager
 def _file_lock(path: Path, patience: float) -> Iterator[None]:
-    with storage_errors(f"{path}: cannot be locked"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-
-        def attempt() -> bool:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            return True
-
+    with ExitStack() as held:
         with storage_errors(f"{path}: cannot be locked"):
-            _wait_for(attempt, str(path), patience)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(locked(path, patience))
+            except LockTaken as holder:
+                raise _too_long(str(path), str(holder), patience) from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
@@ -91,25 +81,22 @@ def _advisory_lock(url: str, patience: float) -> Iterator[None]:
     with database_errors(url):
         engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
         connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    until = time.monotonic() + patience
+    ask = sqlalchemy.text("SELECT pg_try_advisory_lock(:key)")
     try:
-
-        def attempt() -> bool:
-            return bool(connection.scalar(sqlalchemy.text("SELECT pg_try_advisory_lock(:key)"), {"key": key}))
-
         with database_errors(url):
-            _wait_for(attempt, _shown(url), patience)
+            while not connection.scalar(ask, {"key": key}):
+                if time.monotonic() > until:
+                    raise _too_long(_shown(url), "another process", patience)
+                time.sleep(POLL)
         yield
     finally:
         connection.close()
         engine.dispose()
 
 
-def _wait_for(attempt: Callable[[], bool], name: str, patience: float) -> None:
-    until = time.monotonic() + patience
-    while not attempt():
-        if time.monotonic() > until:
-            raise StorageError(f"{name}: another process has held the study's lock for {patience:.0f} s; stop it")
-        time.sleep(0.05)
+def _too_long(name: str, holder: str, patience: float) -> StorageError:
+    return StorageError(f"{name}: {holder} has held the study's lock for {patience:.0f} s; stop it")
 
 
 def _shown(url: str) -> str:

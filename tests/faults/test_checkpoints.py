@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,50 +232,28 @@ class RunsCode:
         return os.mkdir, (str(self.flag),)
 
 
-class TakesMemory:
-    """weights_only alone lets this one through: bytearray is on torch's list."""
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
-        return bytearray, (1024 * MB,)
-
-
-def archive(path: Path, header: bytes, root: str = "archive", compression: int = zipfile.ZIP_STORED) -> None:
-    """What torch.save writes, around a header of one's own."""
-    with zipfile.ZipFile(path, "w", compression, compresslevel=1) as file:
-        file.writestr(f"{root}/data.pkl", header)
-        file.writestr(f"{root}/byteorder", "little")
-        file.writestr(f"{root}/version", "3\n")
+def crafted(header: object, data: bytes = bytes(4)) -> bytes:
+    """A safetensors file around a header of one's own."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
 
 
-def packed_zeros(path: Path) -> None:
-    torch.save({"model/weight": torch.zeros(1)}, path)
-    with zipfile.ZipFile(path) as file:
-        header = file.read(next(name for name in file.namelist() if name.endswith("data.pkl")))
-    archive(path, header, compression=zipfile.ZIP_DEFLATED)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
-        file.writestr("archive/data/0", bytes(256 * MB))
+def entry(dtype: str = "F32", shape: tuple[int, ...] = (1,), offsets: tuple[int, int] = (0, 4)) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
 
 
-def two_roots(path: Path, flag: Path) -> None:
-    archive(path, pickle.dumps(RunsCode(flag), protocol=2), root="evil")
-    with zipfile.ZipFile(path, "a") as file:
-        file.writestr("archive/data.pkl", pickle.dumps({}, protocol=2))
-
-
-HOSTILE: dict[str, Callable[[Path, Path], object]] = {
-    "code in an archive": lambda path, flag: archive(path, pickle.dumps({"a": RunsCode(flag)}, protocol=2)),
-    "code in a bare pickle": lambda path, flag: path.write_bytes(pickle.dumps(RunsCode(flag))),
-    "code in a legacy file": lambda path, flag: torch.save(RunsCode(flag), path, _use_new_zipfile_serialization=False),
-    "code under another root": two_roots,
-    "a huge object": lambda path, flag: archive(path, pickle.dumps({"a": TakesMemory()}, protocol=2)),
-    "a huge header": lambda path, flag: archive(path, b"\x80\x02" + b"}" * (24 * MB) + b"."),
-    "a packed tensor": lambda path, flag: packed_zeros(path),
-    "a view of a trillion values": lambda path, flag: torch.save({"a": torch.zeros(1).expand(2**40)}, path),
-    "a packed header": lambda path, flag: archive(
-        path, b"\x80\x02" + b"N0" * (64 * MB) + b"}.", compression=zipfile.ZIP_DEFLATED
-    ),
-    "no tensors": lambda path, flag: torch.save({"a": "b"}, path),
-    "not a dictionary": lambda path, flag: torch.save(torch.zeros(3), path),
+HOSTILE: dict[str, Callable[[Path], bytes]] = {
+    "code in a pickle": lambda flag: pickle.dumps(RunsCode(flag)),
+    "code in the header": lambda flag: crafted(pickle.dumps(RunsCode(flag))),
+    "a header longer than the file": lambda flag: (2**60).to_bytes(8, "little") + b"{}",
+    "a deep header": lambda flag: crafted(b'{"a":' * 100_000),
+    "a trillion values": lambda flag: crafted({"a": entry(shape=(2**40,))}),
+    "a shape that overflows": lambda flag: crafted({"a": entry(shape=(2**40, 2**40))}),
+    "values outside the file": lambda flag: crafted({"a": entry(offsets=(0, 2**40))}),
+    "values that overlap": lambda flag: crafted({"a": entry(), "b": entry()}),
+    "values that torch does not know": lambda flag: crafted({"a": entry("F8_E8M0", (4,))}),
+    "no tensors": lambda flag: crafted({"a": "b"}),
+    "not a dictionary": lambda flag: crafted([entry()]),
 }
 
 
@@ -292,10 +269,9 @@ def peak_memory(reset: bool = False) -> int:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_f19_a_hostile_checkpoint_runs_nothing_and_takes_no_memory(run: RunFolder, tmp_path: Path, name: str) -> None:
     state, flag = newest_path(run) / STATE, tmp_path / "flag"
-    HOSTILE[name](state, flag)
-    with state.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    reseal(newest_path(run), files={STATE: {"bytes": state.stat().st_size, "sha256": digest}})
+    data = HOSTILE[name](flag)
+    state.write_bytes(data)
+    reseal(newest_path(run), files={STATE: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}})
     before = peak_memory(reset=True)
     expect_the_one_before(run, state)
     assert peak_memory() - before < 16 * MB

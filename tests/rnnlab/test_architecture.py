@@ -63,7 +63,7 @@ def test_the_sources_are_found() -> None:
 
 
 FOR_PARTS = {f"rnnlab.{name}" for name in ("interfaces", "registry", "state", "errors")}
-FOR_OPERATORS = {f"rnnlab.{name}" for name in ("state", "rng", "errors", "cache")}
+FOR_OPERATORS = {f"rnnlab.{name}" for name in ("state", "rng", "errors", "cache", "locks")}
 
 
 def test_parts_know_the_contracts_their_own_kind_and_nothing_else_of_rnnlab() -> None:
@@ -126,7 +126,7 @@ def test_gin_is_imported_by_the_registry_and_the_configuration_alone() -> None:
 
 
 LEVELS = {
-    **dict.fromkeys(("errors", "rng", "progress"), 0),
+    **dict.fromkeys(("errors", "rng", "progress", "locks"), 0),
     **dict.fromkeys(("state", "storage.durable"), 1),
     **dict.fromkeys(("interfaces", "ops"), 2),
     "registry": 3,

@@ -72,7 +72,7 @@ def state_hash(run: Path) -> str:
     """Of the tensors of the newest checkpoint: parameters, optimizer, stream."""
     newest = max((run / "checkpoints").iterdir(), key=lambda path: path.name)
     checkpoint.load(newest)
-    return hashlib.sha256((newest / "state.pt").read_bytes()).hexdigest()
+    return hashlib.sha256((newest / "state.safetensors").read_bytes()).hexdigest()
 
 
 def timeless(record: dict[str, Any]) -> dict[str, Any]:

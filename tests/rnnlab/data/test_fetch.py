@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rnnlab import cache
+from rnnlab.data import hashes
 from rnnlab.data.corpora import PUBLISHED, Published
 from rnnlab.data.fetch import Patience, fetch, obtain
 from rnnlab.errors import DataError
@@ -60,10 +60,10 @@ def test_a_zip_or_a_raw_file_is_published(tmp_path: Path, own_cache: Path, conte
 
 def test_what_is_already_there_is_left_alone(tmp_path: Path) -> None:
     path = obtain(TINY, written(tmp_path / "given", CONTENT))
-    before = cache.stamp(path)
+    before = hashes.stamp(path)
     assert obtain(TINY) == path
     assert obtain(TINY, tmp_path / "no such file") == path
-    assert cache.stamp(path) == before
+    assert hashes.stamp(path) == before
 
 
 def test_a_damaged_corpus_is_refused_and_replaced(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_without_a_whole_checkpoint_there_is_an_error_that_says_why(tmp_path: Pa
         checkpoint.newest(tmp_path / "nowhere")
     path = checkpoint.save(tmp_path, snapshot(1))
     (path / STATE).unlink()
-    with pytest.raises(StorageError, match=r"no checkpoint is whole.*state\.pt"):
+    with pytest.raises(StorageError, match=r"no checkpoint is whole.*state\.safetensors"):
         checkpoint.newest(tmp_path)
 
 
@@ -182,7 +182,7 @@ def test_a_checkpoint_pruned_while_it_is_read_is_not_called_damaged(
         (lambda path: rewrite_manifest(path, extra=1), f"schema {checkpoint.SCHEMA}"),
         (lambda path: rewrite_manifest(path, files={}), f"schema {checkpoint.SCHEMA}"),
         (
-            lambda path: rewrite_manifest(path, files={"../../state.pt": {"bytes": 1, "sha256": ""}}),
+            lambda path: rewrite_manifest(path, files={"../../state.safetensors": {"bytes": 1, "sha256": ""}}),
             f"schema {checkpoint.SCHEMA}",
         ),
         (lambda path: rewrite_manifest(path, step="one"), f"schema {checkpoint.SCHEMA}"),

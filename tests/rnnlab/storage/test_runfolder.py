@@ -137,7 +137,7 @@ def test_damage_is_told_to_the_user(tmp_path: Path, capsys: pytest.CaptureFixtur
     folder = create(tmp_path)
     folder.save(snapshot(1))
     folder.save(snapshot(2))
-    damaged = folder.checkpoints / "step-00000002" / "state.pt"
+    damaged = folder.checkpoints / "step-00000002" / "state.safetensors"
     damaged.write_bytes(b"")
     assert folder.newest().step == 1
     told = capsys.readouterr().err

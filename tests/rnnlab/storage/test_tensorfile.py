@@ -1,4 +1,4 @@
-"""state.pt: the same bytes for the same tensors, and nothing believed that was not written."""
+"""state.safetensors: the same bytes for the same tensors, and nothing believed that was not written."""
 
 import hashlib
 import os
@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from rnnlab.errors import StorageError
 from rnnlab.storage import tensorfile
 from rnnlab.storage.tensorfile import Damaged
 
@@ -25,7 +27,7 @@ DTYPES = [
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "state.pt"
+    return tmp_path / "state.safetensors"
 
 
 def test_tensors_of_every_dtype_and_shape_come_back(path: Path) -> None:
@@ -68,5 +70,15 @@ def test_what_is_not_a_regular_file_is_not_read(path: Path, make: Callable[[Path
 
 
 def test_a_missing_file_is_damage(path: Path) -> None:
-    with pytest.raises(Damaged, match=r"state\.pt"):
+    with pytest.raises(Damaged, match=r"state\.safetensors"):
         tensorfile.read(path, 10, "0" * 64)
+
+
+def test_a_complex_tensor_is_refused_by_its_name(path: Path) -> None:
+    with pytest.raises(StorageError, match=r"'state/h' is complex.*view_as_real"):
+        tensorfile.write(path, {"state/h": torch.zeros(2, dtype=torch.complex64)})
+
+
+def test_other_tools_read_the_file(path: Path) -> None:
+    tensorfile.write(path, {"a": torch.ones(3)})
+    assert torch.equal(load_file(path)["a"], torch.ones(3))

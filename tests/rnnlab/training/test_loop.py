@@ -120,7 +120,7 @@ def test_a_run_that_died_before_its_first_save_starts_anew(text: Path, whole: Pa
 
 def test_a_run_of_which_no_checkpoint_is_whole_is_not_started_anew(text: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", text, "Trainer.steps = 3")
-    for path in (tmp_path / "run" / "checkpoints").glob("*/state.pt"):
+    for path in (tmp_path / "run" / "checkpoints").glob("*/state.safetensors"):
         path.write_bytes(b"damaged")
     with pytest.raises(StorageError, match="no checkpoint is whole"):
         api.resume(tmp_path / "run")

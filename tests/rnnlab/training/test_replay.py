@@ -87,7 +87,7 @@ def test_another_text_is_refused(run: Path, tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_passed_over(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     copy = tmp_path / "run"
     shutil.copytree(run, copy)
-    damaged = copy / "checkpoints" / "step-00000028" / "state.pt"
+    damaged = copy / "checkpoints" / "step-00000028" / "state.safetensors"
     damaged.write_bytes(damaged.read_bytes()[:-1])
     found = replay(copy, 29)
     assert found.checkpoint < 28

@@ -180,7 +180,7 @@ def test_the_lock_lets_one_in_and_dies_with_its_holder(address: Address) -> None
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         with (
-            pytest.raises(StorageError, match=r"study\.db\.lock: another process"),
+            pytest.raises(StorageError, match=rf"study\.db\.lock: process {holder.pid} on .* has held"),
             exclusive(address.url, patience=0.2),
         ):
             pass

@@ -1,0 +1,93 @@
+"""Corpora on their way into the cache: made by one process, and there under their name only when they are whole."""
+
+import hashlib
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from rnnlab import cache
+from rnnlab.data import hashes
+from rnnlab.errors import DataError
+from rnnlab.locks import LockTaken, locked
+from rnnlab.storage.durable import STAGED, sync_folder
+
+
+@contextmanager
+def cache_errors(path: Path) -> Iterator[None]:
+    """Turn the OSErrors of the body into a DataError about `path`, which lies in the cache."""
+    try:
+        yield
+    except OSError as error:
+        reason = hashes.reason_of(error)
+        raise DataError(
+            f"{path} cannot be written: {reason}; free space or set RNNLAB_DATA to another folder"
+        ) from None
+
+
+@contextmanager
+def making(name: str) -> Iterator[Path]:
+    """The cache folder, with the right to make the corpus `name`; waits for another process that is making it.
+
+    Raises: DataError if the folder cannot be written.
+    """
+    root = cache.folder()
+    lock = root / f".{name}.lock"
+    with ExitStack() as held:
+        with cache_errors(root):
+            root.mkdir(parents=True, exist_ok=True)
+            try:
+                held.enter_context(locked(lock))
+            except LockTaken as holder:
+                print(f"{holder} is making {name} in {root}; waiting for it", file=sys.stderr)
+                held.enter_context(locked(lock, patience=math.inf))
+        yield root
+
+
+class Publication:
+    """A file of the cache while it is being written."""
+
+    def __init__(self, path: Path, file: BinaryIO) -> None:
+        self.size = 0  # [bytes]
+        self._path = path
+        self._file = file
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far."""
+        return self._hash.hexdigest()
+
+    def write(self, block: bytes) -> None:
+        """Raises: DataError if the disk is full or fails."""
+        with cache_errors(self._path):
+            self._file.write(block)
+        self._hash.update(block)
+        self.size += len(block)
+
+
+@contextmanager
+def publication(target: Path) -> Iterator[Publication]:
+    """Write a file that appears under its name whole and synced, or, if the body raises, not at all.
+
+    The caller is `making` the corpus. Raises: DataError if the disk is full or fails, or a folder stands in the way.
+    """
+    staged = target.with_name(f"{STAGED}{target.name}")  # one name: what a killed process left is written over
+    with cache_errors(staged):
+        file = open(staged, "wb")  # noqa: SIM115  (closed below)
+    try:
+        made = Publication(staged, file)
+        yield made
+        with cache_errors(target):
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(staged, target)
+            sync_folder(target.parent)
+    finally:
+        with suppress(OSError):  # what is still in the buffer may not find room
+            file.close()
+        staged.unlink(missing_ok=True)
+    hashes.remember(target, hashes.stamp(target), made.sha256)

@@ -1,0 +1,96 @@
+"""Lock files: one holder, who is named; no link followed, no second holder after the file was deleted."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rnnlab.errors import StorageError
+from rnnlab.locks import LockTaken, locked
+from rnnlab.storage.durable import storage_errors
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lock"
+
+
+def test_a_lock_has_one_holder_who_is_named(path: Path) -> None:
+    with locked(path), pytest.raises(LockTaken, match=rf"^process {os.getpid()} on \S+$"), locked(path):
+        pass
+    assert path.read_text() == ""
+    with locked(path):
+        pass
+
+
+def test_who_waits_gets_the_lock_of_a_holder_that_dies(path: Path) -> None:
+    script = "import sys, time, pathlib\nfrom rnnlab.locks import locked\n"
+    script += "with locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", script, path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(LockTaken, match=f"process {holder.pid} "), locked(path, patience=0.1):
+            pass
+        holder.kill()
+        with locked(path, patience=30.0):
+            pass
+
+
+def test_a_forked_child_shares_the_lock_of_a_parent_that_dies(path: Path) -> None:
+    script = (
+        "import os, sys, pathlib\nfrom rnnlab.locks import locked\n"
+        "with locked(pathlib.Path(sys.argv[1])):\n    if os.fork():\n        os._exit(0)\n"
+        "    print('held', flush=True)\n    sys.stdin.read()\n    os._exit(0)"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", script, path], **pipes) as parent:
+        assert parent.stdout is not None
+        assert parent.stdin is not None
+        assert parent.stdout.readline() == "held\n"
+        assert parent.wait() == 0
+        with pytest.raises(LockTaken), locked(path):
+            pass
+        parent.stdin.close()
+        with locked(path, patience=30.0):
+            pass
+
+
+def test_a_lock_that_is_a_link_is_refused_and_its_target_left_alone(path: Path) -> None:
+    target = path.with_name("precious")
+    target.write_text("mine")
+    path.symlink_to(target)
+    with pytest.raises(StorageError, match="a link is in the way"), storage_errors("lock"), locked(path):
+        pass
+    assert target.read_text() == "mine"
+
+
+def test_a_lock_file_that_was_deleted_and_made_anew_is_not_taken_for_the_lock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rnnlab import locks
+
+    real, replaced = locks.lock_descriptor, []
+
+    def lock_late(descriptor: int, *, blocking: bool) -> bool:
+        if not replaced:
+            path.unlink()
+            path.touch()
+            replaced.append(path.stat().st_ino)
+        return real(descriptor, blocking=blocking)
+
+    monkeypatch.setattr(locks, "lock_descriptor", lock_late)
+    with locked(path), pytest.raises(LockTaken), locked(path):
+        pass
+    assert replaced
+
+
+def test_a_file_system_without_locks_is_told_with_what_to_do(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("rnnlab.locks.lock_descriptor", refuse)
+    with pytest.raises(StorageError, match=r"no file locks.*another"), storage_errors("lock"), locked(path):
+        pass
