@@ -1,11 +1,9 @@
 """`rnnlab ablate` at work: it trains the cells that are not finished, and writes the report."""
 
-import fcntl
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from tqdm import tqdm
 from rnnlab import config
 from rnnlab.config import diff, format_differences
 from rnnlab.errors import RnnlabError, RunHeldError
+from rnnlab.locks import LockTaken, locked
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.plan import AblationPlan, Cell
@@ -107,17 +106,16 @@ def _may_try_again(ended: WorkerExit, attempts: int) -> bool:
 @contextmanager
 def _held(folder: Path) -> Iterator[None]:
     """Raises: RunHeldError if another process is at this study; StorageError."""
-    with storage_errors(f"{folder}: the study cannot be kept there"):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunHeldError(f"{folder}: another process is at this study; wait for it, or stop it first") from None
+    with ExitStack() as stack:
+        with storage_errors(f"{folder}: the study cannot be kept there"):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(locked(folder / LOCK))
+            except LockTaken as holder:
+                raise RunHeldError(
+                    f"{folder}: another process is at this study ({holder}); wait for it, or stop it first"
+                ) from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _say_what_changed(plan: AblationPlan) -> None:
