@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if row_of(item.nodeid) and (item.get_closest_marker("faults") or "packaging/" in item.nodeid):
             item.add_marker("matrix")
         is_law = item.path.parent.name == "laws" and any(law in item.name for law in LAWS)
-        if is_law or item.path.relative_to(here).as_posix().startswith(NUMBERS):
+        exports = item.path.name == "test_export.py" and item.get_closest_marker("slow")  # half a minute each
+        if is_law or (item.path.relative_to(here).as_posix().startswith(NUMBERS) and not exports):
             item.add_marker("numbers")
 
 

@@ -62,7 +62,7 @@ def passes(name: str) -> bool:
         return False
     seen = json.loads(probe.stdout)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider"]
-    command += ["-m", "numbers and not slow and not long"]
+    command += ["-m", "numbers and not long"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     seconds = time.monotonic() - started
     counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", done.stdout.splitlines()[-1] if done.stdout else "")

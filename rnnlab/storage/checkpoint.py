@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ MANIFEST = "manifest.json"
 STEP = "step-"
 REPLACED = f"{STAGED}replaced-"
 MAX_MANIFEST = 2**20  # [bytes]
+
+RECORDED = ("step", "position", "facts", "config_sha", "corpus_sha")
+"""What of a snapshot the manifest has; beside it stand the schema, torch's version, and size and hash of the state."""
 
 Facts = dict[str, Any]
 
@@ -52,30 +55,16 @@ class Snapshot:
     config_sha: str = ""
     corpus_sha: str = ""
 
-    def section(self, name: str) -> dict[str, Tensor]:
-        """The tensors under one heading, without it: section("model") is a state dict."""
-        heading = f"{name}/"
-        return {key.removeprefix(heading): x for key, x in self.tensors.items() if key.startswith(heading)}
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What manifest.json says, beside its seal: the sha256 of the rest."""
-
-    step: int
-    position: int
-    config_sha: str
-    corpus_sha: str
-    facts: Facts
-    files: dict[str, dict[str, Any]]
-    torch: str
-    schema: int = SCHEMA
-
     @property
     def valid_bpc(self) -> float:
         """Infinite if the state was never scored."""
         bpc = self.facts.get("valid_bpc")
         return float(bpc) if isinstance(bpc, int | float) and math.isfinite(bpc) else math.inf
+
+    def section(self, name: str) -> dict[str, Tensor]:
+        """The tensors under one heading, without it: section("model") is a state dict."""
+        heading = f"{name}/"
+        return {key.removeprefix(heading): x for key, x in self.tensors.items() if key.startswith(heading)}
 
 
 def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
@@ -95,7 +84,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
         try:
             stage.mkdir()
             state = tensorfile.write(stage / STATE, snapshot.tensors)
-            write_synced(stage / MANIFEST, _manifest_of(snapshot, {STATE: state}))
+            write_synced(stage / MANIFEST, _seal(_manifest_of(snapshot, state)))
             sync_folder(stage)
             _publish(stage, target)
         except BaseException:
@@ -135,7 +124,7 @@ def best(folder: Path) -> tuple[Snapshot, list[str]]:
     """The checkpoint with the lowest facts["valid_bpc"] that verifies, the newest if none was scored; see `newest`."""
 
     def candidates() -> list[Path]:
-        return [path for path, _ in sorted(_readable(folder), key=lambda entry: entry[1].valid_bpc)]
+        return [path for path, _ in sorted(_readable(folder), key=lambda entry: entry[1])]
 
     return _first_whole(folder, candidates)
 
@@ -145,20 +134,12 @@ def load(path: Path) -> Snapshot:
 
     Raises: Damaged if it is not what was written; StorageError if it was written in another format.
     """
-    manifest = read_manifest(path)
-    entry = manifest.files[STATE]
-    return Snapshot(
-        step=manifest.step,
-        position=manifest.position,
-        tensors=tensorfile.read(path / STATE, entry["bytes"], entry["sha256"]),
-        facts=manifest.facts,
-        config_sha=manifest.config_sha,
-        corpus_sha=manifest.corpus_sha,
-    )
+    bare, entry = _read_manifest(path)
+    return replace(bare, tensors=tensorfile.read(path / STATE, entry["bytes"], entry["sha256"]))
 
 
-def read_manifest(path: Path) -> Manifest:
-    """The manifest of the checkpoint in the folder `path`.
+def _read_manifest(path: Path) -> tuple[Snapshot, Facts]:
+    """The checkpoint in the folder `path` without its tensors, and size and hash of the file that has them.
 
     Raises: as `load`.
     """
@@ -180,7 +161,7 @@ def read_manifest(path: Path) -> Manifest:
         )
     if not _is_complete(body) or _path(path.parent, body["step"]) != path:
         raise Damaged(f"{where}: not the manifest of {path.name} in schema {SCHEMA}")
-    return Manifest(**body)
+    return Snapshot(tensors={}, **{name: body[name] for name in RECORDED}), body["files"][STATE]
 
 
 def check_same_experiment(
@@ -230,13 +211,13 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(found, key=_step, reverse=True)
 
 
-def _readable(folder: Path) -> Iterator[tuple[Path, Manifest]]:
-    """Checkpoints whose manifest is whole and whose state has the right size, newest first; nothing is hashed."""
+def _readable(folder: Path) -> Iterator[tuple[Path, float]]:
+    """Checkpoints whose manifest is whole and whose state has the right size, newest first, each with its valid BPC."""
     for path in _newest_first(folder):
         try:
-            manifest = read_manifest(path)
-            if (path / STATE).stat().st_size == manifest.files[STATE]["bytes"]:
-                yield path, manifest
+            bare, entry = _read_manifest(path)
+            if (path / STATE).stat().st_size == entry["bytes"]:
+                yield path, bare.valid_bpc
         except (Damaged, OSError):
             continue
 
@@ -256,17 +237,9 @@ def _first_whole(folder: Path, candidates: Callable[[], list[Path]]) -> tuple[Sn
     raise StorageError(f"{folder}: there is no checkpoint; the run has yet to save one")
 
 
-def _manifest_of(snapshot: Snapshot, files: dict[str, dict[str, Any]]) -> bytes:
-    manifest = Manifest(
-        step=snapshot.step,
-        position=snapshot.position,
-        config_sha=snapshot.config_sha,
-        corpus_sha=snapshot.corpus_sha,
-        facts=snapshot.facts,
-        files=files,
-        torch=torch.__version__,
-    )
-    return _seal(asdict(manifest))
+def _manifest_of(snapshot: Snapshot, state: Facts) -> Facts:
+    recorded = {name: getattr(snapshot, name) for name in RECORDED}
+    return {"schema": SCHEMA, "torch": torch.__version__, "files": {STATE: state}, **recorded}
 
 
 def _seal(body: Mapping[str, Any]) -> bytes:
@@ -286,17 +259,14 @@ def _unseal(data: bytes) -> dict[str, Any] | None:
 
 def _is_complete(body: Mapping[str, Any]) -> bool:
     """Whether the fields are those of the schema, of the types that reading relies on."""
-    if body.keys() != {f.name for f in fields(Manifest)}:
+    if body.keys() != {"schema", "torch", "files", *RECORDED}:
         return False
-    files = body["files"]
-    entry = files.get(STATE) if isinstance(files, dict) else None
-    typed = isinstance(body["step"], int) and isinstance(body["position"], int) and isinstance(body["facts"], dict)
-    return (
-        typed
-        and isinstance(entry, dict)
-        and isinstance(entry.get("bytes"), int)
-        and isinstance(entry.get("sha256"), str)
-    )
+    entry = body["files"].get(STATE) if isinstance(body["files"], dict) else None
+    if not isinstance(entry, dict):
+        return False
+    typed = [(body["step"], int), (body["position"], int), (body["facts"], dict)]
+    typed += [(entry.get("bytes"), int), (entry.get("sha256"), str)]
+    return all(isinstance(value, kind) for value, kind in typed)
 
 
 def _publish(stage: Path, target: Path) -> None:
@@ -310,7 +280,7 @@ def _publish(stage: Path, target: Path) -> None:
 
 
 def _prune(folder: Path, step: int, keep: int) -> None:
-    past = [(path, manifest.valid_bpc) for path, manifest in _readable(folder) if manifest.step <= step]
+    past = [(path, bpc) for path, bpc in _readable(folder) if _step(path) <= step]
     lowest, _ = min(past, key=lambda entry: entry[1])
     wanted = {lowest, *(path for path, _ in past[:keep])}
     for path in _newest_first(folder):

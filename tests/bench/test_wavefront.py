@@ -21,6 +21,7 @@ DEVICES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("core", ["lstm", "qrnn"])
 @pytest.mark.parametrize("root", ["sha_rnn", "sha_rnn_every_layer"])

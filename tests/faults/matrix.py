@@ -21,7 +21,7 @@ ROWS = {
     "F10": "spike of the loss",
     "F11": "bad configuration",
     "F12": "bad corpus",
-    "F13": "bad download",
+    "F13": "bad download: begun again, nothing half-written is used",
     "F14": "search: worker killed",
     "F15": "search: six workers starting at once",
     "F16": "search: worker stopped past its grace",

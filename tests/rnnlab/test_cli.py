@@ -219,6 +219,7 @@ def test_an_ablation_in_one_line_is_one_difference() -> None:
     assert difference == {"key": "Block.core", "a": "@core.LSTM", "b": "@core.QRNN"}
 
 
+@pytest.mark.slow
 def test_fetch_prints_where_the_corpus_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNLAB_DATA", str(tmp_path))
     path = Path(answer("fetch", "python_stdlib").strip())
@@ -231,6 +232,7 @@ def generated(capsysbinary: pytest.CaptureFixture[bytes], *arguments: str) -> by
     return capsysbinary.readouterr().out
 
 
+@pytest.mark.slow
 def test_generate_writes_so_many_bytes_and_the_same_ones_each_time(
     runs: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:

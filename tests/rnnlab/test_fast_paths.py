@@ -73,6 +73,7 @@ def test_kernels_change_neither_the_losses_nor_the_bytes(
     assert b"".join(generate(model, PROMPT, count=60, temperature=0.0)) == text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_stream_in_place_writes_what_copied_states_write(
     variant: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch

@@ -212,6 +212,7 @@ def gradients_by_hand(case: Composition, model: LanguageModel, truncated: bool) 
 
 @pytest.mark.parametrize("truncated", [False, True], ids=["through all chunks", "truncated at each chunk"])
 @all_cases
+@pytest.mark.slow
 def test_gradients_are_those_of_the_equations(case: Composition, truncated: bool) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).train()  # nothing is dropped in size/tiny
     expected = gradients_by_hand(case, model, truncated)

@@ -96,11 +96,23 @@ def test_a_wrong_file_leaves_the_cache_as_it_was(tmp_path: Path, own_cache: Path
         (zipped({}), "holds nothing, where the one file 'tiny' was expected"),
         (zipped({"other": CONTENT}), "holds 'other', where the one file 'tiny' was expected"),
         (zipped({"tiny": CONTENT, "more": b"x"}), "holds 'tiny', 'more', where"),
-        (zipped({"tiny": CONTENT[:-1]}), "announces 199,999 bytes for tiny, which has 200,000"),
+        (zipped({"tiny": CONTENT[:-1]}), "given is not tiny: 199,999 bytes with SHA-256"),
+        (zipped({"tiny": CONTENT + b"x"}), "unpacks to more than the 200,000 bytes of tiny"),
         (zipped({"tiny": CONTENT}, zipfile.ZIP_LZMA), "encrypted or packed in an uncommon way"),
         (zipped({"tiny": bytes(2_000_000)}, zipfile.ZIP_STORED), "larger than tiny itself"),
     ],
-    ids=["empty", "short", "two bytes", "no member", "other member", "two members", "short member", "lzma", "large"],
+    ids=[
+        "empty",
+        "short",
+        "two bytes",
+        "no member",
+        "other member",
+        "two members",
+        "short member",
+        "long member",
+        "lzma",
+        "large",
+    ],
 )
 def test_what_is_not_the_corpus_is_refused(tmp_path: Path, own_cache: Path, content: bytes, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
@@ -132,6 +144,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         fetch("/some/file")
 
 
+@pytest.mark.slow
 def test_the_embedded_corpus_is_built_in_place_of_a_download(own_cache: Path) -> None:
     assert fetch("Python_Stdlib").parent == own_cache
 

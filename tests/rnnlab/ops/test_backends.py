@@ -216,6 +216,7 @@ def test_any_strides_will_do(operator: Operator) -> None:
     exactly(operator, shape).check(operator.results(turned, "native", shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", NATIVE, ids=lambda operator: operator.name)
 def test_several_threads_find_what_one_finds(operator: Operator) -> None:
     needed("native")

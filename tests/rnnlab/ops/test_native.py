@@ -60,6 +60,7 @@ def compiler(folder: Path, script: str) -> str:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_the_kernels_are_compiled_once_and_said_once(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = native.kernels()
     assert first is not None
@@ -182,6 +183,7 @@ def test_another_value_is_refused(cache: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_cache_that_cannot_be_written_costs_a_compilation_and_no_more(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,6 +240,7 @@ def test_the_process_has_one_openmp_runtime() -> None:
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_tensor_the_kernels_cannot_read_is_refused(cache: Path) -> None:
     kernels = native.kernels()
     assert kernels is not None

@@ -69,6 +69,7 @@ def test_values_and_gradients_are_those_of_a_float64_loop(backend: str, steps: i
     assert_close(scanned(*given, backend), reference(*given))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gates", ["one", "near one"])
 def test_rounding_does_not_add_up_over_8192_steps(backend: str, gates: str) -> None:
     given = problem(8192, gates, batch=1, dim=3)

@@ -58,6 +58,7 @@ def test_a_run_named_twice_counts_once(tmp_path: Path) -> None:
     assert len(compare([run, tmp_path, run]).runs) == 1
 
 
+@pytest.mark.slow
 def test_everything_is_written_and_the_tables_agree(tmp_path: Path) -> None:
     comparison = compare([write_study(tmp_path / "study")], tmp_path / "out")
     names = {path.name for path in comparison.files}
@@ -99,6 +100,7 @@ class _Page(html.parser.HTMLParser):
             self._in_data = False
 
 
+@pytest.mark.slow
 def test_the_page_loads_nothing_and_holds_every_curve(tmp_path: Path) -> None:
     compare([write_study(tmp_path / "study")], tmp_path / "out")
     text = (tmp_path / "out" / "compare.html").read_text(encoding="utf-8")
@@ -136,6 +138,7 @@ def test_runs_without_points_or_costs_still_make_a_page(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "compare.html").exists()
 
 
+@pytest.mark.slow
 def test_many_variants_are_drawn(tmp_path: Path) -> None:
     paths = [write_run(tmp_path / f"_{n}", bpc=2.5 + n / 100, memory=str(n)) for n in range(30)]
     comparison = compare(paths, tmp_path / "out")

@@ -144,6 +144,7 @@ def test_an_ablation_that_cannot_run_is_refused_in_words(arguments: dict[str, An
     assert told in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cost", ["parameters", "macs"])
 def test_variants_are_matched_within_a_percent_by_the_width_that_is_named(cost: str, tmp_path: Path) -> None:
     made = small_ablation(
@@ -173,6 +174,7 @@ def test_a_variant_that_matches_as_it_is_needs_no_second_run(tmp_path: Path) -> 
     assert len(made.cells()) == 4
 
 
+@pytest.mark.slow
 def test_a_width_that_cannot_match_is_refused_with_the_nearest(tmp_path: Path) -> None:
     arguments = {"deltas": {"every layer": ["attention/every_layer"]}, "match": "parameters"}
     with pytest.raises(ConfigError, match=r"MultiHead\.heads"):

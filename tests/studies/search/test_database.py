@@ -69,6 +69,7 @@ def test_a_budget_is_spent_exactly(address: Address) -> None:
     assert sorted(xs(address)) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_whether_or_not_trials_failed_in_between(tmp_path: Path) -> None:
     def troubled(study: SharedStudy, trial: optuna.Trial, release: Callable[[], None]) -> float:
         value = parabola(study, trial, release)
@@ -151,6 +152,7 @@ def test_a_trial_is_taken_from_a_worker_only_if_its_process_is_gone(address: Add
         assert len(study.trials(TrialState.WAITING)) == 4
 
 
+@pytest.mark.slow
 def test_a_worker_that_was_held_up_past_its_grace_learns_that_its_trial_is_lost(address: Address) -> None:
     def slow(study: SharedStudy, trial: optuna.Trial, release: Callable[[], None]) -> float:
         value = parabola(study, trial, release)
@@ -175,6 +177,7 @@ with exclusive(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_the_lock_lets_one_in_and_dies_with_its_holder(address: Address) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLDER, address.url], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None

@@ -56,6 +56,7 @@ def all_figures(trials: list[FrozenTrial]) -> dict[str, Figure]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", [MANY, ONE, ON_A_LINE, PRUNED, []], ids=["many", "one", "line", "pruned", "none"])
 def test_every_picture_can_be_drawn_of_whatever_trials_there_are(trials: list[FrozenTrial], tmp_path: Path) -> None:
     for name, figure in all_figures(trials).items():

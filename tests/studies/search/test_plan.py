@@ -66,6 +66,7 @@ def test_a_study_begins_with_the_base_as_its_baseline_and_is_made_once(tmp_path:
     assert baseline.system_attrs["fixed_params"] == {"SingleHead.memory": 16, "dropout": 0.0}
 
 
+@pytest.mark.slow
 def test_a_base_that_the_space_does_not_hold_is_no_trial_and_that_is_said(tmp_path: Path) -> None:
     made = small_search(tmp_path, "memory = 100")
     create_or_resume(made)
@@ -83,6 +84,7 @@ def test_a_changed_space_is_refused_with_the_difference(tmp_path: Path) -> None:
     assert "SingleHead.memory" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_changed_base_or_sampler_is_refused_and_more_trials_are_not(tmp_path: Path) -> None:
     create_or_resume(small_search(tmp_path))
     create_or_resume(small_search(tmp_path, trials=100))
