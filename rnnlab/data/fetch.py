@@ -132,8 +132,9 @@ def _download(published: Published, url: str, file: IO[bytes], patience: Patienc
 def _attempt(published: Published, url: str, file: IO[bytes], patience: Patience, until: float) -> None:
     request = urllib.request.Request(url, headers={"User-Agent": f"rnnlab/{__version__}"})
     limit, received = published.size + ARCHIVE_SLACK, 0
-    file.seek(0)
-    file.truncate()
+    with cache_errors(cache.folder()):
+        file.seek(0)
+        file.truncate()
     with urllib.request.urlopen(request, timeout=patience.timeout) as response:
         total = getattr(response, "length", None)  # an FTP server that a redirect led to tells none
         if total is not None and total > limit:

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import io
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -244,13 +245,20 @@ def test_a_raw_file_may_be_downloaded_too(server: Server) -> None:
     assert obtain(TINY, url=f"{server.address}/tiny", patience=QUICK).read_bytes() == CONTENT
 
 
-def fetching(server: Server, cache: Path) -> "subprocess.Popen[str]":
+def fetching(server: Server, cache: Path, largest_file: int | None = None) -> "subprocess.Popen[str]":
     command = (
         "from rnnlab.data.corpora import Published\nfrom rnnlab.data.fetch import obtain\n"
         f"obtain(Published('tiny', '', {TINY.size}, '{TINY.sha256}'), url='{server.address}/tiny.zip')"
     )
     environment = os.environ | {"RNNLAB_DATA": str(cache), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-c", command], env=environment, stderr=subprocess.PIPE, text=True)
+    limit = largest_file or resource.RLIM_INFINITY
+    return subprocess.Popen(
+        [sys.executable, "-c", command],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY)),
+    )
 
 
 def test_a_killed_download_leaves_nothing_and_is_begun_again(server: Server, tmp_path: Path) -> None:
@@ -270,6 +278,14 @@ def test_a_killed_download_leaves_nothing_and_is_begun_again(server: Server, tmp
     held.set()
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [".tiny.lock"]
     assert obtain(TINY, url=f"{server.address}/tiny.zip", patience=QUICK).read_bytes() == CONTENT
+
+
+def test_a_full_disk_ends_the_download_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
+    server.answers = [whole]
+    process = fetching(server, tmp_path / "cache", largest_file=1_000_000)
+    assert "cannot be written: file too large; free space or set RNNLAB_DATA" in process.communicate(timeout=60)[1]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [".tiny.lock"]
+    assert len(server.requests) == 1
 
 
 def test_two_processes_download_once_and_say_nothing_off_a_terminal(server: Server, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ POINTS = [
     ("rnnlab.storage.runfolder:RunFolder.discard_result", 1, "after"),
     ("rnnlab.training.loop:Loop._check_signals", 5, "before"),
     ("rnnlab.training.learner:Learner.chunks", 5, "before"),
-    ("rnnlab.data.splits:Sequences.chunk", 12, "before"),
+    ("rnnlab.data.splits:Batches.chunk", 12, "before"),
     ("rnnlab.model:LanguageModel.forward", 12, "after"),
     ("rnnlab.training.learner:cross_entropy", 5, "after"),
     ("torch:Tensor.backward", 9, "before"),

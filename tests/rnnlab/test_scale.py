@@ -58,7 +58,7 @@ WORKERS = """
 import os, sys
 from pathlib import Path
 from rnnlab.data.corpora import open_corpus
-from rnnlab.data.splits import Sequences
+from rnnlab.data.splits import Batches
 
 def own():
     lines = Path("/proc/self/status").read_text().splitlines()
@@ -69,9 +69,9 @@ for _ in range(16):
     child = os.fork()
     if child == 0:
         before = own()
-        sequences = Sequences(open_corpus(sys.argv[1]).train, 16)
+        batches = Batches(open_corpus(sys.argv[1]).train, 16)
         for position in range(0, 40 * 4096, 4096):
-            sequences.chunk(position, 4096)
+            batches.chunk(position, 4096)
         grown = own() - before
         os._exit(0 if grown < 32 * 1024 else 1)  # [kB]; a copy of the text has 900,000
     children.append(child)
