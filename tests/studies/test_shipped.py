@@ -31,8 +31,14 @@ def test_the_studies_that_are_promised_ship() -> None:
     }  # fmt: skip
 
 
+ABLATIONS = [name for name in definition.shipped() if name != "memory_dropout"]
+QUICK = "first_look"  # has a delta of every kind
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("study", [name for name in definition.shipped() if name != "memory_dropout"])
+@pytest.mark.parametrize(
+    "study", [pytest.param(name, marks=() if name == QUICK else pytest.mark.long) for name in ABLATIONS]
+)
 def test_every_ablation_that_ships_runs_at_its_smallest(
     study: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
