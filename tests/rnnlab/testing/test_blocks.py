@@ -9,7 +9,7 @@ from rnnlab import testing
 from rnnlab.errors import LawError
 from rnnlab.testing.blocks import fillings
 from rnnlab.testing.small import Leaky, TwoLayers, Window
-from tests.laws.mutants import Residual
+from tests.laws.honest_parts import Residual
 
 
 def test_a_filled_block_offers_memory_only_where_a_slot_has_one() -> None:

@@ -10,7 +10,8 @@ from rnnlab import testing
 from rnnlab.errors import ConfigError, LawError
 from rnnlab.registry import register
 from rnnlab.testing.small import Leaky, LeakyState, TwoLayers, Window
-from tests.laws.mutants import PeeksOneAhead, Residual
+from tests.laws.broken_cores import PeeksOneAhead
+from tests.laws.honest_parts import Residual
 
 
 class Nowhere(Leaky):

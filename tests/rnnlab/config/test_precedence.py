@@ -1,0 +1,67 @@
+"""Which binding wins."""
+
+import itertools
+from pathlib import Path
+
+from rnnlab.config import Precedence, resolve
+from tests.rnnlab.config.resolving import refusal, write
+
+
+class TestPrecedence:
+    def test_the_order_on_the_command_line_does_not_matter_across_ranks(self, lab: Path) -> None:
+        names = ["sha_rnn", "size/tiny", "train/fast", "core/qrnn", "memory/2k"]
+        texts = {resolve(order).text for order in itertools.permutations(names)}
+        assert len(texts) == 1
+
+    def test_size_beats_root_and_train_beats_size_and_parts_beat_train(self, lab: Path) -> None:
+        write(lab / "size/odd.gin", "Trainer.batch_size = 1\nTrainer.rate = 0.1\nTrainer.device = 'size'")
+        write(lab / "train/odd.gin", "Trainer.rate = 0.2\nTrainer.device = 'train'")
+        write(lab / "zoo/odd.gin", "Trainer.device = 'zoo'")
+        config = resolve(["zoo/odd", "train/odd", "size/odd", "sha_rnn"])
+        assert [config.value(f"Trainer.{name}") for name in ("batch_size", "rate", "device")] == [1, 0.2, "zoo"]
+
+    def test_within_a_folder_the_later_fragment_wins(self, lab: Path) -> None:
+        assert resolve(["sha_rnn", "memory/2k", "memory/512"]).value("memory") == 512
+        assert resolve(["sha_rnn", "memory/512", "memory/2k"]).value("memory") == 2048
+
+    def test_overrides_beat_files_of_the_user_which_beat_fragments(self, lab: Path) -> None:
+        write(Path("mine.gin"), "dropout = 0.3\nTrainer.batch_size = 2")
+        config = resolve(["mine.gin", "sha_rnn", "dropout/low", "train/fast"], ["Trainer.batch_size = 1"])
+        assert (config.value("dropout"), config.value("Trainer.batch_size")) == (0.3, 1)
+
+    def test_the_later_override_wins(self, lab: Path) -> None:
+        assert resolve(["sha_rnn"], ["dropout = 0.2", "dropout = 0.4"]).value("Block.dropout") == 0.4
+
+    def test_two_folders_that_disagree_are_refused_in_either_order(self, lab: Path) -> None:
+        for order in (["dropout/low", "recipe/none"], ["recipe/none", "dropout/low"]):
+            message = refusal(["sha_rnn", *order])
+            assert "dropout/low.gin:1" in message
+            assert "recipe/none.gin:1" in message
+
+    def test_two_folders_may_disagree_on_what_an_override_decides(self, lab: Path) -> None:
+        assert resolve(["sha_rnn", "dropout/low", "recipe/none"], ["dropout = 0.4"]).value("dropout") == 0.4
+
+    def test_two_folders_that_agree_are_accepted(self, lab: Path) -> None:
+        assert resolve(["sha_rnn", "dropout/low", "recipe/low"]).value("dropout") == 0.05
+
+    def test_two_folders_disagree_with_an_int_and_an_equal_float(self, lab: Path) -> None:
+        write(lab / "odd/zero.gin", "dropout = 0")
+        assert "odd/zero.gin:1" in refusal(["sha_rnn", "recipe/none", "odd/zero"])
+
+    def test_a_user_file_with_a_model_is_a_root_and_gives_way_to_a_size(self, lab: Path) -> None:
+        write(Path("mine.gin"), "include 'sha_rnn'\nLanguageModel.dim = 7")
+        assert resolve(["mine.gin"]).value("LanguageModel.dim") == 7
+        assert resolve(["mine.gin", "size/tiny"]).value("LanguageModel.dim") == 64
+        assert {binding.precedence for binding in resolve(["mine"]).bindings.values()} == {Precedence.ROOT}
+
+    def test_an_include_never_undoes_the_including_file(self, lab: Path) -> None:
+        write(Path("mine.gin"), "dropout = 0.7\nLanguageModel.dim = 7\ninclude 'sha_rnn.gin'")
+        config = resolve(["mine.gin"])
+        assert (config.value("dropout"), config.value("LanguageModel.dim")) == (0.7, 7)
+
+    def test_an_included_file_has_the_rank_of_what_includes_it(self, lab: Path) -> None:
+        write(lab / "core/mine.gin", "include 'train/fast.gin'")
+        config = resolve(["sha_rnn", "core/mine"])
+        binding = config.get("Trainer.batch_size")
+        assert binding is not None
+        assert (binding.value, binding.precedence, binding.location) == (4, Precedence.PART, "train/fast.gin:1")
