@@ -39,6 +39,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty cache folder, and no memory of kernels already loaded."""
     monkeypatch.setenv("RNNLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("RNNLAB_NATIVE", raising=False)
+    monkeypatch.delenv("RNNLAB_MARCH", raising=False)
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr(native, "FLAGS", ["-O0" if flag == "-O3" else flag for flag in native.FLAGS])  # builds sooner
     native.kernels.cache_clear()
