@@ -1,5 +1,6 @@
 """What the command line does, as functions: `rnnlab.train`, `rnnlab.resume`, `rnnlab.load`, `rnnlab.evaluate`."""
 
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def train(
     Raises: ConfigError, DataError, StorageError before the first step; Diverged or Stopped with a checkpoint written.
     """
     resolved = config.resolve(fragments, overrides)
-    facts = {} if init is None else {"init": str(init)}
+    facts = {} if init is None else {"init": os.path.abspath(init)}  # resumed from wherever
     with ranks() as among:
         built = experiment.build(resolved)
         path = among.broadcast_from_rank0(lambda: _new_run_name(fragments) if run is None else Path(run))

@@ -37,9 +37,12 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a.keys() | b.keys())
 
 
-def test_a_run_may_start_from_the_weights_of_another(text: Path, other: Path, tmp_path: Path) -> None:
+def test_a_run_may_start_from_the_weights_of_another(
+    text: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
-    api.train(FRAGMENTS, bindings(text, *KEPT), run=run, init=other)
+    monkeypatch.chdir(other.parent)
+    api.train(FRAGMENTS, bindings(text, *KEPT), run=run, init=other.name)
     assert same(weights(run, 0), weights(other))
     assert losses(run)[1] < losses(other)[1], "it knows already what the other has learned"
     assert RunFolder.open(run).environment["init"] == str(other)
