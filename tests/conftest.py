@@ -1,5 +1,6 @@
 """Every test has gin and the registry to itself."""
 
+import gc
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,6 @@ import gin
 import pytest
 from gin.selector_map import SelectorMap
 
-from rnnlab import registry
-from rnnlab.interfaces import KINDS
 from tests.faults.matrix import row_of
 
 # A shell starts what it puts in the background deaf to Ctrl-C, and every process of a test would inherit that.
@@ -34,6 +33,17 @@ LAWS = ("bfloat16 stays near", "gradients are true")
 """Of the laws, those that compare precisions; the others hold in float64."""
 
 
+def pytest_configure() -> None:
+    """Until the tests are collected nothing becomes garbage: to look for it would take a third of the time."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays to the end: the collector need not go through it again."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
@@ -52,6 +62,9 @@ def own_gin_and_registry() -> Iterator[None]:
 
     What rnnlab's own modules register while a test imports them stays: they are imported once a process.
     """
+    # not at the top: torch takes seconds, and the process that hands out the tests has no use for it
+    from rnnlab import registry
+
     gin.clear_config()
     before = set(registry._table())
     yield
@@ -66,6 +79,9 @@ def own_gin_and_registry() -> Iterator[None]:
 @pytest.fixture
 def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry without a part or class, for tests that fill it with their own."""
+    from rnnlab import registry
+    from rnnlab.interfaces import KINDS
+
     monkeypatch.setattr(registry, "_parts", {kind: {} for kind in KINDS})
     monkeypatch.setattr(registry, "_classes", {})
     monkeypatch.setattr(registry, "_loaded", True)

@@ -65,6 +65,7 @@ def test_with_dropout_the_plain_model_still_learns(tmp_path: Path) -> None:
     assert losses[-1] < losses[0] - 0.5
 
 
+@pytest.mark.slow
 def test_both_write_the_same_bytes(tmp_path: Path) -> None:
     ours = learner(tmp_path, "sha_rnn", "memory = 9")
     for _ in range(STEPS):

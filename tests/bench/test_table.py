@@ -63,6 +63,7 @@ def test_the_command_prints_the_table_and_writes_it(
     assert written["answers"][only]["ratio"]["median"] > 0.0
 
 
+@pytest.mark.slow
 def test_growth_is_a_table_and_a_picture(tmp_path: Path) -> None:
     points = {5000: {"seconds": 0.3, "peak_memory_mb": 900.0}, 1: {"seconds": 0.2, "peak_memory_mb": 600.0}}
     lines = growth.text(points).splitlines()

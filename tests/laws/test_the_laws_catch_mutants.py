@@ -31,6 +31,7 @@ def test_a_mutant_is_caught_by_its_law_alone(mutant: Mutant) -> None:
 
 
 @pytest.mark.parametrize("part", HONEST)
+@pytest.mark.slow
 def test_the_part_a_mutant_was_made_from_obeys(part: type) -> None:
     outcomes = testing.check(part, HONEST[part])
     assert [outcome.message for outcome in outcomes if not outcome.passed] == []

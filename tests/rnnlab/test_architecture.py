@@ -5,6 +5,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -43,14 +44,16 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-IMPORTS = {name: set(imports(parse(path), name)) for name, path in MODULES.items()}
+@cache
+def imported_by(name: str) -> set[str]:
+    return set(imports(parse(MODULES[name]), name))
 
 
 def imported_from(folder: str) -> Iterator[tuple[str, str]]:
     """(module, what it imports) for every module of a folder."""
     for path in SOURCES[folder]:
         name = module_name(path)
-        yield from ((name, target) for target in sorted(IMPORTS[name]))
+        yield from ((name, target) for target in sorted(imported_by(name)))
 
 
 def is_within(target: str, package: str) -> bool:
@@ -59,7 +62,7 @@ def is_within(target: str, package: str) -> bool:
 
 def test_the_sources_are_found() -> None:
     assert {"rnnlab.model", "rnnlab.config.parser", "rnnlab.components.cores.lstm", "rnnlab.studies"} <= set(MODULES)
-    assert {"rnnlab.registry", "torch"} <= IMPORTS["rnnlab.components.cores.lstm"]
+    assert {"rnnlab.registry", "torch"} <= imported_by("rnnlab.components.cores.lstm")
 
 
 FOR_PARTS = {f"rnnlab.{name}" for name in ("interfaces", "registry", "state", "errors")}
@@ -153,6 +156,7 @@ LEVELS = {
 """The order within the engine: a module imports, by whatever detour, none of a higher level."""
 
 
+@cache
 def at_import(name: str) -> set[str]:
     """The modules of the engine that importing this one imports: at the top of its file, not in functions."""
     tree = parse(MODULES[name])
@@ -160,14 +164,11 @@ def at_import(name: str) -> set[str]:
     return {target for target in imports(tree, name) if target in MODULES and target != name}
 
 
-AT_IMPORT = {name: at_import(name) for name in MODULES}
-
-
 def reached_from(name: str) -> set[str]:
     found: set[str] = set()
     waiting = [name]
     while waiting:
-        for target in AT_IMPORT[waiting.pop()] - found:
+        for target in at_import(waiting.pop()) - found:
             found.add(target)
             waiting.append(target)
     return found

@@ -1,6 +1,8 @@
 """The listing of parts: complete, costed, and with its sources."""
 
 import re
+from functools import cache
+from typing import Any
 
 import pytest
 
@@ -22,11 +24,14 @@ def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
         catalog("cores")
 
 
-OURS = [entry for entry in catalog() if entry["package"] == "rnnlab"]
+@cache
+def entries() -> dict[str, dict[str, Any]]:
+    return {entry["selector"]: entry for entry in catalog()}
 
 
-@pytest.mark.parametrize("entry", OURS, ids=lambda entry: entry["selector"])
-def test_every_part_says_what_it_is(entry: dict[str, str]) -> None:
+@pytest.mark.parametrize("selector", [part.selector for part in registry.parts() if part.distribution == "rnnlab"])
+def test_every_part_says_what_it_is(selector: str) -> None:
+    entry = entries()[selector]
     assert entry["summary"].endswith(".")
     if entry["kind"] in ("core", "attention", "feedforward", "block", "optimizer"):
         assert re.search(r"\d{4}", entry["source"]), "a year at least"

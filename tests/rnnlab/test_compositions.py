@@ -64,6 +64,7 @@ def with_pairs(combinations: Sequence[tuple[str, ...]], pairs: Sequence[tuple[st
     return [pytest.param(c, marks=() if c in pairs else pytest.mark.long, id=" ".join(c)) for c in combinations]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fragments", with_pairs(COMBINATIONS, covering(COMBINATIONS)))
 def test_every_combination_of_parts_learns_and_is_evaluated(fragments: tuple[str, ...], text: list[str]) -> None:
     unmoved = learn_and_evaluate(["sha_rnn", "size/tiny", *fragments], [*SMALL, *text])
@@ -112,12 +113,14 @@ def test_a_memory_for_no_attention_is_refused(memory: str, without: list[str]) -
     assert len(str(refusal.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", FOLDERS["size"])
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_root_learns_with_the_recipe_of_every_size(root: str, size: str, text: list[str]) -> None:
     learn_and_evaluate([root, size], [*SMALL, *text])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", FOLDERS["train"] + FOLDERS["optim"])
 @pytest.mark.parametrize("size", FOLDERS["size"])
 def test_every_recipe_and_optimizer_learns_at_every_size(recipe: str, size: str, text: list[str]) -> None:

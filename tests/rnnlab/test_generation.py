@@ -54,6 +54,7 @@ def test_the_same_seed_writes_the_same_and_another_seed_something_else(model: La
     assert torch.equal(torch.get_rng_state(), before), "the global generator is others'"
 
 
+@pytest.mark.slow
 def test_samples_side_by_side_differ_and_greedy_ones_do_not(model: LanguageModel) -> None:
     steps = list(generate(model, b"The", count=30, samples=3))
     assert len({bytes(column) for column in zip(*steps, strict=True)}) == 3

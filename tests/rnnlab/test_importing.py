@@ -167,6 +167,7 @@ def test_a_vocabulary_maps_rows_to_bytes(tmp_path: Path) -> None:
     torch.testing.assert_close(found[:, unknown], rarest.unsqueeze(1).expand(-1, len(unknown)))
 
 
+@pytest.mark.slow
 def test_it_says_what_it_found_and_generates_evaluates_and_trains_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

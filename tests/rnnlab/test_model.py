@@ -164,6 +164,7 @@ def some_tokens(positions: int) -> Tensor:
     return torch.randint(256, (positions, BATCH_SIZE), generator=torch.Generator().manual_seed(5))
 
 
+@pytest.mark.slow
 @all_cases
 def test_logits_are_those_of_the_equations_over_several_chunks(case: Composition) -> None:
     model = randomized(build_model(case.fragments, case.overrides)).eval()

@@ -3,11 +3,14 @@
 import itertools
 from pathlib import Path
 
+import pytest
+
 from rnnlab.config import Precedence, resolve
 from tests.rnnlab.config.resolving import refusal, write
 
 
 class TestPrecedence:
+    @pytest.mark.slow
     def test_the_order_on_the_command_line_does_not_matter_across_ranks(self, lab: Path) -> None:
         names = ["sha_rnn", "size/tiny", "train/fast", "core/qrnn", "memory/2k"]
         texts = {resolve(order).text for order in itertools.permutations(names)}

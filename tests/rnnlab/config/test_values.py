@@ -61,6 +61,7 @@ def read_or_refusal(text: str) -> list[Any] | str:
 class TestValues:
     @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
     @given(LITERALS)
+    @pytest.mark.slow
     def test_print_back_exactly(self, value: Any) -> None:
         text = f"x = {format_value(value)}"
         assert "\n" not in text
@@ -69,6 +70,7 @@ class TestValues:
 
     @settings(max_examples=300, deadline=None, derandomize=True)
     @given(st.lists(st.sampled_from(WORDS) | st.text(max_size=3), max_size=12))
+    @pytest.mark.slow
     def test_any_text_is_read_or_refused_and_what_is_read_prints_back(self, words: list[str]) -> None:
         outcome = read_or_refusal("".join(words))
         if isinstance(outcome, str):

@@ -65,6 +65,7 @@ def test_a_cache_that_cannot_be_written_does_not_stop_a_file(tmp_path: Path, mon
         corpora.PythonStdlib()
 
 
+@pytest.mark.slow
 def test_the_standard_library_is_built_once_and_its_hash_recorded(own_cache: Path) -> None:
     corpus = corpora.PythonStdlib()
     path = corpus.train.file.path
@@ -77,6 +78,7 @@ def test_the_standard_library_is_built_once_and_its_hash_recorded(own_cache: Pat
     assert [entry.name for entry in own_cache.iterdir() if entry.name.startswith(".tmp")] == []
 
 
+@pytest.mark.slow
 def test_the_standard_library_comes_in_order_and_without_what_is_not_its_own() -> None:
     sources = list(corpora._stdlib_sources(Path(os.__file__).parent))
     names = [source.relative_to(Path(os.__file__).parent).as_posix() for source in sources]
@@ -118,6 +120,7 @@ def test_processes_that_build_the_standard_library_at_once_agree(own_cache: Path
     assert outputs[0][0] == outputs[1][0] != ""
 
 
+@pytest.mark.slow
 def test_names_are_found_whatever_their_case() -> None:
     assert corpus_bindings("Enwik8") == ["Trainer.source = @corpus.Enwik8"]
     assert corpus_bindings("TEXT8") == ["Trainer.source = @corpus.Text8"]

@@ -122,6 +122,7 @@ def test_what_is_not_the_corpus_is_refused(tmp_path: Path, own_cache: Path, cont
     assert holdings(own_cache) == []
 
 
+@pytest.mark.slow
 def test_a_zip_damaged_anywhere_is_refused_or_still_right(tmp_path: Path, own_cache: Path) -> None:
     good = zipped({"tiny": CONTENT})
     draw = np.random.default_rng(1)

@@ -143,7 +143,13 @@ def short(shape: Shape) -> str:
 
 
 CASES = [
-    pytest.param(operator, backend, shape, id=f"{operator.name} {backend} {short(shape)}")
+    pytest.param(
+        operator,
+        backend,
+        shape,
+        id=f"{operator.name} {backend} {short(shape)}",
+        marks=[pytest.mark.slow] if shape["T"] > 100 else [],  # in float64, for a second each
+    )
     for operator in OPERATORS
     for backend in operator.backends
     for shape in operator.shapes
@@ -182,6 +188,7 @@ def test_the_reference_itself_in_single_precision(operator: Operator) -> None:
     exactly(operator, shape).check(operator.results(operator.inputs(shape, torch.float32), "reference", shape))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operator", [one for one in NATIVE if one.autocast], ids=lambda operator: operator.name)
 @pytest.mark.parametrize("dtype", [torch.bfloat16], ids=str)
 @pytest.mark.parametrize("number", [0, -1])

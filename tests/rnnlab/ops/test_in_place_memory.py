@@ -28,6 +28,7 @@ def attention(heads: int, dim: int, window: int) -> SingleHead:
     return built
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("way")
 @pytest.mark.parametrize(
     ("heads", "window", "remembered"),

@@ -151,6 +151,7 @@ def test_what_a_compiler_writes_is_not_trusted_to_be_a_library(
 
 
 @needs_compiler
+@pytest.mark.slow
 def test_a_compiler_other_than_gcc_builds_without_threads(
     cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -39,6 +39,7 @@ def test_check_tries_the_laws_it_is_given_and_no_other() -> None:
     assert outcome.message.startswith("PeeksOneAhead breaks 'causality': y up to position 0 changed")
 
 
+@pytest.mark.slow
 def test_a_law_that_has_nothing_to_say_is_left_out() -> None:
     assert "window" not in {outcome.law for outcome in testing.check(Leaky)}
     assert "window" in {outcome.law for outcome in testing.check(Window)}

@@ -117,6 +117,7 @@ def test_what_cannot_be_recorded_is_refused_with_the_remedy(text: Path, bindings
         check_fit(build(text, "Trainer.cuda_graph = True", *bindings))
 
 
+@pytest.mark.slow
 def test_what_was_trained_as_a_cuda_graph_is_loaded_and_replayed_where_there_is_none(
     text: Path, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name else ()) for name in VARIANTS])
+@pytest.mark.slow
 def test_a_resumed_run_equals_one_that_was_left_alone(name: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "whole", text, *VARIANTS[name])
     stop_after(new_loop(tmp_path / "cut", text, *VARIANTS[name]), step=16)
@@ -111,6 +112,7 @@ def test_an_observer_that_draws_random_numbers_changes_no_bit(text: Path, whole:
     assert journal(tmp_path / "run") == journal(whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_died_before_its_first_save_starts_anew(text: Path, whole: Path, tmp_path: Path) -> None:
     new_loop(tmp_path / "run", text)
     api.resume(tmp_path / "run")
@@ -186,6 +188,7 @@ def test_a_split_too_short_to_evaluate_is_told_before_there_is_a_folder(tmp_path
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_the_run_ends_at_the_first_budget_that_it_reaches(text: Path, tmp_path: Path) -> None:
     fixed = ("Trainer.jitter = False", "Trainer.epochs = 0.05")
     by_epoch = train(tmp_path / "a", text, *fixed, "Trainer.steps = 100")

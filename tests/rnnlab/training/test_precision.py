@@ -54,6 +54,7 @@ def test_parameters_and_moments_stay_in_fp32(precision: str, text: Path) -> None
     assert {x.dtype for x in continues(learner).values()} == {torch.float32}
 
 
+@pytest.mark.slow
 def test_an_overflow_skips_the_step_and_is_counted(text: Path) -> None:
     learner = Learner(build(text, FP16))
     learner.step()
@@ -112,6 +113,7 @@ def test_the_stream_of_a_skipped_step_is_kept_only_if_it_is_finite(
     assert all(after[name] is before[name] for name in before) != finite
 
 
+@pytest.mark.slow
 def test_a_run_in_fp16_that_never_becomes_finite_diverges(text: Path) -> None:
     learner = Learner(build(text, FP16))
     with torch.no_grad():

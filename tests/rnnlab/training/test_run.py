@@ -37,6 +37,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a.keys() | b.keys())
 
 
+@pytest.mark.slow
 def test_a_run_may_start_from_the_weights_of_another(
     text: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +51,7 @@ def test_a_run_may_start_from_the_weights_of_another(
     assert not same(weights(tmp_path / "drawn", 0), weights(other))
 
 
+@pytest.mark.slow
 def test_a_run_that_died_before_its_first_save_starts_there_again(text: Path, other: Path, tmp_path: Path) -> None:
     whole, dead = tmp_path / "whole", tmp_path / "dead"
     api.train(FRAGMENTS, bindings(text, *KEPT), run=whole, init=other)
@@ -59,6 +61,7 @@ def test_a_run_that_died_before_its_first_save_starts_there_again(text: Path, ot
     assert losses(dead) == losses(whole)
 
 
+@pytest.mark.slow
 def test_a_model_that_differs_is_refused_by_the_name_of_a_tensor_and_leaves_no_folder(
     text: Path, other: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

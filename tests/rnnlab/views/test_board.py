@@ -87,6 +87,7 @@ def test_every_figure_of_the_journal_is_a_point(trained: RunFolder) -> None:
     assert [y for _, y in shown] == pytest.approx([norm["blocks.2.attention"] for norm in norms], rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_norms_of_the_parts_add_up_to_the_whole(trained: RunFolder) -> None:
     for record in read(trained.journal.path):
         if record["kind"] == "train":
@@ -106,6 +107,7 @@ def test_the_configuration_costs_and_test_score_are_shown(trained: RunFolder) ->
     assert {tag for tag in METRICS if tag not in shown} == set()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_no_point_twice_and_lacks_none(tmp_path: Path) -> None:
     quick_runs.train(tmp_path / "run", steps=10, extra=["Cosine.final = 0.1"])
     folder = RunFolder.open(tmp_path / "run")

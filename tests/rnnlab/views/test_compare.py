@@ -114,6 +114,7 @@ def test_the_page_loads_nothing_and_holds_every_curve(tmp_path: Path) -> None:
     assert data["variants"][0]["mean"][-1][0] == 1_000_000
 
 
+@pytest.mark.slow
 def test_a_hostile_name_stays_a_name(tmp_path: Path) -> None:
     """In a folder, a seed, a value: nothing closes the script that holds it, nothing reaches the terminal raw."""
     hostile = "</script><script>alert(1)</script><!--"
@@ -129,6 +130,7 @@ def test_a_hostile_name_stays_a_name(tmp_path: Path) -> None:
     assert "\x1b" not in comparison.text
 
 
+@pytest.mark.slow
 def test_runs_without_points_or_costs_still_make_a_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "new", status="unfinished")
     for name in ("metrics.jsonl", "environment.json"):

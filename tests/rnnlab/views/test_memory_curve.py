@@ -54,6 +54,7 @@ def test_every_attention_of_a_model_is_set_in_its_own_scope(text: Path, tmp_path
     assert curve.points[0][1] == score
 
 
+@pytest.mark.slow
 def test_what_has_no_memory_and_lengths_that_are_none_are_refused(run: Path, text: Path, tmp_path: Path) -> None:
     bindings = [line for line in tiny_runs.bindings(text, *SHORT) if not line.startswith("memory")]
     api.train([*tiny_runs.FRAGMENTS, "attention/none"], bindings, run=tmp_path / "run")
@@ -63,6 +64,7 @@ def test_what_has_no_memory_and_lengths_that_are_none_are_refused(run: Path, tex
         memory_curve(run, [4, 0])
 
 
+@pytest.mark.slow
 def test_the_command_line_writes_a_table_and_a_plot(run: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["eval", str(run), "--split", "valid", "--memory", "1,40", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)

@@ -93,6 +93,7 @@ def test_the_model_is_left_as_it_was(run: Path) -> None:
     assert all(not module._forward_hooks for module in model.modules())
 
 
+@pytest.mark.slow
 def test_its_bpc_is_that_of_an_evaluation(run: Path, findings: Findings) -> None:
     split = open_corpus(str(quick_runs.corpus(run.parent))).train[:SIZE]
     score, exact = (

@@ -103,6 +103,7 @@ def test_the_workers_of_a_parent_that_is_killed_save_and_stop(tmp_path: Path) ->
     assert json.loads(result.read_text())["status"] == "stopped"
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_be_at_one_ablation(tmp_path: Path) -> None:
     made = small_ablation(tmp_path)
     with _held(made.folder), pytest.raises(RunHeldError, match="another process is at this study"):

@@ -105,6 +105,7 @@ def test_two_variants_of_one_name_are_refused() -> None:
         ablation_table([variant("lstm", 2.6), variant("lstm", 2.7)], "lstm")
 
 
+@pytest.mark.slow
 def test_the_report_writes_five_tables_and_two_pictures_that_agree(tmp_path: Path) -> None:
     _, paths = write_table_and_plot(study(), "lstm", tmp_path / "out")
     assert sorted(path.suffix for path in paths) == [".csv", ".json", ".md", ".png", ".svg", ".tex", ".txt"]
@@ -117,6 +118,7 @@ def test_the_report_writes_five_tables_and_two_pictures_that_agree(tmp_path: Pat
     assert by_suffix[".png"].read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_files(tmp_path: Path) -> None:
     first, second = (write_table_and_plot(study(), "lstm", tmp_path / name)[1] for name in ("a", "b"))
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
@@ -136,6 +138,7 @@ def test_the_plot_names_its_axes_and_every_variant_that_has_a_result() -> None:
     assert [text.get_text() for text in axis.texts] == ["lstm (baseline)", "qrnn", "gru"]
 
 
+@pytest.mark.slow
 def test_names_that_matplotlib_would_interpret_are_drawn_as_they_are(tmp_path: Path) -> None:
     names = ["lstm", "_hidden", "$x^{", "日本", "a\nb\x1b[31m"]
     variants = [variant(name, 2.6 + 0.01 * i, macs_per_byte=1000 * (i + 1)) for i, name in enumerate(names)]

@@ -40,6 +40,7 @@ def stop_at(step: int) -> Any:
     return watch
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_is_gone_on_with_as_if_nothing_had_been(text: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     with pytest.raises(Stopped):
@@ -87,6 +88,7 @@ def test_a_result_is_taken_over_without_training(text: Path, whole: Path, tmp_pa
         assert result == finished(whole)
 
 
+@pytest.mark.slow
 def test_a_run_that_died_before_its_first_save_begins_anew(text: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     built = build(text, *SHORT)

@@ -61,6 +61,7 @@ def xs(address: Address) -> dict[int, float]:
         return {t.user_attrs["draw"]: t.params["x"] for t in study.finished()}
 
 
+@pytest.mark.slow
 def test_a_budget_is_spent_exactly(address: Address) -> None:
     assert [work_once(address, 3) for _ in range(5)] == [True, True, True, False, False]
     with open_study(address) as study:
@@ -93,6 +94,7 @@ def test_the_same_seed_draws_the_same_whether_or_not_trials_failed_in_between(tm
     assert sorted(drawn[0]) == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_trial_that_failed_is_tried_again_with_its_parameters_and_what_it_reported(address: Address) -> None:
     def failing(study: SharedStudy, trial: optuna.Trial, release: Callable[[], None]) -> float:
         parabola(study, trial, release)
@@ -135,6 +137,7 @@ def sign(trial: optuna.Trial, **changes: Any) -> None:
 
 
 @BY_HAND
+@pytest.mark.slow
 def test_a_trial_is_taken_from_a_worker_only_if_its_process_is_gone(address: Address) -> None:
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         ended.wait()

@@ -55,6 +55,7 @@ def test_a_corpus_that_is_not_there_is_told_before_the_first_trial(tmp_path: Pat
         small_search(tmp_path, "File.path = '/nowhere'")
 
 
+@pytest.mark.slow
 def test_a_study_begins_with_the_base_as_its_baseline_and_is_made_once(tmp_path: Path) -> None:
     made = small_search(tmp_path)
     create_or_resume(made)
@@ -75,6 +76,7 @@ def test_a_base_that_the_space_does_not_hold_is_no_trial_and_that_is_said(tmp_pa
     assert "the space does not hold the base's SingleHead.memory = 100" in write_report(made)[1]
 
 
+@pytest.mark.slow
 def test_a_changed_space_is_refused_with_the_difference(tmp_path: Path) -> None:
     create_or_resume(small_search(tmp_path))
     changed = {**SPACE, "dropout": {"type": "float", "low": 0.0, "high": 0.25}}
@@ -94,6 +96,7 @@ def test_a_changed_base_or_sampler_is_refused_and_more_trials_are_not(tmp_path: 
         create_or_resume(small_search(tmp_path, "Search.seed = 2"))
 
 
+@pytest.mark.slow
 def test_a_study_whose_maker_died_halfway_is_completed(tmp_path: Path) -> None:
     made = small_search(tmp_path)
     made.folder.mkdir()
