@@ -97,3 +97,21 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the test's cache of corpora lies; it does not exist yet."""
     monkeypatch.setenv("RNNLAB_DATA", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12,000 bytes of words that a tiny model learns something from; not to be changed."""
+    from tests.rnnlab.tiny_runs import write_text
+
+    return write_text(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="session")
+def whole(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny run that was left alone, with checkpoints of steps 28 and 30 and of the best; not to be changed."""
+    from tests.rnnlab.tiny_runs import train
+
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(run, text)
+    return run

@@ -1,4 +1,4 @@
-"""What the process-level tests share: the fork server, a text, and a run that was left alone."""
+"""What the process-level tests share: the fork server, and a run that was left alone."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,18 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.faults.processes import Processes
-from tests.rnnlab.tiny_runs import write_text
 
 
 @pytest.fixture(scope="session")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     with Processes(tmp_path_factory.mktemp("processes")) as processes:
         yield processes
-
-
-@pytest.fixture(scope="session")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from rnnlab import api
 from rnnlab.storage import checkpoint, metrics
 from rnnlab.storage.runfolder import RunFolder
-from tests.rnnlab.tiny_runs import journal, state_hash, train, write_text
+from tests.rnnlab.tiny_runs import journal, state_hash, train
 
 pytestmark = pytest.mark.faults
 
@@ -47,18 +47,6 @@ POINTS = [
     ("rnnlab.training.loop:ProgressBar.__exit__", 1, "after"),
     ("rnnlab.views.board:BoardObserver.__exit__", 1, "after"),
 ]
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
-def whole(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("whole") / "run"
-    train(run, text)
-    return run
 
 
 def explode(patch: pytest.MonkeyPatch, target: str, call: int, when: str, error: BaseException) -> None:

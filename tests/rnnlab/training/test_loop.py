@@ -17,19 +17,6 @@ from rnnlab.training.loop import SPIKE_AFTER, Loop
 from tests.rnnlab.tiny_runs import build, journal, losses, new_loop, state_hash, timeless, train, write_text
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
-def whole(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was left alone."""
-    run = tmp_path_factory.mktemp("whole") / "run"
-    train(run, text)
-    return run
-
-
 def stop_after(loop: Loop, step: int) -> None:
     """Train until the signal that comes during `step` is obeyed."""
 

@@ -14,14 +14,9 @@ from rnnlab.state import flatten, map_state
 from rnnlab.training import learner as learner_module
 from rnnlab.training.learner import Learner
 from rnnlab.training.loop import check_fit
-from tests.rnnlab.tiny_runs import build, journal, train, write_text
+from tests.rnnlab.tiny_runs import build, journal, train
 
 FP16 = "Trainer.precision = 'fp16'"
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
 
 
 def continues(learner: Learner) -> dict[str, Tensor]:

@@ -23,18 +23,13 @@ from rnnlab.testing import rounding
 from rnnlab.training import experiment
 from rnnlab.training.learner import Learner
 from rnnlab.training.ranks import ALONE
-from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, journal, losses, train, write_text
+from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, journal, losses, train
 
 STEPS = 50
 MORE = [f"Trainer.steps = {STEPS}", "Trainer.save_every = 10", "Trainer.optimizer = @optimizer.Lamb", "Lamb.lr = 4e-3"]
 """An optimizer that computes in fp32: rounding to bf16 inside one makes a difference of 1e-7 one of 1e-3."""
 
 PATIENCE = 200.0  # [s]
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,10 @@ from rnnlab.training.replay import SHOWN, replay, replay_text
 from tests.rnnlab.tiny_runs import journal, train, write_text
 
 
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
-def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def run(whole: Path) -> Path:
     """30 steps, with checkpoints of steps 28 and 30 (and that of the best)."""
-    run = tmp_path_factory.mktemp("run") / "run"
-    train(run, text)
-    return run
+    return whole
 
 
 def recorded(run: Path, step: int) -> dict[str, Any]:

@@ -11,14 +11,9 @@ from rnnlab.errors import ConfigError
 from rnnlab.storage import checkpoint
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training import run as life
-from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, build, losses, train, write_text
+from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, build, losses, train
 
 KEPT = ("Trainer.steps = 4", "Trainer.keep = 9", "Trainer.save_every = 2", "Trainer.seed = 7")
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,6 @@ SHORT = ("Trainer.steps = 6", "Trainer.eval_every = 10_000")
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_runs.write_text(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
 def run(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run") / "run"
     tiny_runs.train(run, text, *SHORT)

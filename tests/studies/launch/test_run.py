@@ -11,14 +11,9 @@ from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.studies.launch.run import finished, train_run
 from rnnlab.training.loop import Loop, Observer
-from tests.rnnlab.tiny_runs import build, journal, losses, state_hash, write_text
+from tests.rnnlab.tiny_runs import build, journal, losses, state_hash
 
 SHORT = ("Trainer.steps = 16", "Trainer.save_every = 5", "Trainer.eval_every = 400")
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_text(tmp_path_factory.mktemp("text"))
 
 
 @pytest.fixture(scope="module")
