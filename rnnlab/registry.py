@@ -13,6 +13,7 @@ import importlib.util  # gin-config needs it loaded before itself, or any missin
 import inspect
 import pkgutil
 import re
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -79,6 +80,8 @@ class Part:
 _parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
 _classes: dict[str, Callable[..., Any]] = {}
 _loaded = False
+_loading = False
+_load_once = threading.RLock()  # the other threads wait, rather than see half of the parts
 
 
 def register(kind: str) -> Callable[[T], T]:
@@ -140,21 +143,24 @@ def load_parts() -> None:
 
     Raises: ConfigError naming the distribution whose part does not import.
     """
-    global _loaded
+    global _loaded, _loading
     if _loaded:
         return
-    _loaded = True  # before the imports, so that a part that lists parts does not recurse
-    try:
-        for module in ENGINE:
-            importlib.import_module(module)
-        ours_first = sorted(
-            importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "rnnlab", e.name)
-        )
-        for entry in ours_first:
-            _import_entry(entry)
-    except BaseException:
-        _loaded = False
-        raise
+    with _load_once:
+        if _loaded or _loading:  # another thread was faster, or a part that is being imported lists parts
+            return
+        _loading = True
+        try:
+            for module in ENGINE:
+                importlib.import_module(module)
+            ours_first = sorted(
+                importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "rnnlab", e.name)
+            )
+            for entry in ours_first:
+                _import_entry(entry)
+            _loaded = True
+        finally:
+            _loading = False
 
 
 def _import_entry(entry: importlib.metadata.EntryPoint) -> None:

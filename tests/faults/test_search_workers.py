@@ -83,11 +83,7 @@ while run_one_trial(address, 15, objective, lambda draw: RandomSampler(seed=draw
 """
 
 
-@pytest.mark.parametrize("attempt", range(30 if SOAK else 2))
-def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_many(
-    attempt: int, tmp_path: Path
-) -> None:
-    url = f"sqlite:///{tmp_path / 'study.db'}"
+def run_six_processes_at_once(url: str) -> None:
     six = [subprocess.Popen([sys.executable, "-c", SIX, url], stderr=subprocess.PIPE, text=True) for _ in range(6)]
     for process in six:
         _, err = process.communicate(timeout=240)
@@ -95,6 +91,13 @@ def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_ma
     trials = watch_study(url, "six").trials
     assert [t.state for t in trials] == [TrialState.COMPLETE] * 15
     assert len({t.params["x"] for t in trials}) == 15, "workers repeat each other"
+
+
+@pytest.mark.parametrize("attempt", range(30 if SOAK else 2))
+def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_many(
+    attempt: int, tmp_path: Path
+) -> None:
+    run_six_processes_at_once(f"sqlite:///{tmp_path / 'study.db'}")
 
 
 def test_f15_six_searches_that_start_at_once_share_one_study(tmp_path: Path) -> None:

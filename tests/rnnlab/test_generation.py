@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 import torch
@@ -189,32 +192,34 @@ def test_a_prompt_file_that_is_not_there_is_named(run: Path, capsys: pytest.Capt
     assert "none.txt" in capsys.readouterr().err
 
 
-@pytest.mark.faults
-def test_a_reader_that_leaves_is_no_error(run: Path) -> None:
-    with subprocess.Popen(
-        command(run, "--bytes", "1000000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+@contextmanager
+def writing(run: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[bytes]]]:
+    """A process that generates a million bytes, its output and its messages."""
+    line = command(run, "--bytes", "1000000")
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.read(5)
-        process.stdout.close()
+        yield process, process.stdout, process.stderr
+
+
+@pytest.mark.faults
+def test_a_reader_that_leaves_is_no_error(run: Path) -> None:
+    with writing(run) as (process, out, err):
+        out.read(5)
+        out.close()
         assert process.wait(timeout=120) == 0
-        assert process.stderr.read() == b""
+        assert err.read() == b""
 
 
 @pytest.mark.faults
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
 def test_an_interrupt_ends_it_without_a_traceback(run: Path, number: signal.Signals, code: int) -> None:
-    with subprocess.Popen(
-        command(run, "--bytes", "1000000"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.read(20)
+    with writing(run) as (process, out, err):
+        out.read(20)
         process.send_signal(number)
-        process.stdout.read()
+        out.read()
         assert process.wait(timeout=120) == code
-        assert b"Traceback" not in process.stderr.read()
+        assert b"Traceback" not in err.read()
 
 
 @pytest.mark.long

@@ -1,5 +1,8 @@
 """The registry: names mean one thing, registering leaves a class as it was, errors name the nearest."""
 
+import subprocess
+import sys
+
 import gin
 import pytest
 
@@ -97,3 +100,24 @@ def test_a_package_that_does_not_import_is_named(monkeypatch: pytest.MonkeyPatch
     for _ in range(2):  # a failure is not remembered as success
         with pytest.raises(ConfigError, match=r"'strangers'.*no_such_package_of_parts"):
             registry.load_parts()
+
+
+THREADS = """
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from rnnlab import registry
+
+start = threading.Barrier(4, timeout=60)
+
+def count(number):
+    start.wait()
+    return len(registry.parts())
+
+with ThreadPoolExecutor(4) as pool:
+    print(set(pool.map(count, range(4))) == {len(registry.parts())})
+"""
+
+
+def test_threads_that_ask_at_once_all_see_every_part() -> None:
+    """In a process of its own, where no part has been imported yet."""
+    assert subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True).stdout == "True\n"

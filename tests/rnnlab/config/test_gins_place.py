@@ -74,7 +74,7 @@ def test_a_part_is_registered_though_another_configuration_is_final() -> None:
 
 
 def test_threads_wait_for_each_other(tmp_path: Path) -> None:
-    text, start = write_text(tmp_path, 2000), threading.Barrier(4)
+    text, start = write_text(tmp_path, 2000), threading.Barrier(4, timeout=60)
 
     def seed(number: int) -> int:
         resolved = config.resolve(FRAGMENTS, bindings(text, f"Trainer.seed = {number}"))

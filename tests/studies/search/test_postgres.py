@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +12,8 @@ from optuna.trial import TrialState
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.launch.locks import exclusive
 from rnnlab.studies.search.database import retry_history
-from rnnlab.studies.search.plan import create_or_resume, plan_search
-from tests.faults.test_search_workers import SIX
+from rnnlab.studies.search.plan import SearchPlan, create_or_resume, plan_search
+from tests.faults.test_search_workers import run_six_processes_at_once
 from tests.studies.postgres import server
 from tests.studies.small_studies import (
     Command,
@@ -34,6 +32,13 @@ pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.timeout(600)]
 def url() -> Iterator[str]:
     with server() as url:
         yield url
+
+
+def prepare(run: Path, url: str, trials: int, workers: int) -> tuple[SearchPlan, list[str | Path]]:
+    """A small search, and the command for it."""
+    path = write_study(run.parent, "Search", trials=trials, bytes=2560)
+    plan = plan_search(str(path), run=run, storage=url)
+    return plan, ["search", path, "--run", run, "--storage", url, "--workers", str(workers), "--json"]
 
 
 def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str, tmp_path: Path) -> None:
@@ -58,9 +63,7 @@ def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str
 @pytest.mark.long
 @pytest.mark.faults
 def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
-    path = write_study(tmp_path, "Search", trials=3, bytes=2560)
-    plan = plan_search(str(path), run=tmp_path / "killed", storage=url)
-    command = ("search", path, "--run", tmp_path / "killed", "--storage", url, "--workers", "2", "--json")
+    plan, command = prepare(tmp_path / "killed", url, trials=3, workers=2)
     with Command(*command) as parent:
         trial, worker = catch_worker(plan)
         os.kill(worker, signal.SIGKILL)
@@ -73,9 +76,7 @@ def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
 @pytest.mark.long
 @pytest.mark.faults
 def test_f14_a_worker_of_another_machine_that_is_gone_is_told_by_its_heartbeat(url: str, tmp_path: Path) -> None:
-    path = write_study(tmp_path, "Search", trials=2, bytes=2560)
-    plan = plan_search(str(path), run=tmp_path / "far", storage=url)
-    command = ("search", path, "--run", tmp_path / "far", "--storage", url, "--workers", "1", "--json")
+    plan, command = prepare(tmp_path / "far", url, trials=2, workers=1)
     with Command(*command) as parent:
         trial, worker = catch_worker(plan)
         parent.signal(signal.SIGKILL)
@@ -91,20 +92,13 @@ def test_f14_a_worker_of_another_machine_that_is_gone_is_told_by_its_heartbeat(u
 @pytest.mark.long
 @pytest.mark.faults
 def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_many(url: str) -> None:
-    six = [subprocess.Popen([sys.executable, "-c", SIX, url], stderr=subprocess.PIPE, text=True) for _ in range(6)]
-    for process in six:
-        _, err = process.communicate(timeout=240)
-        assert process.returncode == 0, err
-    trials = watch_study(url, "six").trials
-    assert [t.state for t in trials] == [TrialState.COMPLETE] * 15
+    run_six_processes_at_once(url)
 
 
 @pytest.mark.long
 @pytest.mark.faults
 def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial(url: str, tmp_path: Path) -> None:
-    path = write_study(tmp_path, "Search", trials=2, bytes=2560)
-    plan = plan_search(str(path), run=tmp_path / "held", storage=url)
-    command = ("search", path, "--run", tmp_path / "held", "--storage", url, "--workers", "2", "--json")
+    plan, command = prepare(tmp_path / "held", url, trials=2, workers=2)
     with Command(*command) as parent:
         trial, worker = catch_worker(plan)
         wait_until(lambda: trials_of(plan)[trial.number].state is TrialState.FAIL)
