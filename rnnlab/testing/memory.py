@@ -26,14 +26,14 @@ def memory_of_one(subject: Subject) -> None:
 
 @law(*SEQUENCES, applies=has_memory)
 def long_memory(subject: Subject) -> None:
-    """A memory longer than anything seen works, streams, and is as good as one just long enough."""
+    """A memory longer than anything seen works, streams, and is as good as one twice as long."""
     case = subject.case(T, B, memory=LONG)
     streams(case)
-    enough = subject.case(T, B, memory=T)
+    longer = subject.case(T, B, memory=2 * LONG)
     for cut in ([T], [T // 2, T - T // 2]):
         y = case.run_cut(case.inputs(), case.start(), cut)[0]
-        want = enough.run_cut(enough.inputs(), enough.start(), cut)[0]
-        case.agree(y, want, f"over {T} positions a memory of {LONG} gives another y than one of {T}")
+        want = longer.run_cut(longer.inputs(), longer.start(), cut)[0]
+        case.agree(y, want, f"over {T} positions a memory of {LONG} gives another y than one of {2 * LONG}")
 
 
 @law("attention", applies=has_memory)

@@ -3,16 +3,18 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from rnnlab import cli, config
+from rnnlab import cli, config, testing
 from rnnlab.studies.ablation.plan import plan_ablation
 from rnnlab.studies.search.plan import plan_search
 from rnnlab.training import experiment
 
 DOCS = Path(__file__).parents[2] / "docs"
 CONFIGURATION = (DOCS / "configuration.md").read_text(encoding="utf-8")
+LAWS = (DOCS / "laws.md").read_text(encoding="utf-8")
 STUDIES = (DOCS / "studies.md").read_text(encoding="utf-8")
 
 
@@ -38,6 +40,24 @@ def wishes() -> list[str]:
 @pytest.mark.parametrize("wish", wishes())
 def test_a_wish_can_be_granted(wish: str) -> None:
     build(*shlex.split(wish))
+
+
+def attention_to_copy() -> Any:
+    """The class that docs/laws.md shows as a whole part."""
+    (source,) = re.findall(r"^```python\n(import torch\n.*?)^```$", LAWS, flags=re.DOTALL | re.MULTILINE)
+    names: dict[str, Any] = {}
+    exec(source, names)
+    return names["Nearby"]
+
+
+@pytest.mark.parametrize("law", testing.laws("attention"), ids=str)
+def test_the_attention_to_copy_obeys(law: testing.Law) -> None:
+    law(attention_to_copy())
+
+
+def test_the_attention_to_copy_is_bound_as_shown() -> None:
+    attention_to_copy()
+    build(*shlex.split(next(line for line in re.findall(r"`(--set[^`]*)`", LAWS) if "Nearby" in line)))
 
 
 def gin_files(page: str) -> dict[str, str]:
