@@ -74,8 +74,7 @@ class View:
     def _lay_out(self) -> None:
         stale = list(self._folder.glob(f"{LAYOUT} *"))
         self._layouts += 1
-        variants = [hyperparameters(text) for text in self._known.values()]
-        write_study_root(self._folder / f"{LAYOUT} {self._layouts}", variants)
+        write_study_root(self._folder / f"{LAYOUT} {self._layouts}", list(map(hyperparameters, self._known.values())))
         for folder in stale:
             shutil.rmtree(folder, ignore_errors=True)
 
