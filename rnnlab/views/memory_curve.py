@@ -20,16 +20,11 @@ FOLDER = "memory"  # within the run
 
 @dataclass(frozen=True)
 class MemoryCurve:
-    """What a run scores with other memories than its own.
-
-    Attributes:
-        trained: the memory it was trained with [positions]; None if its layers have several.
-        points: (memory [positions], score), in the order asked for.
-    """
+    """What a run scores with other memories than its own."""
 
     split: str
-    trained: int | None
-    points: Sequence[tuple[int, Score]]
+    trained: int | None  # the memory it was trained with [positions]; None if its layers have several
+    points: Sequence[tuple[int, Score]]  # (memory [positions], score), in the order asked for
 
     def table(self, name: str) -> Table:
         columns = [
@@ -60,12 +55,10 @@ class MemoryCurve:
             if self.trained is not None:
                 axis.axvline(self.trained, color="#888888", lw=1, dashes=(4, 3), label="as trained")
                 figure.legend(loc="outside lower center")
-            axis.set_xscale("log")
+            axis.set(xscale="log", xlabel="Memory [positions]", ylabel=f"{self.split.capitalize()} BPC [bits/byte]")
             axis.xaxis.set_major_locator(FixedLocator([memory for memory, _ in points]))
             axis.xaxis.set_minor_locator(NullLocator())
             axis.xaxis.set_major_formatter(lambda value, _: numerals.grouped(value))
-            axis.set_xlabel("Memory [positions]")
-            axis.set_ylabel(f"{self.split.capitalize()} BPC [bits/byte]")
             return figure
 
 

@@ -51,19 +51,12 @@ STYLE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Series:
-    """The learning curves of one variant in one panel.
+    """The learning curves of one variant in one panel."""
 
-    Attributes:
-        name: of the variant.
-        mean: points (x, BPC) of the mean over seeds.
-        runs: points of each seed; drawn thin if there are several.
-        train: training loss of each seed, in the same units; drawn thin.
-    """
-
-    name: str
-    mean: Sequence[tuple[float, float]]
-    runs: Sequence[Sequence[tuple[float, float]]]
-    train: Sequence[Sequence[tuple[float, float]]] = ()
+    name: str  # of the variant
+    mean: Sequence[tuple[float, float]]  # points (x, BPC) of the mean over seeds
+    runs: Sequence[Sequence[tuple[float, float]]]  # points of each seed; drawn thin if there are several
+    train: Sequence[Sequence[tuple[float, float]]] = ()  # training loss of each seed, in the same units; drawn thin
 
 
 @dataclass(frozen=True)
@@ -102,7 +95,8 @@ def learning_curves(panels: Sequence[Panel]) -> Figure:
         axes[0].set_ylabel("BPC [bits/byte]")
         axes[0].set_ylim(*_bpc_range(panels[0]))
         handles = [Line2D([], [], lw=2, marker=_shape(i), markersize=4, **_line(i)) for i in range(len(names))]
-        _legend(figure, handles, names, loc="outside lower center", ncols=columns)
+        labels = [f" {legible(name)}" for name in names]  # matplotlib leaves out those that begin with an underscore
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns)
         return figure
 
 
@@ -124,9 +118,8 @@ def _xy(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]
 
 def _bpc_range(panel: Panel) -> tuple[float, float]:
     """What validation shows after the first tenth: the beginning would squeeze all that matters to a line."""
-    points = [point for series in panel.series for run in series.runs for point in run]
     points = (
-        points
+        [point for series in panel.series for run in series.runs for point in run]
         or [point for series in panel.series for run in series.train for point in run]
         or [(0.0, 0.0), (0.0, 8.0)]
     )
@@ -178,8 +171,7 @@ def _side_by_side(points: Sequence[CostPoint]) -> list[CostPoint]:
     for group in groups:
         middle = sum(costs[index] for index in group) / len(group)
         for rank, index in enumerate(group):
-            if len(group) > 1:
-                placed[index] = replace(points[index], cost=middle + step * (rank - (len(group) - 1) / 2))
+            placed[index] = replace(points[index], cost=middle + step * (rank - (len(group) - 1) / 2))
     return placed
 
 
@@ -255,13 +247,6 @@ def _line(index: int) -> dict[str, Any]:
 
 def _shape(index: int) -> str:
     return SHAPES[index % len(SHAPES)]
-
-
-def _legend(figure: Figure, handles: list[Line2D], names: Sequence[str], **place: Any) -> None:
-    """A legend of names as they are: matplotlib itself leaves out labels that begin with an underscore."""
-    legend = figure.legend(handles, [f" {legible(name)}" for name in names], **place)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def legible(name: str, longest: int = 48) -> str:

@@ -15,51 +15,30 @@ from rnnlab.errors import StorageError
 from rnnlab.storage import metrics
 
 SEED = "Trainer.seed"
-PROTOCOL = {
-    "batch_size": "batch size {}",
-    "bptt": "bptt {}",
-    "memory": "memory {}",
-    "bytes_scored": "{} bytes scored",
-}
+PROTOCOL = {"batch_size": "batch size {}", "bptt": "bptt {}", "memory": "memory {}", "bytes_scored": "{} bytes scored"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a learning curve.
+    """One point of a learning curve."""
 
-    Attributes:
-        bytes: trained so far [bytes].
-        seconds: spent training so far [s].
-        bpc: loss [bits/byte].
-    """
-
-    bytes: int
-    seconds: float
-    bpc: float
+    bytes: int  # trained so far [bytes]
+    seconds: float  # spent training so far [s]
+    bpc: float  # loss [bits/byte]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run folder says.
+    """What one run folder says."""
 
-    Attributes:
-        name: what to call it.
-        path: the folder.
-        status: done, diverged or stopped; unfinished if there is no result yet.
-        seed: None if the configuration does not bind it.
-        bindings: the configuration by key, macros replaced by their values, without the seed.
-        facts: environment.json, over it where the curves stand, over it result.json.
-        valid, train: learning curves, by bytes trained.
-    """
-
-    name: str
-    path: Path
-    status: str
-    seed: int | None
-    bindings: Mapping[str, str]
-    facts: Mapping[str, Any]
-    valid: Sequence[Point]
-    train: Sequence[Point]
+    name: str  # what to call it
+    path: Path  # the folder
+    status: str  # done, diverged or stopped; unfinished if there is no result yet
+    seed: int | None  # None if the configuration does not bind it
+    bindings: Mapping[str, str]  # the configuration by key, macros replaced by their values, without the seed
+    facts: Mapping[str, Any]  # environment.json, over it where the curves stand, over it result.json
+    valid: Sequence[Point]  # learning curve, by bytes trained
+    train: Sequence[Point]  # the same of the training loss
 
     def number(self, key: str) -> float | None:
         """A finite number from the facts, or None."""
