@@ -6,7 +6,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
@@ -22,7 +21,7 @@ DPI = 150
 
 def draw(findings: Findings) -> dict[str, Figure]:
     """{name: picture} of all that was found."""
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context({**STYLE, "axes.titlelocation": "left"}):
         pictures = {
             "bpc_by_kind": _bpc_by_kind(findings),
             "bpc_by_position": _bpc_by_position(findings),
@@ -44,12 +43,11 @@ def draw(findings: Findings) -> dict[str, Figure]:
 
 def to_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
     """The picture as PNG, the same bytes for the same picture, and its width and height [pixels]."""
+    figure.set_dpi(DPI)
+    content = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        canvas = FigureCanvasAgg(figure)
-        figure.set_dpi(DPI)
-        content = io.BytesIO()
         figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
-    return content.getvalue(), canvas.get_width_height()
+    return content.getvalue(), figure.canvas.get_width_height()
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -87,15 +85,14 @@ def _attention_by_distance(attention_distances: Mapping[int, AttentionDistances]
     stops = [*(start - 1 for start in starts[1:]), widest.window - 1]
     names = [f"{a:,}" if a >= b else f"{a:,}–{b:,}" for a, b in zip(starts, stops, strict=True)]
     ratios.set_xticks(range(len(names)), names, rotation=40, ha="right")
-    ratios.set_xlabel("Distance [positions back]")
-    ratios.set_ylabel("Attention relative\nto uniform")
+    ratios.set(xlabel="Distance [positions back]", ylabel="Attention relative\nto uniform")
     shares.set_ylabel("Share of attention")
     shares.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for axis in (shares, ratios):
         axis.margins(y=0.12)
         axis.set_ylim(bottom=0)
     window = f"window of {widest.window:,} positions" + ("" if widest.full else ", not yet full")
-    shares.set_title(f"Attention by distance ({window})", loc="left")
+    shares.set_title(f"Attention by distance ({window})")
     shares.legend()
     return figure
 
@@ -117,12 +114,10 @@ def _attention_map(passage: AttentionMap, layer: str) -> Figure:
         each.tick_params(length=0)
     axis.set_xticks(range(count), letters, fontsize=7, family="monospace")
     before.set_yticks(range(count), letters, fontsize=7, family="monospace")
-    before.set_xticks([])
+    before.set(xticks=[], ylabel="the byte that was just read: the query")
+    before.set_title("before", fontsize=8, loc="center")
     axis.tick_params(labelleft=False)
-    before.set_title("before", fontsize=8)
-    before.set_ylabel("the byte that was just read: the query")
-    axis.set_xlabel("the byte that is looked at")
-    axis.set_title(f"Attention weights of {layer} within a passage", loc="left")
+    axis.set(title=f"Attention weights of {layer} within a passage", xlabel="the byte that is looked at")
     figure.colorbar(
         picture, ax=axis, label="share of the query's attention", shrink=0.6, format=PercentFormatter(1.0), extend="max"
     )
@@ -152,7 +147,7 @@ def _bpc_by_kind(findings: Findings) -> Figure:
     axis.grid(axis="y", visible=False)
     axis.set_xlim(0, 1.75 * max(bpc for bpc, _ in findings.bpc_by_kind.values()))
     axis.set_xlabel(f"BPC [bits/byte]; dashed: over all.   markup: {MARKUP.decode()}")
-    axis.set_title("What is hard to predict, by kind of byte", loc="left")
+    axis.set_title("What is hard to predict, by kind of byte")
     return figure
 
 
@@ -170,7 +165,7 @@ def _bpc_by_position(findings: Findings) -> Figure:
     axis.margins(y=0.15)
     axis.set_xlabel(f"Bytes since {findings.counted_from}, from here to the next mark; grey: bytes scored")
     axis.set_ylabel("BPC [bits/byte]; dashed: over all")
-    axis.set_title(f"Does more text before help? BPC by position since {findings.counted_from}", loc="left")
+    axis.set_title(f"Does more text before help? BPC by position since {findings.counted_from}")
     return figure
 
 
@@ -184,18 +179,13 @@ def _forgetting(forget_gates: Mapping[int, ForgetGates], layers: int) -> Figure:
         times.plot(shares, kept.forget_times, markevery=max(1, len(shares) // 8), **style)
         middles = (np.arange(RETENTION_BINS) + 0.5) / RETENTION_BINS
         gates.plot(middles, kept.histogram * RETENTION_BINS, markevery=RETENTION_BINS // 8, **style)
-    times.set_yscale("log")
+    times.set(title="How long the core remembers", xlabel="Channels of the core, from the quickest to forget")
+    times.set(ylabel="Forget time [positions until 1/e is left]", yscale="log")
     _plain_ticks(times.yaxis)
     times.xaxis.set_major_formatter(PercentFormatter(1.0))
-    times.set_xlabel("Channels of the core, from the quickest to forget")
-    times.set_ylabel("Forget time [positions until 1/e is left]")
-    times.set_title("How long the core remembers", loc="left")
     times.legend()
-    gates.set_xlabel("Share of its state that a channel keeps at a position")
-    gates.set_ylabel("Density over channels and positions")
-    gates.set_xlim(0, 1)
-    gates.set_ylim(bottom=0)
-    gates.set_title("The gates", loc="left")
+    gates.set(title="The gates", xlabel="Share of its state that a channel keeps at a position")
+    gates.set(ylabel="Density over channels and positions", xlim=(0, 1), ylim=(0, None))
     return figure
 
 
@@ -203,9 +193,8 @@ def _gradient_norms(norms: Mapping[str, float]) -> Figure:
     names = [name for name in norms if norms[name] > 0.0]
     figure = _figure(7.0, 1.2 + 0.2 * len(names))
     axis = figure.subplots()
-    for place, name in enumerate(names):
-        kind = name.rpartition(".")[2]
-        axis.barh(place, norms[name], color=KIND_COLORS.get(kind, "#AAAAAA"), height=0.7)
+    colors = [KIND_COLORS.get(name.rpartition(".")[2], "#AAAAAA") for name in names]
+    axis.barh(range(len(names)), [norms[name] for name in names], color=colors, height=0.7)
     axis.set_xscale("log")
     _plain_ticks(axis.xaxis)
     axis.set_yticks(range(len(names)), _readable(names), fontsize=8)
@@ -213,7 +202,7 @@ def _gradient_norms(norms: Mapping[str, float]) -> Figure:
     axis.grid(axis="y", visible=False)
     axis.margins(y=0.01)
     axis.set_xlabel("Norm of the gradient [nats per unit of a parameter]")
-    axis.set_title("Gradient norm by part, without dropout or clipping", loc="left")
+    axis.set_title("Gradient norm by part, without dropout or clipping")
     return figure
 
 
