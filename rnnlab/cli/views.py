@@ -47,8 +47,7 @@ def _compare(options: argparse.Namespace) -> None:
 
     found = compare([Path(path) for path in options.paths], Path(options.out) if options.out else None)
     answer = {"tables": [json.loads(tables.to_json(table)) for table in found.tables], "differences": found.differences}
-    written = "".join(f"\n{path}" for path in found.files)
-    print_answer(options, answer, found.text + written)
+    print_answer(options, answer, "\n".join([found.text, *map(str, found.files)]))
 
 
 def _board(options: argparse.Namespace) -> None:

@@ -81,11 +81,8 @@ def _read(model: LanguageModel, batches: Batches, watch: "_Watch", progress: boo
     """Bits of every byte (n, sequences), and the bytes that they were spent on."""
     bits, read = [], []
     state: State = model.initial_state(BATCH_SIZE)
-    with (
-        torch.no_grad(),
-        watch.on(model),
-        tqdm(total=batches.length, unit="B", desc="probe", disable=not progress or None) as bar,
-    ):
+    bar = tqdm(total=batches.length, unit="B", desc="probe", disable=not progress or None)
+    with torch.no_grad(), watch.on(model), bar:
         for position in range(0, batches.length - 1, CHUNK):
             length = min(CHUNK, batches.length - 1 - position)
             inputs, targets = batches.chunk(position, length)
@@ -235,9 +232,8 @@ def _by_position(bits: Floats, targets: Bytes) -> tuple[list[tuple[int, float, i
     if (age < 0).all():
         age, counted_from = np.tile(np.arange(len(bits)), bits.shape[1]), "the start of the probe"
     flat = bits.T.reshape(-1)
-    ranges = [(0, 16), *((2**k, 2 ** (k + 1)) for k in range(4, 40))]
     found = []
-    for start, stop in ranges:
+    for start, stop in [(0, 16), *((2**k, 2 ** (k + 1)) for k in range(4, 40))]:
         inside = (age >= start) & (age < stop)
         if inside.sum() >= FEWEST_BYTES:
             found.append((start, float(flat[inside].mean()), int(inside.sum())))

@@ -47,7 +47,8 @@ def probe(
         raise DataError(f"{part.file.path}: the {split} split has {len(part)} bytes, and a probe needs {SMALLEST}")
     findings = examine(loaded.model, part[:size], progress=True)
     folder = loaded.folder.path / "probe" if out is None else out
-    told = {"step": loaded.snapshot.step, **dataclasses.asdict(findings, dict_factory=_plain)}
+    fields = dataclasses.asdict(findings, dict_factory=lambda pairs: {name: _plain(value) for name, value in pairs})
+    told = {"step": loaded.snapshot.step, **fields}
     with storage_errors(f"{folder}: cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         write_file(folder / "probe.json", (json.dumps(told, indent=1) + "\n").encode())
@@ -66,12 +67,8 @@ def _draw(findings: Findings, folder: Path, tensorboard: Path, step: int) -> lis
     return files
 
 
-def _plain(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+def _plain(value: Any) -> Any:
     """For JSON: arrays as lists, bytes as text."""
-    told = dict(fields)
-    for name, value in fields:
-        if isinstance(value, np.ndarray):
-            told[name] = value.tolist()
-        elif isinstance(value, bytes):
-            told[name] = value.decode(errors="backslashreplace")
-    return told
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value

@@ -1,44 +1,42 @@
 """The pictures of a probe, in the style of the other plots."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from rnnlab.views.examination import MARKUP
 from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Findings, ForgetGates
-from rnnlab.views.plots import PALETTE, SHAPES, STYLE, tick
+from rnnlab.views.plots import NAMING, PALETTE, SHAPES, STYLE, tick
 
 MUTED = "#777777"
+EXPECTED: dict[str, Any] = {"color": MUTED, "lw": 1.2, "dashes": (4, 3)}  # a line to compare with
 KIND_COLORS = dict(zip(("core", "attention", "feedforward"), PALETTE, strict=False))
 DPI = 150
 
 
+@matplotlib.rc_context({**STYLE, "axes.titlelocation": "left"})
 def draw(findings: Findings) -> dict[str, Figure]:
     """{name: picture} of all that was found."""
-    with matplotlib.rc_context({**STYLE, "axes.titlelocation": "left"}):
-        pictures = {
-            "bpc_by_kind": _bpc_by_kind(findings),
-            "bpc_by_position": _bpc_by_position(findings),
-            "gradient_norms": _gradient_norms(findings.gradient_norms),
-        }
-        if findings.attention_distances:
-            pictures["attention_by_distance"] = _attention_by_distance(findings.attention_distances, findings.layers)
-        for layer, passage in findings.attention_maps.items():
-            pictures[f"attention_map_{layer + 1}"] = _attention_map(passage, _layer(layer, findings.layers))
-        if findings.forget_gates:
-            pictures["forgetting"] = _forgetting(findings.forget_gates, findings.layers)
-        for figure in pictures.values():
-            figure.text(
-                0.995, 0.005, f"{findings.bytes_read:,} bytes of {findings.text}; {findings.bpc:.3f} bits/byte overall",
-                ha="right", va="bottom", fontsize=7, color=MUTED,
-            )  # fmt: skip
-        return pictures
+    pictures = {
+        "bpc_by_kind": _bpc_by_kind(findings),
+        "bpc_by_position": _bpc_by_position(findings),
+        "gradient_norms": _gradient_norms(findings.gradient_norms),
+    }
+    if findings.attention_distances:
+        pictures["attention_by_distance"] = _attention_by_distance(findings.attention_distances, findings.layers)
+    for layer, passage in findings.attention_maps.items():
+        pictures[f"attention_map_{layer + 1}"] = _attention_map(passage, _layer(layer, findings.layers))
+    if findings.forget_gates:
+        pictures["forgetting"] = _forgetting(findings.forget_gates, findings.layers)
+    source = f"{findings.bytes_read:,} bytes of {findings.text}; {findings.bpc:.3f} bits/byte overall"
+    for figure in pictures.values():
+        figure.text(0.995, 0.005, source, ha="right", va="bottom", fontsize=7, color=MUTED)
+    return pictures
 
 
 def to_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
@@ -71,8 +69,8 @@ def _attention_by_distance(attention_distances: Mapping[int, AttentionDistances]
     figure = _figure(7.0, 5.6)
     shares, ratios = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     widest = max(attention_distances.values(), key=lambda seen: len(seen.uniform))
-    shares.plot(widest.uniform, color=MUTED, lw=1.2, dashes=(4, 3), label="uniform attention")
-    ratios.axhline(1.0, color=MUTED, lw=1.2, dashes=(4, 3))
+    shares.plot(widest.uniform, **EXPECTED, label="uniform attention")
+    ratios.axhline(1.0, **EXPECTED)
     for number, (layer, seen) in enumerate(attention_distances.items()):
         color, shape = PALETTE[number % len(PALETTE)], SHAPES[number % len(SHAPES)]
         for head in seen.mass if len(seen.mass) > 1 else ():
@@ -86,13 +84,12 @@ def _attention_by_distance(attention_distances: Mapping[int, AttentionDistances]
     names = [f"{a:,}" if a >= b else f"{a:,}–{b:,}" for a, b in zip(starts, stops, strict=True)]
     ratios.set_xticks(range(len(names)), names, rotation=40, ha="right")
     ratios.set(xlabel="Distance [positions back]", ylabel="Attention relative\nto uniform")
-    shares.set_ylabel("Share of attention")
     shares.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for axis in (shares, ratios):
         axis.margins(y=0.12)
         axis.set_ylim(bottom=0)
     window = f"window of {widest.window:,} positions" + ("" if widest.full else ", not yet full")
-    shares.set_title(f"Attention by distance ({window})")
+    shares.set(title=f"Attention by distance ({window})", ylabel="Share of attention")
     shares.legend()
     return figure
 
@@ -132,16 +129,11 @@ def _bpc_by_kind(findings: Findings) -> Figure:
     figure = _figure(6.6, 3.4)
     axis = figure.subplots()
     names = list(findings.bpc_by_kind)
-    for place, name in enumerate(names):
-        bpc, share = findings.bpc_by_kind[name]
+    for place, (bpc, share) in enumerate(findings.bpc_by_kind.values()):
         axis.barh(place, bpc, color=PALETTE[0], height=0.62)
-        spent = bpc * share / findings.bpc
-        axis.annotate(
-            f"{bpc:.2f}   {share:.0%} of the bytes, {spent:.0%} of the bits",
-            (bpc, place), (5, 0), textcoords="offset points", va="center", color="#222222", fontsize=8.5,
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )  # fmt: skip
-    axis.axvline(findings.bpc, color=MUTED, lw=1.2, dashes=(4, 3))
+        text = f"{bpc:.2f}   {share:.0%} of the bytes, {bpc * share / findings.bpc:.0%} of the bits"
+        axis.annotate(text, (bpc, place), (5, 0), va="center", fontsize=8.5, **NAMING)
+    axis.axvline(findings.bpc, **EXPECTED)
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -156,11 +148,10 @@ def _bpc_by_position(findings: Findings) -> Figure:
     axis = figure.subplots()
     starts = [start for start, _, _ in findings.bpc_by_position]
     axis.plot([bpc for _, bpc, _ in findings.bpc_by_position], color=PALETTE[0], marker=SHAPES[0], lw=2)
-    axis.axhline(findings.bpc, color=MUTED, lw=1.2, dashes=(4, 3))
+    axis.axhline(findings.bpc, **EXPECTED)
     for place, (_, _, count) in enumerate(findings.bpc_by_position):
-        axis.text(
-            place, 0.02, tick(count), transform=axis.get_xaxis_transform(), ha="center", fontsize=7.5, color=MUTED
-        )  # fmt: skip
+        at = axis.get_xaxis_transform()
+        axis.text(place, 0.02, tick(count), transform=at, ha="center", fontsize=7.5, color=MUTED)
     axis.set_xticks(range(len(starts)), [f"{start:,}" for start in starts], rotation=40, ha="right")
     axis.margins(y=0.15)
     axis.set_xlabel(f"Bytes since {findings.counted_from}, from here to the next mark; grey: bytes scored")
@@ -197,7 +188,7 @@ def _gradient_norms(norms: Mapping[str, float]) -> Figure:
     axis.barh(range(len(names)), [norms[name] for name in names], color=colors, height=0.7)
     axis.set_xscale("log")
     _plain_ticks(axis.xaxis)
-    axis.set_yticks(range(len(names)), _readable(names), fontsize=8)
+    axis.set_yticks(range(len(names)), list(map(_readable, names)), fontsize=8)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.margins(y=0.01)
@@ -206,9 +197,7 @@ def _gradient_norms(norms: Mapping[str, float]) -> Figure:
     return figure
 
 
-def _readable(names: Sequence[str]) -> list[str]:
+def _readable(name: str) -> str:
     """blocks.2.core -> layer 3 core."""
-    return [
-        f"layer {int(path[1]) + 1} {' '.join(path[2:])}" if (path := name.split("."))[0] == "blocks" else name
-        for name in names
-    ]
+    path = name.split(".")
+    return f"layer {int(path[1]) + 1} {' '.join(path[2:])}" if path[0] == "blocks" else name

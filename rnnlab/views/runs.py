@@ -48,10 +48,7 @@ class Run:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The folder itself if it is a run, else every run below it, in natural order.
-
-    Raises: StorageError if there is none.
-    """
+    """The folder if it is a run, else every run below it, in natural order. Raises: StorageError if there is none."""
     if not path.is_dir():
         raise StorageError(f"{path}: there is no such folder; give a run or a study")
     if (path / "config.gin").is_file():
@@ -66,17 +63,12 @@ def find_runs(path: Path) -> list[Path]:
 
 def natural(value: object) -> list[tuple[int, int, str]]:
     """Sorting key under which seed-2 comes before seed-10."""
-    pieces = re.split(r"(\d+)", str(value))
-    return [
-        (int(piece.isdigit() and piece.isascii()), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces
-    ]
+    parts = re.split(r"(\d+)", str(value))
+    return [(int(part.isdigit() and part.isascii()), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def read_run(path: Path, name: str) -> Run:
-    """Read one run folder.
-
-    Raises: StorageError naming the file that is missing or damaged.
-    """
+    """Read one run folder. Raises: StorageError naming the file that is missing or damaged."""
     bindings = parse_bindings(_text(path / "config.gin"))
     seed = next((value for key, value in bindings.items() if key.endswith(SEED)), "")
     result = _json(path / "result.json")

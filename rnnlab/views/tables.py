@@ -227,10 +227,7 @@ WRITERS: dict[str, Callable[[Table], str]] = {
 
 
 def write(table: Table, folder: Path, stem: str) -> list[Path]:
-    """Write the table in all five formats as `folder/stem.*` and return the paths.
-
-    Raises: StorageError if the folder cannot be written.
-    """
+    """Write the table in all five formats as `folder/stem.*`. Returns: the paths. Raises: StorageError."""
     writers = {folder / f"{stem}{suffix}": writer for suffix, writer in WRITERS.items()}
     with storage_errors(f"{folder}: the table cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
