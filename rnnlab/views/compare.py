@@ -124,7 +124,7 @@ def _write(
 def panels(variants: Sequence[Variant]) -> list[plots.Panel]:
     """Learning curves over bytes, time and compute; compute only if a variant knows its cost."""
     longest = max((point.seconds for v in variants for run in v.runs for point in (*run.valid, *run.train)), default=0)
-    unit, seconds = ("h", 3600) if longest > 7200 else ("min", 60) if longest > 120 else ("s", 1)
+    unit, seconds = ("h", 3600) if longest > 2 * 3600 else ("min", 60) if longest > 2 * 60 else ("s", 1)
     made = [
         plots.Panel("Bytes trained", [_series(v, lambda p: p.bytes) for v in variants]),
         plots.Panel(f"Training time [{unit}]", [_series(v, lambda p: p.seconds / seconds) for v in variants]),
