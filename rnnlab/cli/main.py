@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import rnnlab
 from rnnlab.cli import models, train, views
-from rnnlab.cli.options import FIRST_RANK, Command, add_config
+from rnnlab.cli.options import FIRST_RANK, Command, add_overrides
 from rnnlab.errors import ConfigError, DataError, RankLost, RnnlabError, Stopped
 from rnnlab.interrupts import stopping_at_once
 
@@ -89,7 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
         if prints_json:
             command.add_argument("--json", action="store_true", help="print one JSON object and nothing else on stdout")
         if takes_config:
-            add_config(command)
+            fragments = "sha_rnn, size/tiny, core/qrnn, a file, ..."
+            command.add_argument("fragments", nargs="+", metavar="FRAGMENT", help=fragments)
+            add_overrides(command)
         return command
 
     for module in (train, models, views):

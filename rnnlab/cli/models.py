@@ -11,24 +11,48 @@ from rnnlab.errors import ConfigError
 
 
 def add_commands(add: AddCommand) -> None:
-    _add_eval(add)
-    _add_generate(add)
-    _add_probe(add)
-    _add_export(add)
-
-
-def _add_eval(add: AddCommand) -> None:
     evaluate = add("eval", _eval, "Score a run on a split, with state and memory carried.")
     add_run(evaluate)
-    evaluate.add_argument(
-        "--split", default="test", choices=("train", "valid", "test"), help="which part of the text (default: test)"
-    )
+    evaluate.add_argument("--split", default="test", choices=("train", "valid", "test"),
+                          help="which part of the text (default: test)")  # fmt: skip
     add_best(evaluate)
     evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     add_device(evaluate)
     evaluate.add_argument("--bytes", type=int, metavar="N", help="score about the first N bytes (default: all)")
     evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC against memory length, table and plot: "
                           "1,256,512 [positions]")  # fmt: skip
+
+    generate = add("generate", _generate, "Continue a prompt, byte by byte.", prints_json=False)
+    add_run(generate)
+    prompt = generate.add_mutually_exclusive_group()
+    prompt.add_argument("--prompt", default="\n", metavar="TEXT",
+                        help="what to continue; '-' for standard input (default: a newline)")  # fmt: skip
+    prompt.add_argument("--prompt-file", metavar="FILE", help="take the prompt from a file")
+    generate.add_argument("--bytes", type=int, default=200, metavar="N", help="how many to write (default: 200)")
+    generate.add_argument("--temperature", type=float, default=1.0, metavar="X",
+                          help="0 for the likeliest byte (default: 1)")  # fmt: skip
+    generate.add_argument("--top-p", type=float, default=1.0, metavar="X",
+                          help="sample from the likeliest that hold this probability (default: 1)")  # fmt: skip
+    generate.add_argument("--samples", type=int, default=1, metavar="K", help="continuations side by side (default: 1)")
+    generate.add_argument("--seed", type=int, default=0, metavar="N", help="the same draws each time (default: 0)")
+    add_best(generate)
+    add_device(generate)
+
+    probe = add("probe", _probe,
+                "Draw what a run's model does: attention by distance, forget gates, bits by kind of byte.")  # fmt: skip
+    add_run(probe)
+    probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
+    probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
+    probe.add_argument("--split", default="valid", choices=("train", "valid", "test"),
+                       help="which part of the text (default: valid)")  # fmt: skip
+    probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
+    add_best(probe)
+    add_device(probe)
+
+    export = add("export", _export, "Write a run's model for places without rnnlab: safetensors, torch.export, ONNX.")
+    add_run(export)
+    export.add_argument("--out", metavar="DIR", required=True, help="folder for the files")
+    add_best(export)
 
 
 def _eval(options: argparse.Namespace) -> None:
@@ -46,10 +70,10 @@ def _eval(options: argparse.Namespace) -> None:
         options.run, options.split, best=options.best, corpus=options.corpus, device=options.device,
         limit=options.bytes,
     )  # fmt: skip
-    answer = {"split": options.split, "bpc": score.bpc, **asdict(score.protocol)}
     p = score.protocol
     memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
     how = f"{p.bytes_scored:,} bytes scored, batch size {p.batch_size}, bptt {p.bptt}, {memory}"
+    answer = {"split": options.split, "bpc": score.bpc, **asdict(p)}
     print_answer(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
 
 
@@ -71,31 +95,6 @@ def _lengths(text: str) -> list[int]:
         return [int(length) for length in text.split(",")]
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r}: whole numbers with commas between them, 1,256,1024") from None
-
-
-def _add_generate(add: AddCommand) -> None:
-    generate = add("generate", _generate, "Continue a prompt, byte by byte.", prints_json=False)
-    add_run(generate)
-    prompt = generate.add_mutually_exclusive_group()
-    prompt.add_argument(
-        "--prompt", default="\n", metavar="TEXT", help="what to continue; '-' for standard input (default: a newline)"
-    )
-    prompt.add_argument("--prompt-file", metavar="FILE", help="take the prompt from a file")
-    generate.add_argument("--bytes", type=int, default=200, metavar="N", help="how many to write (default: 200)")
-    generate.add_argument(
-        "--temperature", type=float, default=1.0, metavar="X", help="0 for the likeliest byte (default: 1)"
-    )
-    generate.add_argument(
-        "--top-p",
-        type=float,
-        default=1.0,
-        metavar="X",
-        help="sample from the likeliest that hold this probability (default: 1)",
-    )
-    generate.add_argument("--samples", type=int, default=1, metavar="K", help="continuations side by side (default: 1)")
-    generate.add_argument("--seed", type=int, default=0, metavar="N", help="the same draws each time (default: 0)")
-    add_best(generate)
-    add_device(generate)
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -121,21 +120,6 @@ def _generate(options: argparse.Namespace) -> None:
         print()
 
 
-def _add_probe(add: AddCommand) -> None:
-    probe = add(
-        "probe", _probe, "Draw what a run's model does: attention by distance, forget gates, bits by kind of byte."
-    )
-    add_run(probe)
-    probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
-    probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
-    probe.add_argument(
-        "--split", default="valid", choices=("train", "valid", "test"), help="which part of the text (default: valid)"
-    )
-    probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
-    add_best(probe)
-    add_device(probe)
-
-
 def _probe(options: argparse.Namespace) -> None:
     from rnnlab.views.probe import probe
 
@@ -146,18 +130,10 @@ def _probe(options: argparse.Namespace) -> None:
     print_answer(options, told, "\n".join(told["files"]))
 
 
-def _add_export(add: AddCommand) -> None:
-    export = add("export", _export, "Write a run's model for places without rnnlab: safetensors, torch.export, ONNX.")
-    add_run(export)
-    export.add_argument("--out", metavar="DIR", required=True, help="folder for the files")
-    add_best(export)
-
-
 def _export(options: argparse.Namespace) -> None:
     from rnnlab.export import export
 
     told = export(options.run, Path(options.out), best=options.best)
-    lines = [f"{name}: logits within {x:.1e} of float64" for name, x in told["largest_error_of_logits"].items()]
-    print_answer(
-        options, told, "\n".join([f"written to {options.out}: {', '.join(told['sha256'])}, config.json", *lines])
-    )
+    lines = [f"written to {options.out}: {', '.join(told['sha256'])}, config.json"]
+    lines += [f"{name}: logits within {x:.1e} of float64" for name, x in told["largest_error_of_logits"].items()]
+    print_answer(options, told, "\n".join(lines))

@@ -32,11 +32,6 @@ def add_device(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", metavar="D", default="auto", help="auto, cpu, cuda, cuda:1 (default: auto)")
 
 
-def add_config(command: argparse.ArgumentParser) -> None:
-    command.add_argument("fragments", nargs="+", metavar="FRAGMENT", help="sha_rnn, size/tiny, core/qrnn, a file, ...")
-    add_overrides(command)
-
-
 def add_overrides(command: argparse.ArgumentParser) -> None:
     command.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
                          help="one gin binding, 'Block.dropout = 0.2'; repeatable")  # fmt: skip

@@ -8,16 +8,28 @@ from rnnlab.cli.options import AddCommand, add_device, add_overrides, add_run, o
 
 
 def add_commands(add: AddCommand) -> None:
-    _add_train(add)
-    _add_resume(add)
-    _add_replay(add)
-    _add_import(add)
-
-
-def _add_train(add: AddCommand) -> None:
     train = add("train", _train, "Train a configuration.", takes_config=True)
     train.add_argument("--run", metavar="DIR", help="folder of the run (default: a new one under runs/)")
     train.add_argument("--init", metavar="RUN", help="start from the weights of another run of the same model")
+
+    resume = add("resume", _resume, "Go on with a run from its newest whole checkpoint.")
+    add_run(resume)
+    resume.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
+                        help="budget, evaluation, logging or saving, 'Trainer.keep = 5'; repeatable")  # fmt: skip
+    resume.add_argument("--bytes", type=int, metavar="N", help="another budget: Trainer.bytes")
+    resume.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda, cuda:1")
+
+    replay = add("replay", _replay, "Look at one step once more: loss, gradient norms, the bytes it read.")
+    add_run(replay)
+    replay.add_argument("--step", type=int, required=True, metavar="K", help="1 is the first")
+    add_device(replay)
+
+    importing = add("import", _import, "Make a run of a state dict of the first SHA-RNN implementation.")
+    importing.add_argument("state_dict", metavar="STATE_DICT", help="what torch.save(model.state_dict(), FILE) wrote")
+    importing.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
+    importing.add_argument("--vocabulary", metavar="FILE",
+                           help="JSON list: the byte of each row (default: row i is byte i)")  # fmt: skip
+    add_overrides(importing)
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -25,15 +37,6 @@ def _train(options: argparse.Namespace) -> None:
 
     result = train(options.fragments, overrides(options), run=options.run, init=options.init)
     print_answer(options, result, _result_text(result))
-
-
-def _add_resume(add: AddCommand) -> None:
-    resume = add("resume", _resume, "Go on with a run from its newest whole checkpoint.")
-    add_run(resume)
-    resume.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
-                        help="budget, evaluation, logging or saving, 'Trainer.keep = 5'; repeatable")  # fmt: skip
-    resume.add_argument("--bytes", type=int, metavar="N", help="another budget: Trainer.bytes")
-    resume.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda, cuda:1")
 
 
 def _resume(options: argparse.Namespace) -> None:
@@ -55,13 +58,6 @@ def _result_text(result: dict[str, Any]) -> str:
     )
 
 
-def _add_replay(add: AddCommand) -> None:
-    replay = add("replay", _replay, "Look at one step once more: loss, gradient norms, the bytes it read.")
-    add_run(replay)
-    replay.add_argument("--step", type=int, required=True, metavar="K", help="1 is the first")
-    add_device(replay)
-
-
 def _replay(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
@@ -69,16 +65,6 @@ def _replay(options: argparse.Namespace) -> None:
 
     found = replay(options.run, options.step, options.device)
     print_answer(options, asdict(found), replay_text(found))
-
-
-def _add_import(add: AddCommand) -> None:
-    importing = add("import", _import, "Make a run of a state dict of the first SHA-RNN implementation.")
-    importing.add_argument("state_dict", metavar="STATE_DICT", help="what torch.save(model.state_dict(), FILE) wrote")
-    importing.add_argument("--out", metavar="RUN", required=True, help="folder of the run")
-    importing.add_argument(
-        "--vocabulary", metavar="FILE", help="JSON list: the byte of each row (default: row i is byte i)"
-    )
-    add_overrides(importing)
 
 
 def _import(options: argparse.Namespace) -> None:

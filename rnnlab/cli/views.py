@@ -9,20 +9,36 @@ from rnnlab.errors import ConfigError
 
 
 def add_commands(add: AddCommand) -> None:
-    _add_compare(add)
-    _add_board(add)
-    _add_show(add)
-    _add_diff(add)
-    _add_parts(add)
-    _add_check(add)
-    _add_bench(add)
-    _add_fetch(add)
-
-
-def _add_compare(add: AddCommand) -> None:
     compare = add("compare", _compare, "Lay runs, or the runs of a study, beside each other.")
     compare.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY", help="folders of runs and of studies")
     compare.add_argument("--out", metavar="DIR", help="write the tables, the curves and compare.html there")
+
+    board = add("board", _board, "Look at runs and studies in TensorBoard, on this machine only.", prints_json=False)
+    board.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY", help="folders of runs and of studies")
+    board.add_argument("--port", type=int, metavar="N", help="0 for any that is free (default: 6006, or the next)")
+
+    add("show", _show, "What a configuration builds: parts, parameters, cost.", takes_config=True)
+
+    diff = add("diff", _diff, "What two configurations or runs differ in, after resolution.")
+    diff.add_argument("a", metavar="A", help="a run folder, or fragments separated by commas: sha_rnn,size/tiny")
+    diff.add_argument("b", metavar="B", help="the same")
+
+    parts = add("parts", _parts, "The parts there are, with what they cost at D 1024.")
+    parts.add_argument("kind", nargs="?", metavar="KIND", help="core, attention, feedforward, ... (default: all)")
+
+    check = add("check", _check, "Hold a part to the laws.")
+    check.add_argument("parts", nargs="*", metavar="PART", help="core.QRNN, SingleHead, ...")
+    check.add_argument("--all", action="store_true", help="every part there is, and every pair of block slots")
+    check.add_argument("--slow", action="store_true", help="also the laws that take seconds a part (torch.compile)")
+
+    bench = add("bench", _bench, "How fast a configuration trains here, part by part.", takes_config=True)
+    bench.add_argument("--against", choices=("plain",), help="in turns with the plainest torch, bench/ of a checkout")
+    bench.add_argument("--repeats", type=int, default=7, metavar="N", help="steps that are timed (default: 7)")
+    bench.add_argument("--cpu-time", action="store_true", help="count CPU time of one thread: on a machine in use")
+
+    fetch = add("fetch", _fetch, "Download a corpus, or take it from a file, and verify it.", prints_json=False)
+    fetch.add_argument("corpus", metavar="CORPUS", help="enwik8, text8 or python_stdlib")
+    fetch.add_argument("--from", dest="source", metavar="FILE", help="a zip or a raw file that is already here")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -31,24 +47,13 @@ def _compare(options: argparse.Namespace) -> None:
 
     found = compare([Path(path) for path in options.paths], Path(options.out) if options.out else None)
     answer = {"tables": [json.loads(tables.to_json(table)) for table in found.tables], "differences": found.differences}
-    written = "".join(f"\n{path}" for path in found.files)
-    print_answer(options, answer, found.text + written)
-
-
-def _add_board(add: AddCommand) -> None:
-    board = add("board", _board, "Look at runs and studies in TensorBoard, on this machine only.", prints_json=False)
-    board.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY", help="folders of runs and of studies")
-    board.add_argument("--port", type=int, metavar="N", help="0 for any that is free (default: 6006, or the next)")
+    print_answer(options, answer, "\n".join([found.text, *map(str, found.files)]))
 
 
 def _board(options: argparse.Namespace) -> None:
     from rnnlab.views.boardview import serve
 
     serve([Path(path) for path in options.paths], options.port)
-
-
-def _add_show(add: AddCommand) -> None:
-    add("show", _show, "What a configuration builds: parts, parameters, cost.", takes_config=True)
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -64,12 +69,6 @@ def _show(options: argparse.Namespace) -> None:
     print_answer(options, {**facts, "config": experiment.config.text}, f"{head}\n{experiment.operative}")
 
 
-def _add_diff(add: AddCommand) -> None:
-    diff = add("diff", _diff, "What two configurations or runs differ in, after resolution.")
-    diff.add_argument("a", metavar="A", help="a run folder, or fragments separated by commas: sha_rnn,size/tiny")
-    diff.add_argument("b", metavar="B", help="the same")
-
-
 def _diff(options: argparse.Namespace) -> None:
     from rnnlab.api import resolve_any
     from rnnlab.config import diff, format_differences
@@ -79,23 +78,11 @@ def _diff(options: argparse.Namespace) -> None:
     print_answer(options, answer, format_differences(differences).rstrip("\n") or "no difference")
 
 
-def _add_parts(add: AddCommand) -> None:
-    parts = add("parts", _parts, "The parts there are, with what they cost at D 1024.")
-    parts.add_argument("kind", nargs="?", metavar="KIND", help="core, attention, feedforward, ... (default: all)")
-
-
 def _parts(options: argparse.Namespace) -> None:
     from rnnlab.catalog import catalog, catalog_text
 
     entries = catalog(options.kind)
     print_answer(options, {"parts": entries}, catalog_text(entries))
-
-
-def _add_check(add: AddCommand) -> None:
-    check = add("check", _check, "Hold a part to the laws.")
-    check.add_argument("parts", nargs="*", metavar="PART", help="core.QRNN, SingleHead, ...")
-    check.add_argument("--all", action="store_true", help="every part there is, and every pair of block slots")
-    check.add_argument("--slow", action="store_true", help="also the laws that take seconds a part (torch.compile)")
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -104,13 +91,6 @@ def _check(options: argparse.Namespace) -> int:
     if bool(options.parts) == options.all:
         raise ConfigError("name the parts to check, or --all")
     return testing.report(options.parts, slow=options.slow, as_json=options.json)  # no part named: all of them
-
-
-def _add_bench(add: AddCommand) -> None:
-    bench = add("bench", _bench, "How fast a configuration trains here, part by part.", takes_config=True)
-    bench.add_argument("--against", choices=("plain",), help="in turns with the plainest torch, bench/ of a checkout")
-    bench.add_argument("--repeats", type=int, default=7, metavar="N", help="steps that are timed (default: 7)")
-    bench.add_argument("--cpu-time", action="store_true", help="count CPU time of one thread: on a machine in use")
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -123,12 +103,6 @@ def _bench(options: argparse.Namespace) -> None:
         torch.set_num_threads(1)
     answer = benchmark(options.fragments, overrides(options), options.against, options.repeats, options.cpu_time)
     print_answer(options, answer, benchmark_text(answer))
-
-
-def _add_fetch(add: AddCommand) -> None:
-    fetch = add("fetch", _fetch, "Download a corpus, or take it from a file, and verify it.", prints_json=False)
-    fetch.add_argument("corpus", metavar="CORPUS", help="enwik8, text8 or python_stdlib")
-    fetch.add_argument("--from", dest="source", metavar="FILE", help="a zip or a raw file that is already here")
 
 
 def _fetch(options: argparse.Namespace) -> None:

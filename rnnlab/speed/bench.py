@@ -6,7 +6,7 @@ Contenders take turns in one process, because two processes of the same run diff
 import importlib.util
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,15 +25,6 @@ from rnnlab.training.learner import Learner, peak_memory_mb
 
 READ = 1024  # [positions] read at a time to fill the memory
 COPIED = 1 << 26  # [bytes] moved to see how fast memory is copied
-STEADY = ["Trainer.jitter = False"]  # every step is then as long as every other
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """What this machine does at best, with the threads and the libraries in use."""
-
-    matrix: float  # [FLOP/s] of a large product in the run's precision
-    copy: float  # [bytes/s] read and written
 
 
 def benchmark(
@@ -54,7 +45,7 @@ def benchmark(
     """
     if repeats < 1:
         raise ConfigError(f"repeats {repeats}: at least 1")
-    baseline_module = load_baseline(against) if against else None
+    baseline = load_baseline(against) if against else None
     learner = steady_learner(fragments, overrides)
     if cpu_time and learner.device.type != "cpu":
         raise ConfigError(f"--cpu-time counts what the CPU does, and the device is {learner.device}; leave it out")
@@ -63,10 +54,8 @@ def benchmark(
     parts = split(learner, clock, repeats)
     memory_mb = peak_memory_mb(learner.device)
     ceilings = measure_ceilings(learner, clock)
-    contenders: dict[str, Callable[[], object]] = {"ours": learner.step}
-    if baseline_module:
-        contenders = against_baseline(learner, baseline_module)
-    seconds = alternate(contenders, repeats, clock)
+    alone: dict[str, Callable[[], object]] = {"ours": learner.step}
+    seconds = alternate(against_baseline(learner, baseline) if baseline else alone, repeats, clock)
     read = bytes_of_step(learner)
     answer = {
         **_describe(learner),
@@ -74,8 +63,8 @@ def benchmark(
         "bytes_per_second": vars(Spread.of([read / s for s in seconds["ours"]])),
         "step_seconds": vars(Spread.of(seconds["ours"])),
         "parts": _parts(learner, parts, ceilings),
-        "ceilings": vars(ceilings),
-        "matrix_share": 6 * learner.model.macs() * read / statistics.median(seconds["ours"]) / ceilings.matrix,
+        "ceilings": ceilings,
+        "matrix_share": 6 * learner.model.macs() * read / statistics.median(seconds["ours"]) / ceilings["matrix"],
         "peak_memory_mb": memory_mb,
     }
     if against:
@@ -87,7 +76,7 @@ def benchmark(
 
 def steady_learner(fragments: Sequence[str], overrides: Sequence[str] = ()) -> Learner:
     """A learner whose steps are all alike: its memory is full and its chunks have one length."""
-    learner = Learner(build(config.resolve(fragments, [*overrides, *STEADY])))
+    learner = Learner(build(config.resolve(fragments, [*overrides, "Trainer.jitter = False"])))
     for inputs in _past(learner):
         with torch.no_grad(), learner._autocast():
             learner.state = learner.model(inputs, learner.state)[1]
@@ -101,13 +90,10 @@ def bytes_of_step(learner: Learner) -> int:
 
 def _past(learner: Learner) -> list[Tensor]:
     """Chunks (T, B) that fill the longest memory; the learner stands behind them afterwards."""
-    chunks = []
     stop = min(longest_memory(learner.model) or 0, learner.batches.length // 2)
-    for position in range(0, stop, READ):
-        length = min(READ, stop - position)
-        chunks.append(learner.batches.chunk(position, length)[0].to(learner.device))
     learner.progress = replace(learner.progress, position=stop)
-    return chunks
+    chunks = (learner.batches.chunk(start, min(READ, stop - start)) for start in range(0, stop, READ))
+    return [inputs.to(learner.device) for inputs, _ in chunks]
 
 
 def against_baseline(learner: Learner, module: ModuleType) -> dict[str, Callable[[], object]]:
@@ -145,16 +131,19 @@ def load_baseline(name: str) -> ModuleType:
     return module
 
 
-def measure_ceilings(learner: Learner, clock: Clock) -> Ceilings:
-    """Of a product as large as the model's largest in the run's precision, and of a copy that no cache holds."""
-    t = learner.trainer
-    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(t.precision, torch.float32)
+def measure_ceilings(learner: Learner, clock: Clock) -> dict[str, float]:
+    """What this machine does at best, with the threads and the libraries in use.
+
+    Returns: "matrix" [FLOP/s] of a product as large as the model's largest in the run's precision, and "copy" [bytes/s]
+        read and written where no cache holds the data.
+    """
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(learner.trainer.precision, torch.float32)
     size = 2048 if learner.device.type == "cpu" else 8192
     a, b = (torch.randn(size, size, device=learner.device).to(dtype) for _ in range(2))
     data = torch.zeros(COPIED // 4, device=learner.device)
     room = torch.empty_like(data)
     seconds = alternate({"matrix": lambda: a @ b, "copy": lambda: room.copy_(data)}, 5, clock)
-    return Ceilings(2 * size**3 / min(seconds["matrix"]), 2 * COPIED / min(seconds["copy"]))
+    return {"matrix": 2 * size**3 / min(seconds["matrix"]), "copy": 2 * COPIED / min(seconds["copy"])}
 
 
 def _describe(learner: Learner) -> dict[str, Any]:
@@ -172,7 +161,7 @@ def _describe(learner: Learner) -> dict[str, Any]:
     }
 
 
-def _parts(learner: Learner, seconds: dict[str, Spread], ceilings: Ceilings) -> dict[str, dict[str, float]]:
+def _parts(learner: Learner, seconds: dict[str, Spread], ceilings: dict[str, float]) -> dict[str, dict[str, float]]:
     """Seconds, share of the step, and how near each comes to the ceiling that bounds it."""
     read = bytes_of_step(learner)
     total = sum(spread.median for spread in seconds.values())
@@ -183,5 +172,5 @@ def _parts(learner: Learner, seconds: dict[str, Spread], ceilings: Ceilings) -> 
     for label, spread in seconds.items():
         parts[label] = {"seconds": spread.median, "share": spread.median / total}
         if macs.get(label):
-            parts[label]["matrix_share"] = 6 * macs[label] * read / spread.median / ceilings.matrix
+            parts[label]["matrix_share"] = 6 * macs[label] * read / spread.median / ceilings["matrix"]
     return parts

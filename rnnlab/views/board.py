@@ -33,20 +33,13 @@ TAGS = {
 
 UNDRAWN = ("kind", "step", "bytes", "seconds", "bytes_scored")
 CHARTS = {
-    "Learning": {
-        "Valid BPC": ["bpc/valid"],
-        "Best valid BPC": ["best/valid_bpc"],
-        "Training BPC": ["bpc/train"],
-    },
+    "Learning": {"Valid BPC": ["bpc/valid"], "Best valid BPC": ["best/valid_bpc"], "Training BPC": ["bpc/train"]},
     "Optimization": {
         "Learning rate": ["train/lr"],
         "Gradient norm, before clipping": ["train/grad_norm"],
         "Gradient norm by part": ["grad_norm/.*"],
     },
-    "Machine": {
-        "Bytes per second": ["machine/bytes_per_second"],
-        "Memory [MB]": ["machine/memory_mb"],
-    },
+    "Machine": {"Bytes per second": ["machine/bytes_per_second"], "Memory [MB]": ["machine/memory_mb"]},
 }
 
 

@@ -74,8 +74,7 @@ class View:
     def _lay_out(self) -> None:
         stale = list(self._folder.glob(f"{LAYOUT} *"))
         self._layouts += 1
-        variants = [hyperparameters(text) for text in self._known.values()]
-        write_study_root(self._folder / f"{LAYOUT} {self._layouts}", variants)
+        write_study_root(self._folder / f"{LAYOUT} {self._layouts}", list(map(hyperparameters, self._known.values())))
         for folder in stale:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -111,10 +110,7 @@ def serve(paths: Sequence[Path], port: int | None = None) -> None:
 def _launch(folder: str, port: int | None) -> str:
     """Start TensorBoard in threads of this process. Returns: its address. Raises: ConfigError if the port is taken."""
     board = program.TensorBoard()
-    options = {"logdir": folder, "host": "127.0.0.1", "reload_interval": str(RELOAD)}
-    if port is not None:
-        options["port"] = str(port)
-    board.configure(argv=["rnnlab board", *(f"--{name}={value}" for name, value in options.items())])
+    board.configure(argv=["rnnlab board"], logdir=folder, host="127.0.0.1", reload_interval=RELOAD, port=port)
     try:
         with redirect_stderr(io.StringIO()):  # on which it would advise an option that is not ours
             return str(board.launch())

@@ -10,9 +10,9 @@ from pathlib import Path
 from rnnlab.errors import ConfigError
 from rnnlab.storage.durable import storage_errors
 from rnnlab.views import numerals, page, plots, tables
-from rnnlab.views.runs import Point, Run, find_runs, protocol_note, read_run
+from rnnlab.views.runs import Point, Run, differing, find_runs, protocol_note, read_run
 from rnnlab.views.tables import Cell, Column, Table
-from rnnlab.views.variants import MOST_TRAIN_POINTS, Variant, deviations, differences, group_by_seed, name_runs, thin
+from rnnlab.views.variants import MOST_TRAIN_POINTS, Variant, deviations, group_by_seed, name_runs, thin
 
 BPC = {"valid_bpc": "Valid BPC", "best_valid_bpc": "Best valid", "test_bpc": "Test BPC"}
 RUN_COLUMNS = (
@@ -39,21 +39,13 @@ BINDINGS = Column("bindings", "Differs in", "code")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `compare` found.
+    """What `compare` found."""
 
-    Attributes:
-        runs: in the order given.
-        variants: the same runs, grouped by seed.
-        differences: keys whose values differ, each with its value per variant (None: not bound).
-        tables: of the variants if there are several seeds, and of the runs.
-        files: what was written.
-    """
-
-    runs: Sequence[Run]
-    variants: Sequence[Variant]
-    differences: dict[str, list[str | None]]
-    tables: Sequence[Table]
-    files: Sequence[Path]
+    runs: Sequence[Run]  # in the order given
+    variants: Sequence[Variant]  # the same runs, grouped by seed
+    differences: dict[str, list[str | None]]  # keys whose values differ: value per variant (None: not bound)
+    tables: Sequence[Table]  # of the variants if there are several seeds, and of the runs
+    files: Sequence[Path]  # what was written
 
     @property
     def text(self) -> str:
@@ -76,7 +68,7 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
     folders = list(dict.fromkeys(run.resolve() for path in paths for run in find_runs(path)))
     runs = [read_run(folder, name) for folder, name in zip(folders, name_runs(folders), strict=True)]
     variants = group_by_seed(runs)
-    found = differences(variants)
+    found = differing([variant.runs[0].bindings for variant in variants])
     made = _tables(variants, found)
     return Comparison(runs, variants, found, made, [] if out is None else _write(variants, made, found, out))
 
@@ -132,9 +124,7 @@ def _write(
 def panels(variants: Sequence[Variant]) -> list[plots.Panel]:
     """Learning curves over bytes, time and compute; compute only if a variant knows its cost."""
     longest = max((point.seconds for v in variants for run in v.runs for point in (*run.valid, *run.train)), default=0)
-    unit, seconds = next(
-        (unit, size) for unit, size in (("h", 3600), ("min", 60), ("s", 1)) if longest > 2 * size or size == 1
-    )
+    unit, seconds = ("h", 3600) if longest > 2 * 3600 else ("min", 60) if longest > 2 * 60 else ("s", 1)
     made = [
         plots.Panel("Bytes trained", [_series(v, lambda p: p.bytes) for v in variants]),
         plots.Panel(f"Training time [{unit}]", [_series(v, lambda p: p.seconds / seconds) for v in variants]),

@@ -34,8 +34,7 @@ class EventFile:
         folder: made if it is not there.
         label: how the file's name ends, to tell who wrote it.
         """
-        name = f"events.out.tfevents.{time.time_ns() // 1000}.{os.getpid()}.{next(_count)}.{label}"
-        self.path = folder / name
+        self.path = folder / f"events.out.tfevents.{time.time_ns() // 1000}.{os.getpid()}.{next(_count)}.{label}"
         self._records: RecordWriter | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -56,11 +55,8 @@ class EventFile:
 
     def text(self, tag: str, markdown: str) -> None:
         metadata = text_plugin.create_summary_metadata(display_name=tag, description="")
-        tensor = TensorProto(
-            dtype=DT_STRING,
-            string_val=[markdown.encode()],
-            tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)]),
-        )
+        shape = TensorShapeProto(dim=[TensorShapeProto.Dim(size=1)])
+        tensor = TensorProto(dtype=DT_STRING, string_val=[markdown.encode()], tensor_shape=shape)
         self.add(Summary(value=[Summary.Value(tag=tag, metadata=metadata, tensor=tensor)]))
 
     def picture(self, tag: str, png: bytes, size: tuple[int, int], step: int) -> None:
@@ -70,18 +66,11 @@ class EventFile:
 
     def layout(self, charts: Mapping[str, Mapping[str, list[str]]]) -> None:
         """The custom scalars page: {category: {chart: regular expressions of tags}}."""
-        layout = layout_pb2.Layout(
-            category=[
-                layout_pb2.Category(
-                    title=category,
-                    chart=[
-                        layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
-                        for title, tags in inside.items()
-                    ],
-                )
-                for category, inside in charts.items()
-            ]
-        )
+        layout = layout_pb2.Layout()
+        for title, inside in charts.items():
+            category = layout.category.add(title=title)
+            for chart, tags in inside.items():
+                category.chart.add(title=chart, multiline=layout_pb2.MultilineChartContent(tag=tags))
         tensor = TensorProto(dtype=DT_STRING, string_val=[layout.SerializeToString()], tensor_shape=TensorShapeProto())
         metadata = custom_scalars.create_summary_metadata()
         tag = custom_scalars.CONFIG_SUMMARY_TAG
@@ -96,10 +85,9 @@ class EventFile:
             self._records = None
 
     def _write(self, event: Any) -> None:
-        if self._records is None:
-            return
         try:
-            self._records.write(event.SerializeToString())
+            if self._records is not None:
+                self._records.write(event.SerializeToString())
         except OSError as error:
             self._silence(error)
 

@@ -6,7 +6,8 @@ core for the `retention` of `interfaces.HasForgetGate`, and parts that offer nei
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from rnnlab.data.splits import Batches, Split
 from rnnlab.evaluation import LN2, cross_entropy
 from rnnlab.interfaces import HasAttentionWeights, HasForgetGate
 from rnnlab.model import LanguageModel
+from rnnlab.ops.window import hidden_from
 from rnnlab.state import State, detach
 from rnnlab.training.gradients import norms_by_part
 from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Bytes, Findings, Floats, ForgetGates
@@ -77,17 +79,13 @@ def examine(model: LanguageModel, split: Split, progress: bool = False) -> Findi
 
 def _read(model: LanguageModel, batches: Batches, watch: "_Watch", progress: bool) -> tuple[Floats, Bytes]:
     """Bits of every byte (n, sequences), and the bytes that they were spent on."""
-    device = next(model.parameters()).device
     bits, read = [], []
     state: State = model.initial_state(BATCH_SIZE)
-    with (
-        torch.no_grad(),
-        watch.on(model),
-        tqdm(total=batches.length, unit="B", desc="probe", disable=not progress or None) as bar,
-    ):
+    bar = tqdm(total=batches.length, unit="B", desc="probe", disable=not progress or None)
+    with torch.no_grad(), watch.on(model), bar:
         for position in range(0, batches.length - 1, CHUNK):
             length = min(CHUNK, batches.length - 1 - position)
-            inputs, targets = (part.to(device) for part in batches.chunk(position, length))
+            inputs, targets = batches.chunk(position, length)
             watch.position = position
             logits, state = model(inputs, state)
             nats = cross_entropy(logits, targets, reduction="none").view(targets.shape)
@@ -106,48 +104,35 @@ class _Watch:
         self.position = 0  # of the chunk that is being read
         self.distances: dict[int, _AttentionWatch] = {}
         self.gates: dict[int, _ForgetGateWatch] = {}
+        self._asking: set[Any] = set()  # cores that are answering
         self._maps: dict[int, Tensor] = {}  # weights from the passage, of the chunk that holds it (n, keys)
 
     @contextmanager
     def on(self, model: LanguageModel) -> Iterator[None]:
-        handles = []
-        for name, module in model.named_modules():
-            match = re.match(r"blocks\.(\d+)\.", name)
-            if match and isinstance(module, HasAttentionWeights):
-                handles.append(module.register_forward_hook(self._attention_hook(int(match[1]))))  # type: ignore[attr-defined]
-            elif match and isinstance(module, HasForgetGate):
-                handles.append(module.register_forward_hook(self._core_hook(int(match[1]))))  # type: ignore[attr-defined]
-        try:
+        with ExitStack() as hooks:
+            for name, module in model.named_modules():
+                match = re.match(r"blocks\.(\d+)\.", name)
+                if match and isinstance(module, HasAttentionWeights | HasForgetGate):
+                    see = self._see_attention if isinstance(module, HasAttentionWeights) else self._see_core
+                    hooks.enter_context(module.register_forward_hook(partial(see, int(match[1]))))  # type: ignore[union-attr]
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
-    def _attention_hook(self, layer: int) -> Any:
-        def hook(module: Any, arguments: tuple[Any, ...], output: Any) -> None:
-            queries, source, state = arguments
-            memory = state[0].to(source.dtype)
-            hidden = hidden_keys(len(queries), len(memory), module.memory).to(source.device)
-            weights = module.weights(queries, source, memory, hidden).float().cpu()  # (B, H, T, M' + T)
-            self.distances.setdefault(layer, _AttentionWatch(module.memory, weights.shape[1])).add(weights, len(memory))
-            first = self.start - self.position
-            if first >= 0 and first + len(self.text) <= len(queries):
-                self._maps[layer] = weights[0, :, first : first + len(self.text)].mean(dim=0)
-                self._first_key = len(memory) + first
+    def _see_attention(self, layer: int, attention: Any, arguments: tuple[Any, ...], output: Any) -> None:
+        queries, source, state = arguments
+        memory = state[0].to(source.dtype)
+        hidden = hidden_from(len(queries), len(memory), attention.memory, source.device)
+        weights = attention.weights(queries, source, memory, hidden).float().cpu()  # (B, H, T, M' + T)
+        self.distances.setdefault(layer, _AttentionWatch(attention.memory, weights.shape[1])).add(weights, len(memory))
+        first = self.start - self.position
+        if first >= 0 and first + len(self.text) <= len(queries):
+            self._maps[layer] = weights[0, :, first : first + len(self.text)].mean(dim=0)
+            self._first_key = len(memory) + first
 
-        return hook
-
-    def _core_hook(self, layer: int) -> Any:
-        asking = False
-
-        def hook(module: Any, arguments: tuple[Any, ...], output: Any) -> None:
-            nonlocal asking
-            if not asking:  # a core that is not linear runs itself to answer
-                asking = True
-                self.gates.setdefault(layer, _ForgetGateWatch()).add(module.retention(*arguments).float())
-                asking = False
-
-        return hook
+    def _see_core(self, layer: int, core: Any, arguments: tuple[Any, ...], output: Any) -> None:
+        if core not in self._asking:  # a core that is not linear runs itself to answer
+            self._asking.add(core)
+            self.gates.setdefault(layer, _ForgetGateWatch()).add(core.retention(*arguments).float())
+            self._asking.remove(core)
 
     def attention_maps(self) -> dict[int, AttentionMap]:
         found = {}
@@ -155,12 +140,6 @@ class _Watch:
             own = weights[:, self._first_key : self._first_key + len(self.text)]
             found[layer] = AttentionMap(self.text, own.numpy(), weights[:, : self._first_key].sum(dim=1).numpy())
         return found
-
-
-def hidden_keys(queries: int, remembered: int, window: int) -> Tensor:
-    """(T, M' + T), True where a query must not see: what comes after it, or `window` positions or more before."""
-    distance = _distances(queries, remembered)
-    return (distance < 0) | (distance >= window)
 
 
 def _distances(queries: int, remembered: int) -> Tensor:
@@ -253,9 +232,8 @@ def _by_position(bits: Floats, targets: Bytes) -> tuple[list[tuple[int, float, i
     if (age < 0).all():
         age, counted_from = np.tile(np.arange(len(bits)), bits.shape[1]), "the start of the probe"
     flat = bits.T.reshape(-1)
-    ranges = [(0, 16), *((2**k, 2 ** (k + 1)) for k in range(4, 40))]
     found = []
-    for start, stop in ranges:
+    for start, stop in [(0, 16), *((2**k, 2 ** (k + 1)) for k in range(4, 40))]:
         inside = (age >= start) & (age < stop)
         if inside.sum() >= FEWEST_BYTES:
             found.append((start, float(flat[inside].mean()), int(inside.sum())))
@@ -284,14 +262,11 @@ def _readable_passage(batches: Batches) -> tuple[int, bytes]:
 
 def _gradient_norms(model: LanguageModel, batches: Batches) -> dict[str, float]:
     """Norm of the gradient of each part, without dropout or clipping: the mean over the first few chunks."""
-    device = next(model.parameters()).device
     state: State = model.initial_state(BATCH_SIZE)
     sums: dict[str, float] = {}
     places = range(0, batches.length - 1, CHUNK)[:GRADIENT_CHUNKS]
     for position in places:
-        inputs, targets = (
-            part.to(device) for part in batches.chunk(position, min(CHUNK, batches.length - 1 - position))
-        )
+        inputs, targets = batches.chunk(position, min(CHUNK, batches.length - 1 - position))
         model.zero_grad(set_to_none=True)
         logits, state = model(inputs, state)
         cross_entropy(logits, targets).backward()  # type: ignore[no-untyped-call]

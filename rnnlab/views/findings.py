@@ -14,49 +14,30 @@ Bytes = npt.NDArray[np.uint8]
 
 @dataclass
 class AttentionDistances:
-    """How the weights of one attention spread over distances.
+    """How the weights of one attention spread over distances: bins of 0, 1, 2-3, 4-7, ... positions back."""
 
-    Attributes:
-        mass: share by distance: 0, 1, 2-3, 4-7, ... positions back, per head (H, bins).
-        uniform: the same of uniform attention (bins,).
-        mean_distance: [positions].
-        window: positions that a query may see [positions].
-        full: whether only queries with a full window were counted; if not, there was none.
-    """
-
-    mass: Floats
-    uniform: Floats
-    mean_distance: float
-    window: int
-    full: bool
+    mass: Floats  # share by distance, per head (H, bins)
+    uniform: Floats  # the same of uniform attention (bins,)
+    mean_distance: float  # [positions]
+    window: int  # positions that a query may see [positions]
+    full: bool  # whether only queries with a full window were counted; if not, there was none
 
 
 @dataclass
 class AttentionMap:
-    """The weights of one attention between the bytes of a passage.
+    """The weights of one attention between the bytes of a passage."""
 
-    Attributes:
-        text: the bytes that the model had read.
-        weights: weight from each to each of them (n, n), 0 to the right of the diagonal.
-        before: weight from each to what came before the passage (n,).
-    """
-
-    text: bytes
-    weights: Floats
-    before: Floats
+    text: bytes  # those n that the model had read
+    weights: Floats  # weight from each to each of them (n, n), 0 to the right of the diagonal
+    before: Floats  # weight from each to what came before the passage (n,)
 
 
 @dataclass
 class ForgetGates:
-    """How long one core remembers.
+    """How long one core remembers."""
 
-    Attributes:
-        forget_times: positions until 1/e is left, per channel, ascending [positions].
-        histogram: share of gates by value, over RETENTION_BINS equal bins of [0, 1].
-    """
-
-    forget_times: Floats
-    histogram: Floats
+    forget_times: Floats  # positions until 1/e is left, per channel, ascending [positions]
+    histogram: Floats  # share of gates by value, over RETENTION_BINS equal bins of [0, 1]
 
 
 @dataclass

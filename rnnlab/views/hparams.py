@@ -49,7 +49,7 @@ def default_variant(config_text: str) -> str:
 def session_end(status: int) -> Any:
     """The summary that ends a run's session. Args: status: of tensorboard.plugins.hparams.api_pb2."""
     info = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=time.time())
-    return _hparams_summary(metadata.SESSION_END_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_end_info=info))
+    return _hparams_summary(metadata.SESSION_END_INFO_TAG, session_end_info=info)
 
 
 def experiment(variants: Sequence[Mapping[str, Value]]) -> Any:
@@ -66,11 +66,9 @@ def experiment(variants: Sequence[Mapping[str, Value]]) -> Any:
         columns.append(_column(name, [value for value in values if value is not None]))
         columns[-1].differs = len(set(values)) > 1 and values not in told
         told.add(values)
-    figures = [
-        api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=title) for tag, title in METRICS.items()
-    ]
+    figures = [api_pb2.MetricInfo(name={"tag": tag}, display_name=title) for tag, title in METRICS.items()]
     info = api_pb2.Experiment(hparam_infos=columns, metric_infos=figures, time_created_secs=time.time())
-    return _hparams_summary(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=info))
+    return _hparams_summary(metadata.EXPERIMENT_TAG, experiment=info)
 
 
 def _column(name: str, values: Sequence[Value]) -> Any:
@@ -86,6 +84,6 @@ def _column(name: str, values: Sequence[Value]) -> Any:
     return column
 
 
-def _hparams_summary(tag: str, data: Any) -> Any:
-    value = Summary.Value(tag=tag, metadata=metadata.create_summary_metadata(data), tensor=metadata.NULL_TENSOR)
-    return Summary(value=[value])
+def _hparams_summary(tag: str, **data: Any) -> Any:
+    about = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(**data))
+    return Summary(value=[Summary.Value(tag=tag, metadata=about, tensor=metadata.NULL_TENSOR)])

@@ -11,18 +11,12 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean and its 95% confidence interval (Student t), in the unit of what was measured.
+    """A mean and its 95% confidence interval (Student t), in the unit of what was measured."""
 
-    Attributes:
-        mean: the sample mean.
-        low, high: ends of the interval; None with fewer than two values.
-        count: number of values [seeds].
-    """
-
-    mean: float
-    low: float | None
-    high: float | None
-    count: int
+    mean: float  # the sample mean
+    low: float | None  # where the interval begins; None with fewer than two values
+    high: float | None  # where it ends
+    count: int  # number of values [seeds]
 
     @property
     def half_width(self) -> float | None:

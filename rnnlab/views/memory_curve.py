@@ -20,16 +20,11 @@ FOLDER = "memory"  # within the run
 
 @dataclass(frozen=True)
 class MemoryCurve:
-    """What a run scores with other memories than its own.
-
-    Attributes:
-        trained: the memory it was trained with [positions]; None if its layers have several.
-        points: (memory [positions], score), in the order asked for.
-    """
+    """What a run scores with other memories than its own."""
 
     split: str
-    trained: int | None
-    points: Sequence[tuple[int, Score]]
+    trained: int | None  # the memory it was trained with [positions]; None if its layers have several
+    points: Sequence[tuple[int, Score]]  # (memory [positions], score), in the order asked for
 
     def table(self, name: str) -> Table:
         columns = [
@@ -51,22 +46,20 @@ class MemoryCurve:
         ]
         return Table(f"{name}: {self.split} BPC against memory", columns, rows, notes)
 
+    @matplotlib.rc_context(plots.STYLE)
     def figure(self) -> Figure:
-        with matplotlib.rc_context(plots.STYLE):
-            figure = Figure(figsize=(6.0, 4.0), layout="constrained")
-            axis = figure.subplots()
-            points = sorted((memory, score.bpc) for memory, score in self.points)
-            axis.plot(*zip(*points, strict=True), marker="o", color=plots.PALETTE[0], lw=1.8)
-            if self.trained is not None:
-                axis.axvline(self.trained, color="#888888", lw=1, dashes=(4, 3), label="as trained")
-                figure.legend(loc="outside lower center")
-            axis.set_xscale("log")
-            axis.xaxis.set_major_locator(FixedLocator([memory for memory, _ in points]))
-            axis.xaxis.set_minor_locator(NullLocator())
-            axis.xaxis.set_major_formatter(lambda value, _: numerals.grouped(value))
-            axis.set_xlabel("Memory [positions]")
-            axis.set_ylabel(f"{self.split.capitalize()} BPC [bits/byte]")
-            return figure
+        figure = Figure(figsize=(6.0, 4.0), layout="constrained")
+        axis = figure.subplots()
+        points = sorted((memory, score.bpc) for memory, score in self.points)
+        axis.plot(*zip(*points, strict=True), marker="o", color=plots.PALETTE[0], lw=1.8)
+        if self.trained is not None:
+            axis.axvline(self.trained, color="#888888", lw=1, dashes=(4, 3), label="as trained")
+            figure.legend(loc="outside lower center")
+        axis.set(xscale="log", xlabel="Memory [positions]", ylabel=f"{self.split.capitalize()} BPC [bits/byte]")
+        axis.xaxis.set_major_locator(FixedLocator([memory for memory, _ in points]))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(lambda value, _: numerals.grouped(value))
+        return figure
 
 
 def memory_curve(

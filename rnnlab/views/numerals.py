@@ -26,12 +26,9 @@ def engineering(value: float) -> str:
     for limit, prefix in ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= limit * 0.9995:
             scaled = value / limit
-            return f"{scaled:.{max(0, 2 - _digits_before_point(scaled))}f}{prefix}"
+            power = math.floor(math.log10(abs(scaled) * 1.0005))
+            return f"{scaled:.{max(0, 2 - power)}f}{prefix}"
     return f"{value:.0f}" if float(value).is_integer() else f"{value:.3g}"
-
-
-def _digits_before_point(value: float) -> int:
-    return math.floor(math.log10(abs(value) * 1.0005)) if value else 0
 
 
 def grouped(value: float) -> str:

@@ -48,22 +48,19 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,  # a name with a dollar sign is a name
 }
 
+NAMING: dict[str, Any] = {"textcoords": "offset points", "color": "#222222",
+                          "path_effects": [withStroke(linewidth=3, foreground="white")]}  # fmt: skip
+"""How a text stands beside what it names."""
+
 
 @dataclass(frozen=True)
 class Series:
-    """The learning curves of one variant in one panel.
+    """The learning curves of one variant in one panel."""
 
-    Attributes:
-        name: of the variant.
-        mean: points (x, BPC) of the mean over seeds.
-        runs: points of each seed; drawn thin if there are several.
-        train: training loss of each seed, in the same units; drawn thin.
-    """
-
-    name: str
-    mean: Sequence[tuple[float, float]]
-    runs: Sequence[Sequence[tuple[float, float]]]
-    train: Sequence[Sequence[tuple[float, float]]] = ()
+    name: str  # of the variant
+    mean: Sequence[tuple[float, float]]  # points (x, BPC) of the mean over seeds
+    runs: Sequence[Sequence[tuple[float, float]]]  # points of each seed; drawn thin if there are several
+    train: Sequence[Sequence[tuple[float, float]]] = ()  # training loss of each seed, in the same units; drawn thin
 
 
 @dataclass(frozen=True)
@@ -84,38 +81,35 @@ class CostPoint:
     is_baseline: bool = False
 
 
+@matplotlib.rc_context(STYLE)
 def learning_curves(panels: Sequence[Panel]) -> Figure:
     """Panels side by side over one BPC axis: validation strong, seeds and training thin, one legend beneath."""
-    with matplotlib.rc_context(STYLE):
-        names = list(dict.fromkeys(series.name for panel in panels for series in panel.series))
-        columns = max(1, min(len(names), 6))
-        rows = -(-len(names) // columns)
-        figure = Figure(figsize=(4.2 * len(panels), 3.9 + 0.22 * rows), layout="constrained")
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for panel, axis in zip(panels, axes, strict=True):
-            for series in panel.series:
-                _draw_series(axis, series, names.index(series.name))
-            axis.set_xlabel(panel.label)
-            axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
-            axis.xaxis.set_major_locator(MaxNLocator(5))
-            axis.set_xlim(left=0)
-        axes[0].set_ylabel("BPC [bits/byte]")
-        axes[0].set_ylim(*_bpc_range(panels[0]))
-        handles = [Line2D([], [], lw=2, marker=_shape(i), markersize=4, **_line(i)) for i in range(len(names))]
-        _legend(figure, handles, names, loc="outside lower center", ncols=columns)
-        return figure
+    names = list(dict.fromkeys(series.name for panel in panels for series in panel.series))
+    columns = max(1, min(len(names), 6))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(4.2 * len(panels), 3.9 + 0.22 * rows), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for panel, axis in zip(panels, axes, strict=True):
+        for series in panel.series:
+            _draw_series(axis, series, names.index(series.name))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
+        axis.xaxis.set_major_locator(MaxNLocator(5))
+        axis.set(xlabel=panel.label, xlim=(0, None))
+    axes[0].set(ylabel="BPC [bits/byte]", ylim=_bpc_range(panels[0]))
+    handles = [Line2D([], [], lw=2, marker=_shape(i), markersize=4, **_line(i)) for i in range(len(names))]
+    labels = [f" {legible(name)}" for name in names]  # matplotlib leaves out those that begin with an underscore
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+    return figure
 
 
 def _draw_series(axis: Any, series: Series, index: int) -> None:
     line = _line(index)
     for points in series.train:
         axis.plot(*_xy(points), lw=0.7, alpha=0.3, **line)
-    if len(series.runs) > 1:
-        for points in series.runs:
-            axis.plot(*_xy(points), lw=0.8, alpha=0.5, **line)
-    axis.plot(
-        *_xy(series.mean), lw=2, marker=_shape(index), markersize=4, markevery=max(1, len(series.mean) // 8), **line
-    )
+    for points in series.runs if len(series.runs) > 1 else ():
+        axis.plot(*_xy(points), lw=0.8, alpha=0.5, **line)
+    every = max(1, len(series.mean) // 8)
+    axis.plot(*_xy(series.mean), lw=2, marker=_shape(index), markersize=4, markevery=every, **line)
 
 
 def _xy(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -124,9 +118,8 @@ def _xy(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]
 
 def _bpc_range(panel: Panel) -> tuple[float, float]:
     """What validation shows after the first tenth: the beginning would squeeze all that matters to a line."""
-    points = [point for series in panel.series for run in series.runs for point in run]
     points = (
-        points
+        [point for series in panel.series for run in series.runs for point in run]
         or [point for series in panel.series for run in series.train for point in run]
         or [(0.0, 0.0), (0.0, 8.0)]
     )
@@ -136,30 +129,27 @@ def _bpc_range(panel: Panel) -> tuple[float, float]:
     return min(shown) - room, max(shown) + room
 
 
+@matplotlib.rc_context(STYLE)
 def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: str) -> Figure:
     """One point a variant, with its 95% interval, named where it stands; a dashed line marks the baseline.
 
     Variants that cost the same stand side by side.
     """
     points = _side_by_side(points)
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(6.6, 4.4), layout="constrained")
-        axis = figure.subplots()
-        for index, point in enumerate(points):
-            color = PALETTE[index % len(PALETTE)]
-            half = point.bpc.half_width
-            axis.errorbar(
-                point.cost, point.bpc.mean, half, fmt=_shape(index), color=color, ms=7, lw=1.6, capsize=4, zorder=3
-            )
-            if point.is_baseline:
-                axis.axhline(point.bpc.mean, color="#888888", lw=1, dashes=(4, 3), zorder=1)
-        axis.margins(x=0.2, y=0.14)
-        axis.set_xlabel(f"{cost_label[:1].upper()}{cost_label[1:]}")
-        axis.set_ylabel(f"{bpc_label[:1].upper()}{bpc_label[1:]} [bits/byte], mean and 95% interval")
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
-        axis.xaxis.set_major_locator(MaxNLocator(6))
-        _name_points(figure, axis, points)
-        return figure
+    figure = Figure(figsize=(6.6, 4.4), layout="constrained")
+    axis = figure.subplots()
+    for index, point in enumerate(points):
+        mark: dict[str, Any] = {"fmt": _shape(index), "color": PALETTE[index % len(PALETTE)], "ms": 7}
+        axis.errorbar(point.cost, point.bpc.mean, point.bpc.half_width, **mark, lw=1.6, capsize=4, zorder=3)
+        if point.is_baseline:
+            axis.axhline(point.bpc.mean, color="#888888", lw=1, dashes=(4, 3), zorder=1)
+    axis.margins(x=0.2, y=0.14)
+    axis.set_xlabel(f"{cost_label[:1].upper()}{cost_label[1:]}")
+    axis.set_ylabel(f"{bpc_label[:1].upper()}{bpc_label[1:]} [bits/byte], mean and 95% interval")
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
+    axis.xaxis.set_major_locator(MaxNLocator(6))
+    _name_points(figure, axis, points)
+    return figure
 
 
 def _side_by_side(points: Sequence[CostPoint]) -> list[CostPoint]:
@@ -178,8 +168,7 @@ def _side_by_side(points: Sequence[CostPoint]) -> list[CostPoint]:
     for group in groups:
         middle = sum(costs[index] for index in group) / len(group)
         for rank, index in enumerate(group):
-            if len(group) > 1:
-                placed[index] = replace(points[index], cost=middle + step * (rank - (len(group) - 1) / 2))
+            placed[index] = replace(points[index], cost=middle + step * (rank - (len(group) - 1) / 2))
     return placed
 
 
@@ -209,13 +198,11 @@ def _label(axis: Any, point: CostPoint, x: float, y: float) -> Any:
         legible(point.name) + (" (baseline)" if point.is_baseline else ""),
         (point.cost, point.bpc.mean),
         (x, y),
-        textcoords="offset points",
         ha="left" if x > 0 else "right",
         va="center" if y == 0 else "bottom" if y > 0 else "top",
-        color="#222222",
         zorder=4,
         in_layout=False,  # or it would move the points that it stands beside
-        path_effects=[withStroke(linewidth=3, foreground="white")],
+        **NAMING,
     )
 
 
@@ -223,18 +210,14 @@ def _boxes(axis: Any, point: CostPoint) -> list[Bbox]:
     """What a point covers of the picture: its mark, its interval, and the baseline's line [pixels]."""
     half = point.bpc.half_width or 0.0
     x, y = axis.transData.transform((point.cost, point.bpc.mean))
-    (_, low), (_, high) = axis.transData.transform(
-        [(point.cost, point.bpc.mean - half), (point.cost, point.bpc.mean + half)]
-    )
+    ends = [(point.cost, point.bpc.mean - half), (point.cost, point.bpc.mean + half)]
+    (_, low), (_, high) = axis.transData.transform(ends)
     boxes = [Bbox.from_bounds(x - 6, y - 6, 12, 12), Bbox.from_extents(x - 5, low, x + 5, high)]
     return [*boxes, Bbox.from_extents(axis.bbox.x0, y - 1, axis.bbox.x1, y + 1)] if point.is_baseline else boxes
 
 
 def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Write `folder/stem.png` and `folder/stem.svg`; equal figures give equal bytes.
-
-    Raises: StorageError if the folder cannot be written.
-    """
+    """Write `folder/stem.png` and `.svg`; equal figures give equal bytes. Raises: StorageError."""
     paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
     with storage_errors(f"{folder}: the plot cannot be written"), matplotlib.rc_context(STYLE):
         folder.mkdir(parents=True, exist_ok=True)
@@ -255,13 +238,6 @@ def _line(index: int) -> dict[str, Any]:
 
 def _shape(index: int) -> str:
     return SHAPES[index % len(SHAPES)]
-
-
-def _legend(figure: Figure, handles: list[Line2D], names: Sequence[str], **place: Any) -> None:
-    """A legend of names as they are: matplotlib itself leaves out labels that begin with an underscore."""
-    legend = figure.legend(handles, [f" {legible(name)}" for name in names], **place)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def legible(name: str, longest: int = 48) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +31,9 @@ def probe(
     """Look at what a run's model does with a text, and draw it: as PNG, and for the run's page in TensorBoard.
 
     Args:
-        run: the folder of the run.
         out: where the pictures go; None for `probe/` in the run.
-        corpus: another text than the run's own, a name or a file.
-        split: which part of it.
-        size: about how much of that to read [bytes].
-        best: the best checkpoint in place of the newest.
-        device: auto, cpu, cuda.
+        size: about how much of the split to read [bytes].
+        run, corpus, split, best, device: as for `rnnlab.evaluate`.
     Returns: the figures that the pictures show, and the paths of what was written under "files".
     Raises: ConfigError, DataError, StorageError in the user's words.
     """
@@ -50,9 +45,10 @@ def probe(
         raise ConfigError(f"--bytes {size}: a probe reads {SMALLEST} bytes or more")
     if len(part) < SMALLEST:
         raise DataError(f"{part.file.path}: the {split} split has {len(part)} bytes, and a probe needs {SMALLEST}")
-    findings = examine(loaded.model, part[: min(size, len(part))], progress=True)
+    findings = examine(loaded.model, part[:size], progress=True)
     folder = loaded.folder.path / "probe" if out is None else out
-    told = {"step": loaded.snapshot.step, **_plain(dataclasses.asdict(findings))}
+    fields = dataclasses.asdict(findings, dict_factory=lambda pairs: {name: _plain(value) for name, value in pairs})
+    told = {"step": loaded.snapshot.step, **fields}
     with storage_errors(f"{folder}: cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         write_file(folder / "probe.json", (json.dumps(told, indent=1) + "\n").encode())
@@ -75,8 +71,4 @@ def _plain(value: Any) -> Any:
     """For JSON: arrays as lists, bytes as text."""
     if isinstance(value, np.ndarray):
         return value.tolist()
-    if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
-    if isinstance(value, Mapping):
-        return {key: _plain(child) for key, child in value.items()}
-    return value
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value

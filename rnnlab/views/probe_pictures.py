@@ -1,55 +1,51 @@
 """The pictures of a probe, in the style of the other plots."""
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from rnnlab.views.examination import MARKUP
 from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Findings, ForgetGates
-from rnnlab.views.plots import PALETTE, SHAPES, STYLE, tick
+from rnnlab.views.plots import NAMING, PALETTE, SHAPES, STYLE, tick
 
 MUTED = "#777777"
+EXPECTED: dict[str, Any] = {"color": MUTED, "lw": 1.2, "dashes": (4, 3)}  # a line to compare with
 KIND_COLORS = dict(zip(("core", "attention", "feedforward"), PALETTE, strict=False))
 DPI = 150
 
 
+@matplotlib.rc_context({**STYLE, "axes.titlelocation": "left"})
 def draw(findings: Findings) -> dict[str, Figure]:
     """{name: picture} of all that was found."""
-    with matplotlib.rc_context(STYLE):
-        pictures = {
-            "bpc_by_kind": _bpc_by_kind(findings),
-            "bpc_by_position": _bpc_by_position(findings),
-            "gradient_norms": _gradient_norms(findings.gradient_norms),
-        }
-        if findings.attention_distances:
-            pictures["attention_by_distance"] = _attention_by_distance(findings.attention_distances, findings.layers)
-        for layer, passage in findings.attention_maps.items():
-            pictures[f"attention_map_{layer + 1}"] = _attention_map(passage, _layer(layer, findings.layers))
-        if findings.forget_gates:
-            pictures["forgetting"] = _forgetting(findings.forget_gates, findings.layers)
-        for figure in pictures.values():
-            figure.text(
-                0.995, 0.005, f"{findings.bytes_read:,} bytes of {findings.text}; {findings.bpc:.3f} bits/byte overall",
-                ha="right", va="bottom", fontsize=7, color=MUTED,
-            )  # fmt: skip
-        return pictures
+    pictures = {
+        "bpc_by_kind": _bpc_by_kind(findings),
+        "bpc_by_position": _bpc_by_position(findings),
+        "gradient_norms": _gradient_norms(findings.gradient_norms),
+    }
+    if findings.attention_distances:
+        pictures["attention_by_distance"] = _attention_by_distance(findings.attention_distances, findings.layers)
+    for layer, passage in findings.attention_maps.items():
+        pictures[f"attention_map_{layer + 1}"] = _attention_map(passage, _layer(layer, findings.layers))
+    if findings.forget_gates:
+        pictures["forgetting"] = _forgetting(findings.forget_gates, findings.layers)
+    source = f"{findings.bytes_read:,} bytes of {findings.text}; {findings.bpc:.3f} bits/byte overall"
+    for figure in pictures.values():
+        figure.text(0.995, 0.005, source, ha="right", va="bottom", fontsize=7, color=MUTED)
+    return pictures
 
 
 def to_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
     """The picture as PNG, the same bytes for the same picture, and its width and height [pixels]."""
+    figure.set_dpi(DPI)
+    content = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        canvas = FigureCanvasAgg(figure)
-        figure.set_dpi(DPI)
-        content = io.BytesIO()
         figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
-    return content.getvalue(), canvas.get_width_height()
+    return content.getvalue(), figure.canvas.get_width_height()
 
 
 def _figure(width: float, height: float) -> Figure:
@@ -73,8 +69,8 @@ def _attention_by_distance(attention_distances: Mapping[int, AttentionDistances]
     figure = _figure(7.0, 5.6)
     shares, ratios = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     widest = max(attention_distances.values(), key=lambda seen: len(seen.uniform))
-    shares.plot(widest.uniform, color=MUTED, lw=1.2, dashes=(4, 3), label="uniform attention")
-    ratios.axhline(1.0, color=MUTED, lw=1.2, dashes=(4, 3))
+    shares.plot(widest.uniform, **EXPECTED, label="uniform attention")
+    ratios.axhline(1.0, **EXPECTED)
     for number, (layer, seen) in enumerate(attention_distances.items()):
         color, shape = PALETTE[number % len(PALETTE)], SHAPES[number % len(SHAPES)]
         for head in seen.mass if len(seen.mass) > 1 else ():
@@ -87,15 +83,13 @@ def _attention_by_distance(attention_distances: Mapping[int, AttentionDistances]
     stops = [*(start - 1 for start in starts[1:]), widest.window - 1]
     names = [f"{a:,}" if a >= b else f"{a:,}–{b:,}" for a, b in zip(starts, stops, strict=True)]
     ratios.set_xticks(range(len(names)), names, rotation=40, ha="right")
-    ratios.set_xlabel("Distance [positions back]")
-    ratios.set_ylabel("Attention relative\nto uniform")
-    shares.set_ylabel("Share of attention")
+    ratios.set(xlabel="Distance [positions back]", ylabel="Attention relative\nto uniform")
     shares.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     for axis in (shares, ratios):
         axis.margins(y=0.12)
         axis.set_ylim(bottom=0)
     window = f"window of {widest.window:,} positions" + ("" if widest.full else ", not yet full")
-    shares.set_title(f"Attention by distance ({window})", loc="left")
+    shares.set(title=f"Attention by distance ({window})", ylabel="Share of attention")
     shares.legend()
     return figure
 
@@ -117,12 +111,10 @@ def _attention_map(passage: AttentionMap, layer: str) -> Figure:
         each.tick_params(length=0)
     axis.set_xticks(range(count), letters, fontsize=7, family="monospace")
     before.set_yticks(range(count), letters, fontsize=7, family="monospace")
-    before.set_xticks([])
+    before.set(xticks=[], ylabel="the byte that was just read: the query")
+    before.set_title("before", fontsize=8, loc="center")
     axis.tick_params(labelleft=False)
-    before.set_title("before", fontsize=8)
-    before.set_ylabel("the byte that was just read: the query")
-    axis.set_xlabel("the byte that is looked at")
-    axis.set_title(f"Attention weights of {layer} within a passage", loc="left")
+    axis.set(title=f"Attention weights of {layer} within a passage", xlabel="the byte that is looked at")
     figure.colorbar(
         picture, ax=axis, label="share of the query's attention", shrink=0.6, format=PercentFormatter(1.0), extend="max"
     )
@@ -137,22 +129,17 @@ def _bpc_by_kind(findings: Findings) -> Figure:
     figure = _figure(6.6, 3.4)
     axis = figure.subplots()
     names = list(findings.bpc_by_kind)
-    for place, name in enumerate(names):
-        bpc, share = findings.bpc_by_kind[name]
+    for place, (bpc, share) in enumerate(findings.bpc_by_kind.values()):
         axis.barh(place, bpc, color=PALETTE[0], height=0.62)
-        spent = bpc * share / findings.bpc
-        axis.annotate(
-            f"{bpc:.2f}   {share:.0%} of the bytes, {spent:.0%} of the bits",
-            (bpc, place), (5, 0), textcoords="offset points", va="center", color="#222222", fontsize=8.5,
-            path_effects=[withStroke(linewidth=3, foreground="white")],
-        )  # fmt: skip
-    axis.axvline(findings.bpc, color=MUTED, lw=1.2, dashes=(4, 3))
+        text = f"{bpc:.2f}   {share:.0%} of the bytes, {bpc * share / findings.bpc:.0%} of the bits"
+        axis.annotate(text, (bpc, place), (5, 0), va="center", fontsize=8.5, **NAMING)
+    axis.axvline(findings.bpc, **EXPECTED)
     axis.set_yticks(range(len(names)), names)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.set_xlim(0, 1.75 * max(bpc for bpc, _ in findings.bpc_by_kind.values()))
     axis.set_xlabel(f"BPC [bits/byte]; dashed: over all.   markup: {MARKUP.decode()}")
-    axis.set_title("What is hard to predict, by kind of byte", loc="left")
+    axis.set_title("What is hard to predict, by kind of byte")
     return figure
 
 
@@ -161,16 +148,15 @@ def _bpc_by_position(findings: Findings) -> Figure:
     axis = figure.subplots()
     starts = [start for start, _, _ in findings.bpc_by_position]
     axis.plot([bpc for _, bpc, _ in findings.bpc_by_position], color=PALETTE[0], marker=SHAPES[0], lw=2)
-    axis.axhline(findings.bpc, color=MUTED, lw=1.2, dashes=(4, 3))
+    axis.axhline(findings.bpc, **EXPECTED)
     for place, (_, _, count) in enumerate(findings.bpc_by_position):
-        axis.text(
-            place, 0.02, tick(count), transform=axis.get_xaxis_transform(), ha="center", fontsize=7.5, color=MUTED
-        )  # fmt: skip
+        at = axis.get_xaxis_transform()
+        axis.text(place, 0.02, tick(count), transform=at, ha="center", fontsize=7.5, color=MUTED)
     axis.set_xticks(range(len(starts)), [f"{start:,}" for start in starts], rotation=40, ha="right")
     axis.margins(y=0.15)
     axis.set_xlabel(f"Bytes since {findings.counted_from}, from here to the next mark; grey: bytes scored")
     axis.set_ylabel("BPC [bits/byte]; dashed: over all")
-    axis.set_title(f"Does more text before help? BPC by position since {findings.counted_from}", loc="left")
+    axis.set_title(f"Does more text before help? BPC by position since {findings.counted_from}")
     return figure
 
 
@@ -184,18 +170,13 @@ def _forgetting(forget_gates: Mapping[int, ForgetGates], layers: int) -> Figure:
         times.plot(shares, kept.forget_times, markevery=max(1, len(shares) // 8), **style)
         middles = (np.arange(RETENTION_BINS) + 0.5) / RETENTION_BINS
         gates.plot(middles, kept.histogram * RETENTION_BINS, markevery=RETENTION_BINS // 8, **style)
-    times.set_yscale("log")
+    times.set(title="How long the core remembers", xlabel="Channels of the core, from the quickest to forget")
+    times.set(ylabel="Forget time [positions until 1/e is left]", yscale="log")
     _plain_ticks(times.yaxis)
     times.xaxis.set_major_formatter(PercentFormatter(1.0))
-    times.set_xlabel("Channels of the core, from the quickest to forget")
-    times.set_ylabel("Forget time [positions until 1/e is left]")
-    times.set_title("How long the core remembers", loc="left")
     times.legend()
-    gates.set_xlabel("Share of its state that a channel keeps at a position")
-    gates.set_ylabel("Density over channels and positions")
-    gates.set_xlim(0, 1)
-    gates.set_ylim(bottom=0)
-    gates.set_title("The gates", loc="left")
+    gates.set(title="The gates", xlabel="Share of its state that a channel keeps at a position")
+    gates.set(ylabel="Density over channels and positions", xlim=(0, 1), ylim=(0, None))
     return figure
 
 
@@ -203,23 +184,20 @@ def _gradient_norms(norms: Mapping[str, float]) -> Figure:
     names = [name for name in norms if norms[name] > 0.0]
     figure = _figure(7.0, 1.2 + 0.2 * len(names))
     axis = figure.subplots()
-    for place, name in enumerate(names):
-        kind = name.rpartition(".")[2]
-        axis.barh(place, norms[name], color=KIND_COLORS.get(kind, "#AAAAAA"), height=0.7)
+    colors = [KIND_COLORS.get(name.rpartition(".")[2], "#AAAAAA") for name in names]
+    axis.barh(range(len(names)), [norms[name] for name in names], color=colors, height=0.7)
     axis.set_xscale("log")
     _plain_ticks(axis.xaxis)
-    axis.set_yticks(range(len(names)), _readable(names), fontsize=8)
+    axis.set_yticks(range(len(names)), list(map(_readable, names)), fontsize=8)
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     axis.margins(y=0.01)
     axis.set_xlabel("Norm of the gradient [nats per unit of a parameter]")
-    axis.set_title("Gradient norm by part, without dropout or clipping", loc="left")
+    axis.set_title("Gradient norm by part, without dropout or clipping")
     return figure
 
 
-def _readable(names: Sequence[str]) -> list[str]:
+def _readable(name: str) -> str:
     """blocks.2.core -> layer 3 core."""
-    return [
-        f"layer {int(path[1]) + 1} {' '.join(path[2:])}" if (path := name.split("."))[0] == "blocks" else name
-        for name in names
-    ]
+    path = name.split(".")
+    return f"layer {int(path[1]) + 1} {' '.join(path[2:])}" if path[0] == "blocks" else name

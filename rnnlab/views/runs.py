@@ -15,51 +15,30 @@ from rnnlab.errors import StorageError
 from rnnlab.storage import metrics
 
 SEED = "Trainer.seed"
-PROTOCOL = {
-    "batch_size": "batch size {}",
-    "bptt": "bptt {}",
-    "memory": "memory {}",
-    "bytes_scored": "{} bytes scored",
-}
+PROTOCOL = {"batch_size": "batch size {}", "bptt": "bptt {}", "memory": "memory {}", "bytes_scored": "{} bytes scored"}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a learning curve.
+    """One point of a learning curve."""
 
-    Attributes:
-        bytes: trained so far [bytes].
-        seconds: spent training so far [s].
-        bpc: loss [bits/byte].
-    """
-
-    bytes: int
-    seconds: float
-    bpc: float
+    bytes: int  # trained so far [bytes]
+    seconds: float  # spent training so far [s]
+    bpc: float  # loss [bits/byte]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one run folder says.
+    """What one run folder says."""
 
-    Attributes:
-        name: what to call it.
-        path: the folder.
-        status: done, diverged or stopped; unfinished if there is no result yet.
-        seed: None if the configuration does not bind it.
-        bindings: the configuration by key, macros replaced by their values, without the seed.
-        facts: environment.json, over it where the curves stand, over it result.json.
-        valid, train: learning curves, by bytes trained.
-    """
-
-    name: str
-    path: Path
-    status: str
-    seed: int | None
-    bindings: Mapping[str, str]
-    facts: Mapping[str, Any]
-    valid: Sequence[Point]
-    train: Sequence[Point]
+    name: str  # what to call it
+    path: Path  # the folder
+    status: str  # done, diverged or stopped; unfinished if there is no result yet
+    seed: int | None  # None if the configuration does not bind it
+    bindings: Mapping[str, str]  # the configuration by key, macros replaced by their values, without the seed
+    facts: Mapping[str, Any]  # environment.json, over it where the curves stand, over it result.json
+    valid: Sequence[Point]  # learning curve, by bytes trained
+    train: Sequence[Point]  # the same of the training loss
 
     def number(self, key: str) -> float | None:
         """A finite number from the facts, or None."""
@@ -69,10 +48,7 @@ class Run:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The folder itself if it is a run, else every run below it, in natural order.
-
-    Raises: StorageError if there is none.
-    """
+    """The folder if it is a run, else every run below it, in natural order. Raises: StorageError if there is none."""
     if not path.is_dir():
         raise StorageError(f"{path}: there is no such folder; give a run or a study")
     if (path / "config.gin").is_file():
@@ -87,17 +63,12 @@ def find_runs(path: Path) -> list[Path]:
 
 def natural(value: object) -> list[tuple[int, int, str]]:
     """Sorting key under which seed-2 comes before seed-10."""
-    pieces = re.split(r"(\d+)", str(value))
-    return [
-        (int(piece.isdigit() and piece.isascii()), int(piece) if piece.isdecimal() else 0, piece) for piece in pieces
-    ]
+    parts = re.split(r"(\d+)", str(value))
+    return [(int(part.isdigit() and part.isascii()), int(part) if part.isdecimal() else 0, part) for part in parts]
 
 
 def read_run(path: Path, name: str) -> Run:
-    """Read one run folder.
-
-    Raises: StorageError naming the file that is missing or damaged.
-    """
+    """Read one run folder. Raises: StorageError naming the file that is missing or damaged."""
     bindings = parse_bindings(_text(path / "config.gin"))
     seed = next((value for key, value in bindings.items() if key.endswith(SEED)), "")
     result = _json(path / "result.json")

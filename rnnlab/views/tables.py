@@ -25,21 +25,13 @@ Kind: TypeAlias = Literal["text", "number", "interval", "code"]
 
 @dataclass(frozen=True)
 class Column:
-    """One column.
+    """One column."""
 
-    Attributes:
-        key: its name for programs; an interval also gives `<key>_low` and `<key>_high`.
-        title: its heading for readers.
-        kind: what its cells hold: str, int or float, Interval, or a tuple of strings.
-        show: how a cell that is not None reads.
-        unit: of its numbers, for the heading; empty if the number says it.
-    """
-
-    key: str
-    title: str
-    kind: Kind = "text"
-    show: Callable[[Any], str] = str
-    unit: str = ""
+    key: str  # its name for programs; an interval also gives `<key>_low` and `<key>_high`
+    title: str  # its heading for readers
+    kind: Kind = "text"  # what its cells hold: str, int or float, Interval, or a tuple of strings
+    show: Callable[[Any], str] = str  # how a cell that is not None reads
+    unit: str = ""  # of its numbers, for the heading; empty if the number says it
 
     @property
     def heading(self) -> str:
@@ -62,12 +54,8 @@ class Table:
 
     def beneath(self, row: Mapping[str, Cell]) -> list[str]:
         """What a reader finds beneath a row: the entries of its "code" columns."""
-        lines: list[str] = []
-        for column in self.columns:
-            cell = row.get(column.key)
-            if column.kind == "code" and isinstance(cell, tuple):
-                lines += cell
-        return lines
+        cells = (row.get(column.key) for column in self.columns if column.kind == "code")
+        return [entry for cell in cells if isinstance(cell, tuple) for entry in cell]
 
 
 def printable(text: str) -> str:
@@ -155,15 +143,13 @@ def _flat_keys(column: Column) -> list[str]:
     return [column.key, f"{column.key}_low", f"{column.key}_high"] if column.kind == "interval" else [column.key]
 
 
-def _flat_cells(column: Column, cell: Cell) -> list[str]:
+def _flat_cells(column: Column, cell: Cell) -> list[str | float | None]:
+    """The csv module writes numbers in full and nothing for None."""
     if column.kind == "interval":
         assert cell is None or isinstance(cell, Interval), f"{column.key} holds {cell!r}"
-        ends = (None, None, None) if cell is None else (cell.mean, cell.low, cell.high)
-        return ["" if end is None else repr(end) for end in ends]
-    if cell is None:
-        return [""]
-    if isinstance(cell, int | float):
-        return [repr(cell)]
+        return [None, None, None] if cell is None else [cell.mean, cell.low, cell.high]
+    if cell is None or isinstance(cell, int | float):
+        return [cell]
     text = printable("; ".join(cell) if isinstance(cell, tuple) else str(cell))
     return ["'" + text if text[:1] in ("=", "+", "-", "@") else text]
 
@@ -171,15 +157,14 @@ def _flat_cells(column: Column, cell: Cell) -> list[str]:
 def to_latex(table: Table) -> str:
     r"""A booktabs tabular; entries of "code" columns stand beneath their row, notes beneath the table."""
     columns = table.visible()
-    lines = [f"% {printable(table.title)}", r"% needs \usepackage{booktabs}", r"\begin{tabular}{@{}"]
-    lines[-1] += "".join("l" if column.kind == "text" else "r" for column in columns) + "@{}}"
-    lines += [r"\toprule", " & ".join(_latex(column.heading) for column in columns) + r" \\", r"\midrule"]
+    alignment = "".join("l" if column.kind == "text" else "r" for column in columns)
+    lines = [f"% {printable(table.title)}", r"% needs \usepackage{booktabs}"]
+    lines += [rf"\begin{{tabular}}{{@{{}}{alignment}@{{}}}}", r"\toprule"]
+    lines += [" & ".join(_latex(column.heading) for column in columns) + r" \\", r"\midrule"]
     for row in table.rows:
         lines.append(" & ".join(_latex_cell(column, row) for column in columns) + r" \\")
-        for entry in table.beneath(row):
-            lines.append(
-                rf"\multicolumn{{{len(columns)}}}{{@{{}}l@{{}}}}{{\quad\footnotesize\texttt{{{_latex(entry)}}}}} \\"
-            )
+        for entry in map(_latex, table.beneath(row)):
+            lines.append(rf"\multicolumn{{{len(columns)}}}{{@{{}}l@{{}}}}{{\quad\footnotesize\texttt{{{entry}}}}} \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [rf"\par\smallskip{{\footnotesize {_latex(note)}}}" for note in table.notes]
     return "\n".join(lines) + "\n"
@@ -242,15 +227,10 @@ WRITERS: dict[str, Callable[[Table], str]] = {
 
 
 def write(table: Table, folder: Path, stem: str) -> list[Path]:
-    """Write the table in all five formats as `folder/stem.*` and return the paths.
-
-    Raises: StorageError if the folder cannot be written.
-    """
-    paths = []
+    """Write the table in all five formats as `folder/stem.*`. Returns: the paths. Raises: StorageError."""
+    writers = {folder / f"{stem}{suffix}": writer for suffix, writer in WRITERS.items()}
     with storage_errors(f"{folder}: the table cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
-        for suffix, writer in WRITERS.items():
-            path = folder / f"{stem}{suffix}"
+        for path, writer in writers.items():
             path.write_text(writer(table), encoding="utf-8")
-            paths.append(path)
-    return paths
+    return list(writers)

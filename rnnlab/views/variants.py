@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnlab.views.intervals import Interval, mean_interval
-from rnnlab.views.runs import Point, Run, differing
+from rnnlab.views.runs import Point, Run
 
 MOST_TRAIN_POINTS = 50  # of a drawn curve: the loss of single steps would be a band of noise
 
@@ -75,11 +75,6 @@ def _shared_name(names: Sequence[str], folded: bool) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def differences(variants: Sequence[Variant]) -> dict[str, list[str | None]]:
-    """Keys that do not have one value everywhere, each with its value per variant (None: not bound)."""
-    return differing([variant.runs[0].bindings for variant in variants])
-
-
 def deviations(found: dict[str, list[str | None]], index: int) -> tuple[str, ...]:
     """The bindings of one variant that are not those of a majority; all that differ where there is no majority.
 
@@ -96,7 +91,4 @@ def thin(points: Sequence[Point], most: int) -> list[Point]:
         return list(points)
     edges = [len(points) * i // most for i in range(most + 1)]
     stretches = [points[a:b] for a, b in itertools.pairwise(edges)]
-    return [
-        Point(stretch[-1].bytes, stretch[-1].seconds, sum(point.bpc for point in stretch) / len(stretch))
-        for stretch in stretches
-    ]
+    return [Point(s[-1].bytes, s[-1].seconds, sum(point.bpc for point in s) / len(s)) for s in stretches]

@@ -14,6 +14,7 @@ from rnnlab.cli import main
 from rnnlab.data.corpora import open_corpus
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import evaluate
+from rnnlab.ops.window import hidden_from
 from rnnlab.testing import rounding
 from rnnlab.views.examination import (
     BATCH_SIZE,
@@ -25,7 +26,6 @@ from rnnlab.views.examination import (
     _ForgetGateWatch,
     distance_bin,
     examine,
-    hidden_keys,
 )
 from rnnlab.views.findings import Findings
 from rnnlab.views.probe import probe
@@ -148,7 +148,7 @@ def test_distances_fall_in_powers_of_two() -> None:
 
 
 def test_what_is_hidden_is_the_future_and_what_the_window_leaves_behind() -> None:
-    seen = [[key for key in range(5) if not row[key]] for row in hidden_keys(3, 2, window=3).tolist()]
+    seen = [[key for key in range(5) if not row[key]] for row in hidden_from(3, 2, 3, torch.device("cpu")).tolist()]
     assert seen == [[0, 1, 2], [1, 2, 3], [2, 3, 4]]
 
 
