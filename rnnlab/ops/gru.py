@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.ops import native
-from rnnlab.ops.lstm import PRODUCTS
+from rnnlab.ops.lstm import PRODUCTS, forget_gate
 
 Backend = Literal["reference", "torch", "native"]
 Result = tuple[Tensor, Tensor]
@@ -55,12 +55,8 @@ def reference(x: Tensor, weights: list[Tensor], h: Tensor) -> Result:
     return torch.stack(rows), h
 
 
-def update_gate(x: Tensor, y: Tensor, weights: list[Tensor], h: Tensor) -> Tensor:
-    """z (T, B, D) of a layer that gave y for x and the first h."""
-    dim = h.shape[-1]
-    w, u, w_bias, u_bias = (weight[dim : 2 * dim] for weight in weights)
-    before = torch.cat([h.unsqueeze(0), y[:-1]])  # h_{t-1}
-    return torch.sigmoid(F.linear(x, w, w_bias) + F.linear(before, u, u_bias))
+update_gate = forget_gate
+"""z (T, B, D): the second of the gates too, and computed by the same equation."""
 
 
 def _torch(x: Tensor, weights: list[Tensor], h: Tensor, training: bool) -> Result:

@@ -77,17 +77,12 @@ def _torch(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor, training: boo
 def _native(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> Result:
     w, u, w_bias, u_bias = weights
     if len(x) == 1 and native.product_dtype(x) == torch.float32 and not torch.is_grad_enabled():
-        return _step(x, weights, h, c)
+        y, next_c = torch.empty_like(h), torch.empty_like(c)  # every weight is read once, where it lies
+        arguments = (x.contiguous(), *(weight.contiguous() for weight in weights), h.contiguous(), c.contiguous())
+        native.run("lstm_step", *arguments, y, next_c, *h.shape)
+        return y.unsqueeze(0), y, next_c
     y, last_c = _LSTMLayer.apply(x, w, u, w_bias + u_bias, h, c, native.product_dtype(x))  # type: ignore[no-untyped-call]
     return y, y[-1], last_c
-
-
-def _step(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> Result:
-    """One position: every weight is read once, where it lies."""
-    y, next_c = torch.empty_like(h), torch.empty_like(c)
-    arguments = (x.contiguous(), *(weight.contiguous() for weight in weights), h.contiguous(), c.contiguous())
-    native.run("lstm_step", *arguments, y, next_c, *h.shape)
-    return y.unsqueeze(0), y, next_c
 
 
 class _LSTMLayer(torch.autograd.Function):

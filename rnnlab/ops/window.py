@@ -167,7 +167,7 @@ class _Plan(NamedTuple):
     heads: int
     window: int  # [positions]
     p: float
-    weight_key: int  # of the weights' mask
+    mask: tuple[int, int, int, float]  # of the weights
     memory_key: int  # of the values' masks: what is remembered,
     source_key: int  # and the chunk's own
     offset: int  # number of the first sequence
@@ -189,8 +189,9 @@ class _Tile(NamedTuple):
 
 def _native(q: Tensor, source: Tensor, seen: Tensor, heads: int, window: int, p: float) -> Tensor:
     """y for K = `seen` (M' + T, B, D)."""
-    keys = (draw_key(), draw_key(), draw_key()) if p else (0, 0, 0)
-    plan = _Plan(heads, window, p, *keys, batch_offset(), native.product_dtype(source))
+    weight_key, memory_key, source_key = (draw_key(), draw_key(), draw_key()) if p else (0, 0, 0)
+    mask = kernel_arguments(p, weight_key, batch_offset(), batch_dim=0)
+    plan = _Plan(heads, window, p, mask, memory_key, source_key, batch_offset(), native.product_dtype(source))
     return _Attend.apply(q.to(source.dtype), source, seen.detach(), plan)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -206,8 +207,8 @@ class _Attend(torch.autograd.Function):
             dropped = torch.empty_like(weights) if plan.p else weights
             native.run(
                 "attend_forward", weights, dropped if plan.p else 0, _room(weights), *weights.shape,
-                tile.queries.start, tile.keys.start, steps, remembered, plan.window, _half(weights),
-                tile.head, tile.number, *_mask(plan),
+                tile.queries.start, tile.keys.start, steps, remembered, plan.window, plan.dtype == torch.bfloat16,
+                tile.head, tile.number, *plan.mask,
             )  # fmt: skip
             y[tile.queries_here] = torch.mm(dropped, v[tile.keys_here])
             if any(ctx.needs_input_grad):
@@ -231,8 +232,8 @@ class _Attend(torch.autograd.Function):
                 dropped = torch.empty_like(dropped, memory_format=torch.contiguous_format)
             native.run(
                 "attend_backward", weights, grad, dropped if plan.p else 0, _room(weights), own_from, *weights.shape,
-                tile.queries.start, tile.keys.start, steps, remembered, _half(weights),
-                tile.head, tile.number, *_mask(plan),
+                tile.queries.start, tile.keys.start, steps, remembered, plan.dtype == torch.bfloat16,
+                tile.head, tile.number, *plan.mask,
             )  # fmt: skip
             grad_q[tile.queries_here] = torch.mm(grad, k[tile.keys_here])
             grad_keys[tile.own_here] += torch.mm(grad[:, own_from:].T, q[tile.queries_here])
@@ -264,14 +265,6 @@ def _values(keys: Tensor, remembered: int, plan: _Plan) -> Tensor:
     for part, key in ((slice(remembered), plan.memory_key), (slice(remembered, None), plan.source_key)):
         apply_mask(keys[part], plan.p, key, plan.offset, batch_dim=1, out=values[part])
     return values
-
-
-def _half(x: Tensor) -> int:
-    return int(x.dtype == torch.bfloat16)
-
-
-def _mask(plan: _Plan) -> tuple[int, int, int, float]:
-    return kernel_arguments(plan.p, plan.weight_key, plan.offset, batch_dim=0)
 
 
 def _room(weights: Tensor) -> Tensor:
