@@ -37,19 +37,13 @@ def plan_evaluations(trainer: Trainer, *, budget: int, epoch: int, valid: int, t
         valid, test: [bytes] in the splits.
     """
     every = trainer.eval_every or max(1, min(epoch, math.ceil(budget / MOST_POINTS)))
-    if trainer.eval_bytes == "all":
-        return EvaluationPlan(every, None, None)
-    if trainer.eval_bytes is not None:
-        return EvaluationPlan(every, _part(trainer.eval_bytes, valid), _part(trainer.eval_bytes, test))
-    points, affordable = max(1, math.ceil(budget / every)), SHARE * budget
-    if points * valid + test <= affordable:
-        return EvaluationPlan(every, None, None)
-    if trainer.eval_every is None:
-        points = min(points, max(1, int(affordable // FEWEST_BYTES) - 1))
-        every = math.ceil(budget / points)
-    each = max(1, int(affordable / (points + 1)))
-    return EvaluationPlan(every, _part(each, valid), _part(each, test))
-
-
-def _part(count: int, of: int) -> int | None:
-    return count if count < of else None
+    each = trainer.eval_bytes
+    if each is None:
+        points, affordable = max(1, math.ceil(budget / every)), SHARE * budget
+        if points * valid + test <= affordable:
+            return EvaluationPlan(every, None, None)
+        if trainer.eval_every is None:
+            points = min(points, max(1, int(affordable // FEWEST_BYTES) - 1))
+            every = math.ceil(budget / points)
+        each = max(1, int(affordable / (points + 1)))
+    return EvaluationPlan(every, *(None if each == "all" or each >= split else each for split in (valid, test)))

@@ -248,12 +248,10 @@ class Learner:
         moments = optimizer_tensors(self.optimizer, self.model.named_parameters())
         tensors |= {f"optimizer/{name}": x for name, x in moments.items()}
         tensors |= {f"state/{name}": x for name, x in flatten(self.ranks.gather_batch(self.state)).items()}
-        facts = {"progress": asdict(self.progress), "scaler": self.scaler.state_dict(), "valid_bpc": self._valid_here()}
-        return Snapshot(self.progress.step, self.progress.position, tensors, facts)
-
-    def _valid_here(self) -> float | None:
-        """The BPC that this state scored, if it was scored: what `best` is chosen by."""
-        return self.progress.valid_bpc if self.progress.evaluated_at == self.progress.step else None
+        p = self.progress
+        best_by = p.valid_bpc if p.evaluated_at == p.step else None  # what this very state scored, if it was scored
+        facts = {"progress": asdict(p), "scaler": self.scaler.state_dict(), "valid_bpc": best_by}
+        return Snapshot(p.step, p.position, tensors, facts)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Take the place of the run that saved `snapshot`, on however many ranks that was.

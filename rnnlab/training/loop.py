@@ -34,11 +34,7 @@ class Loop:
     """A learner and the folder it is kept in. Evaluating, logging and saving change nothing of what is learned."""
 
     def __init__(
-        self,
-        experiment: Experiment,
-        folder: RunFolder,
-        horizon: Trainer | None = None,
-        ranks: Ranks = ALONE,
+        self, experiment: Experiment, folder: RunFolder, horizon: Trainer | None = None, ranks: Ranks = ALONE
     ) -> None:
         """Args:
         experiment: what the configuration built, of a fit with its corpus (`check_fit`); the loop takes it over.
@@ -183,22 +179,17 @@ class Loop:
         """
         if self._saved == self._place():
             return
-        failure = self._try_to_save(self.learner.snapshot())
-        if failure is None:
-            self._failed_saves, self._saved = 0, self._place()
-            return
-        self._failed_saves += 1
-        if must or self._failed_saves >= MOST_FAILED_SAVES:
-            raise failure
-        if self._failed_saves == 1:
-            self._warn(f"{failure}; going on, the checkpoint before is whole")
-
-    def _try_to_save(self, snapshot: Snapshot) -> StorageError | None:
+        snapshot = self.learner.snapshot()
         try:
             self.ranks.broadcast_from_rank0(lambda: self.folder.save(snapshot, self.trainer.keep))
-        except StorageError as error:
-            return error
-        return None
+        except StorageError as failure:
+            self._failed_saves += 1
+            if must or self._failed_saves >= MOST_FAILED_SAVES:
+                raise
+            if self._failed_saves == 1:
+                self._warn(f"{failure}; going on, the checkpoint before is whole")
+        else:
+            self._failed_saves, self._saved = 0, self._place()
 
     def _place(self) -> tuple[int, int]:
         return self.learner.progress.step, self.learner.progress.records
@@ -226,13 +217,10 @@ class Loop:
         self.ranks.broadcast_from_rank0(lambda: self.folder.write_result(result))
 
     def _summary(self) -> Record:
-        t, p, model = self.trainer, self.learner.progress, self.learner.model
+        learner, t = self.learner, self.trainer
+        p, model = learner.progress, learner.model
         valid = protocol_of(
-            model,
-            self.learner.corpus.valid,
-            batch_size=t.eval_batch_size,
-            bptt=t.eval_bptt,
-            limit=self.evaluations.valid,
+            model, learner.corpus.valid, batch_size=t.eval_batch_size, bptt=t.eval_bptt, limit=self.evaluations.valid
         )
         return {
             "valid_bpc": p.valid_bpc,
@@ -246,10 +234,10 @@ class Loop:
             "parameters": count_parameters(model),
             "parameters_deployable": count_parameters(fold(model)),
             "macs_per_byte": model.macs(),
-            "peak_memory_mb": peak_memory_mb(self.learner.device),
+            "peak_memory_mb": peak_memory_mb(learner.device),
             "overflows": p.overflows,
             "seed": t.seed,
-            "device": str(self.learner.device),
+            "device": str(learner.device),
             "precision": t.precision,
             "threads": torch.get_num_threads(),
             "ranks": self.ranks.count,
