@@ -3,10 +3,10 @@
 from typing import cast
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rnnlab.interfaces import Foldable
+from rnnlab.model import count_parameters
 from rnnlab.testing.case import Case, Setting, Subject
 from rnnlab.testing.law import EVERY_KIND, law
 
@@ -50,7 +50,7 @@ def folding(subject: Subject) -> None:
         folded = case.with_module(cast(Foldable, case.module).fold().eval())
         for name, tensor in case.module.state_dict().items():
             case.agree(tensor, before[name], f"folding changed {name} of the part itself", 0.0)
-        fewer, many = _size(folded.module), _size(case.module)
+        fewer, many = count_parameters(folded.module), count_parameters(case.module)
         if fewer >= many:
             case.refuse(f"folded, the part has {fewer} parameters; it had {many}")
         want, end = case.run(inputs, warm)
@@ -66,7 +66,3 @@ def _macs(case: Case) -> int:
     if type(macs) is not int or macs <= 0:
         case.refuse(f"macs() answers {macs!r}; it is a positive int")
     return macs
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

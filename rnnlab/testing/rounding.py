@@ -160,7 +160,7 @@ def _terms_of(func: Any, args: Any) -> int:
     """K, how many terms a result of this operation adds up; 1 where it adds up none."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     name = func.overloadpacket.__name__
-    if name in ("mm", "bmm", "mv", "dot"):
+    if name in ("mm", "bmm", "mv", "dot") or "layer_norm" in name or "softmax" in name:
         return tensors[0].shape[-1]
     if name in ("addmm", "baddbmm", "addmv"):
         return tensors[1].shape[-1]
@@ -168,8 +168,6 @@ def _terms_of(func: Any, args: Any) -> int:
         along = args[1] if name in ("sum", "mean") and len(args) > 1 else None
         shape = tensors[0].shape
         return math.prod(shape[dim] for dim in along) if along else max(1, math.prod(shape))
-    if "layer_norm" in name or "softmax" in name:
-        return tensors[0].shape[-1]
     return 1
 
 
