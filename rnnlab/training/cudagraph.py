@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from rnnlab.state import State, leaves, map_state
 
 Pass = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
-"""Forward and backward: inputs (T, B), targets (T, B), state -> loss [nats], the state after; gradients are left in the
-parameters."""
+"""Forward and backward of inputs, targets (T, B) and a state: loss [nats], next state; gradients go to parameters."""
 
 Read = tuple[Tensor, Tensor, State]
 LossAndState = tuple[Tensor, State]
@@ -48,46 +47,39 @@ class GraphedPass:
     def __init__(self, run: Pass, parameters: Iterable[nn.Parameter], record: Recorder = record) -> None:
         self._run, self._parameters, self._record = run, list(parameters), record
         self._last: list[torch.Size] | None = None
-        self._recording: _Recording | None = None
+        self._recorded: list[torch.Size] | None = None
+        self._replay: Callable[[Read], LossAndState]
 
     def __call__(self, inputs: Tensor, targets: Tensor, state: State) -> LossAndState:
-        shapes = _shapes((inputs, targets, state))
-        repeated, self._last = shapes == self._last, shapes
-        if self._recording is None and repeated:
-            self._recording = _Recording(self._run, self._parameters, self._record, (inputs, targets, state))
-        if self._recording is not None and self._recording.shapes == shapes:
-            return self._recording.replay((inputs, targets, state))
-        return self._run(inputs, targets, state)
+        read = inputs, targets, state
+        shapes = [tensor.shape for _, tensor in leaves(read)]
+        if self._recorded is None and shapes == self._last:
+            self._recorded, self._replay = shapes, self._recording(read)
+        self._last = shapes
+        return self._replay(read) if shapes == self._recorded else self._run(*read)
 
     @property
     def recorded(self) -> bool:
-        return self._recording is not None
+        return self._recorded is not None
 
-
-class _Recording:
-    """Tensors that stay where they are, and the work between them."""
-
-    def __init__(self, run: Pass, parameters: list[nn.Parameter], record: Recorder, read: Read) -> None:
-        self.shapes, self._parameters = _shapes(read), parameters
-        self._read: Read = map_state(torch.clone, read)
+    def _recording(self, read: Read) -> Callable[[Read], LossAndState]:
+        """What repeats the pass for other tensors of the same shapes; all that it works on stays where it is."""
+        held: Read = map_state(torch.clone, read)
 
         def work() -> LossAndState:
-            for parameter in parameters:
+            for parameter in self._parameters:
                 parameter.grad = None  # the backward then makes a new one, and the recording keeps to its address
-            return run(*self._read)
+            return self._run(*held)
 
-        self._replay, self._outcome = record(work)
-        self._gradients = [parameter.grad for parameter in parameters]
+        repeat, outcome = self._record(work)
+        gradients = [parameter.grad for parameter in self._parameters]
 
-    def replay(self, read: Read) -> LossAndState:
-        """The results are copies: the next replay writes over what the recording holds."""
-        for (_, kept), (_, new) in zip(leaves(self._read), leaves(read), strict=True):
-            kept.copy_(new)
-        self._replay()
-        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
-            parameter.grad = gradient
-        return map_state(torch.clone, self._outcome)  # type: ignore[no-any-return]
+        def replay(read: Read) -> LossAndState:
+            for (_, kept), (_, new) in zip(leaves(held), leaves(read), strict=True):
+                kept.copy_(new)
+            repeat()
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                parameter.grad = gradient
+            return map_state(torch.clone, outcome)  # type: ignore[no-any-return]  # the next replay writes over it
 
-
-def _shapes(read: Read) -> list[torch.Size]:
-    return [tensor.shape for _, tensor in leaves(read)]
+        return replay

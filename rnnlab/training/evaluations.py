@@ -17,25 +17,15 @@ MOST_POINTS = 10  # of a curve, or one an epoch where that is more
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """One protocol for all points of a run's curve, and for its test score.
+    """One protocol for all points of a run's curve, and for its test score."""
 
-    Attributes:
-        every: [bytes] trained between two evaluations.
-        valid, test: [bytes] of the split that are scored; None for all.
-    """
-
-    every: int
-    valid: int | None
+    every: int  # [bytes] trained between two evaluations
+    valid: int | None  # [bytes] of the split that are scored; None for all
     test: int | None
 
 
 def plan_evaluations(trainer: Trainer, *, budget: int, epoch: int, valid: int, test: int) -> EvaluationPlan:
-    """What the recipe asks for, and where it asks for nothing, as much as SHARE pays for.
-
-    Args:
-        budget, epoch: [bytes] of the whole run, and of one reading of the training split.
-        valid, test: [bytes] in the splits.
-    """
+    """What the recipe asks for, else what SHARE pays for; [bytes] of the run, a reading of its text, and the splits."""
     every = trainer.eval_every or max(1, min(epoch, math.ceil(budget / MOST_POINTS)))
     each = trainer.eval_bytes
     if each is None:

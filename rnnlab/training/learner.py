@@ -68,10 +68,6 @@ class Learner:
 
     With several ranks each holds some sequences of the batch and the whole model; all of them have to call `step`,
     `snapshot` and `restore` together.
-
-    Attributes:
-        span: called with "data", "forward and backward" or "optimizer" around that part of a step; as it stands, the
-            names show in a trace of torch.profiler.
     """
 
     def __init__(self, experiment: Experiment, horizon: Trainer | None = None, ranks: Ranks = ALONE) -> None:
@@ -90,6 +86,7 @@ class Learner:
         self.batches = Batches(self.corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count)).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
         self.progress = Progress()
+        # around "data", "forward and backward" and "optimizer" of a step: names that a trace of torch.profiler shows
         self.span: Callable[[str], AbstractContextManager[object]] = record_function
         self.state: State = self.model.initial_state(self.batches.count)
         self.horizon = budgets(horizon or trainer)  # the schedule's: a longer budget on resume does not move it
@@ -254,12 +251,8 @@ class Learner:
         return Snapshot(p.step, p.position, tensors, facts)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take the place of the run that saved `snapshot`, on however many ranks that was.
-
-        Raises: StorageError if it is of another model.
-        """
-        own = {f"model/{name}": x for name, x in self.model.state_dict().items()}
-        check_same_experiment(snapshot, tensors=own)
+        """Go on from a run's `snapshot`, on any number of ranks. Raises: StorageError if it is of another model."""
+        check_same_experiment(snapshot, tensors={f"model/{name}": x for name, x in self.model.state_dict().items()})
         self.model.load_state_dict(snapshot.section("model"))
         load_optimizer_tensors(self.optimizer, self.model.named_parameters(), snapshot.section("optimizer"))
         state = unflatten(self.model.initial_state(self.trainer.batch_size), snapshot.section("state"))

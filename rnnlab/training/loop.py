@@ -37,10 +37,8 @@ class Loop:
         self, experiment: Experiment, folder: RunFolder, horizon: Trainer | None = None, ranks: Ranks = ALONE
     ) -> None:
         """Args:
-        experiment: what the configuration built, of a fit with its corpus (`check_fit`); the loop takes it over.
+        experiment, horizon, ranks: the learner's; the experiment fits its corpus (`check_fit`).
         folder: where checkpoints, metrics and the result go; held by this process, or by that of rank 0.
-        horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
-        ranks: the processes that share the batch.
         """
         self.learner, self.folder = Learner(experiment, horizon, ranks), folder
         self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
@@ -55,12 +53,7 @@ class Loop:
         self._failed_saves = 0
 
     def restore(self, snapshot: Snapshot | None) -> None:
-        """Go on from there; what the journal has beyond it is dropped.
-
-        Args:
-            snapshot: None for a run that died before its first save: its beginning is in its configuration.
-        Raises: StorageError.
-        """
+        """Go on from `snapshot`, or without one from the beginning; cuts the journal there. Raises: StorageError."""
         if snapshot is not None:
             self.learner.restore(snapshot)
             self._saved = self._place()
@@ -173,9 +166,7 @@ class Loop:
     def save(self, must: bool = False) -> None:
         """Write a checkpoint of this very state, unless it is there already.
 
-        Args:
-            must: False to go on after a failure, with one warning, as long as it is not the third in a row.
-        Raises: StorageError.
+        Raises: StorageError if that fails and it `must` be written, or fails for the third time in a row; warns once.
         """
         if self._saved == self._place():
             return
@@ -195,10 +186,7 @@ class Loop:
         return self.learner.progress.step, self.learner.progress.records
 
     def _end(self, status: str) -> None:
-        """Keep the state of a run that ends early.
-
-        Raises: StorageError if it cannot be kept; where the run diverged that is only warned of.
-        """
+        """Keep the state of a run that ends early. Raises: StorageError if it cannot be; if it diverged, warns."""
         try:
             self.save(must=True)
             self._write_result({**self._summary(), "status": status})

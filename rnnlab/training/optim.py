@@ -198,7 +198,6 @@ class Muon(Eager, torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        turned = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         _check("Muon", {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": betas, "momentum": momentum})
         named = _named(params)
         matrices = [p for name, p in named.items() if p.dim() == 2 and "embedding" not in name]
@@ -206,7 +205,7 @@ class Muon(Eager, torch.optim.Optimizer):
         super().__init__(list(named.values()), {"lr": lr})
         self.param_groups = []
         if matrices:
-            self.param_groups.append({"params": matrices, **turned})
+            self.param_groups.append({"params": matrices, "lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self._rest: torch.optim.Optimizer | None = None
         if others:
             self._rest = AdamW(others, lr, betas, eps, weight_decay)
