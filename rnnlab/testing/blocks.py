@@ -14,10 +14,7 @@ from rnnlab.testing.small import Leaky, TwoLayers, Window
 def fill(
     wiring: PartFactory, core: PartFactory, attention: PartFactory | None = None, feedforward: PartFactory | None = None
 ) -> PartFactory:
-    """A block with its slots filled, built as `filled(dim, dropout=0.0)`; also with `memory` where a slot has one.
-
-    `dropout` reaches the block and every dropout in its slots.
-    """
+    """A block built as `filled(dim, dropout=0.0)`, with `memory` where a slot has one; `dropout` reaches every slot."""
     slots = {"core": core, "attention": attention, "feedforward": feedforward}
 
     def with_memory(dim: int, dropout: float = 0.0, memory: int = MEMORY) -> nn.Module:
@@ -39,12 +36,8 @@ def fillings(block: PartFactory) -> list[PartFactory]:
     parameters = inspect.signature(block).parameters
     if "core" not in parameters or parameters["core"].default is not inspect.Parameter.empty:
         return [block]
-    return [
-        fill(block, Leaky, Window, TwoLayers),
-        fill(block, Leaky, None, TwoLayers),
-        fill(block, Leaky, Window, None),
-        fill(block, Leaky, None, None),
-    ]
+    others = product((TwoLayers, None), (Window, None))
+    return [fill(block, Leaky, attention, feedforward) for feedforward, attention in others]
 
 
 def all_pairs(

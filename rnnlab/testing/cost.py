@@ -15,10 +15,6 @@ LONG_ENOUGH = 256
 """Positions over which whatever a part computes once a call no longer shows in its cost per position."""
 
 
-def folds(subject: Subject) -> bool:
-    return isinstance(subject.build(Setting(T, B, subject.dim)), Foldable)
-
-
 @law(*EVERY_KIND)
 def cost(subject: Subject) -> None:
     """macs() is a positive int that grows with width and memory and covers every product torch can count."""
@@ -40,7 +36,7 @@ def cost(subject: Subject) -> None:
         case.refuse(f"macs() is {here}, but torch counts {counted:.0f} multiply-accumulates a position")
 
 
-@law(*EVERY_KIND, applies=folds)
+@law(*EVERY_KIND, applies=lambda subject: isinstance(subject.build(Setting(T, B, subject.dim)), Foldable))
 def folding(subject: Subject) -> None:
     """fold() gives a module with fewer parameters and the same answers, and leaves the part as it was."""
     for dtype in (torch.float64, torch.float32):

@@ -12,6 +12,8 @@ from rnnlab.testing import rounding
 from rnnlab.testing.case import Case, Inputs, Subject
 from rnnlab.testing.law import EVERY_KIND, law
 
+Gradients = list[tuple[str, Tensor, Tensor | None]]
+
 T, B = 6, 2
 STEP = 1e-5
 """Of a central difference in float64: its error is then near 1e-10."""
@@ -48,9 +50,8 @@ def gradients_are_true(subject: Subject) -> None:
         measured = _slope(case, inputs, warm, tensor, direction)
         scale = float(gradient.norm())
         if not abs(claimed - measured) <= 1e-5 * max(scale, 1e-3):
-            case.refuse(
-                f"along one direction of {name} the gradient claims {claimed:.6g}, differences measure {measured:.6g}"
-            )
+            found = f"the gradient claims {claimed:.6g}, differences measure {measured:.6g}"
+            case.refuse(f"along one direction of {name} {found}")
     single, inputs, warm = _in_training(subject, torch.float32)
     got, expected = _differentiable(single, inputs, warm), _expected_gradients(single, inputs, warm)
     _explained(single, _by_name(got), expected, "in float32")
@@ -95,10 +96,9 @@ def compiled_is_eager(subject: Subject) -> None:
 
 def _expected_gradients(case: Case, inputs: Inputs, state: State) -> rounding.Expected:
     """The gradients of the same numbers in float64, and what roundings to the case's precision do to them."""
-    exact = case.in_double()
-    doubles = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
-    start = map_state(lambda leaf: leaf.detach().double().requires_grad_() if leaf.requires_grad else leaf, state)
-    return rounding.expected(lambda: _by_name(_differentiable(exact, doubles, start)), case.setting.dtype)
+    exact, given = case.in_double(), (inputs, state)
+    doubles = map_state(lambda leaf: leaf.detach().double().requires_grad_() if leaf.requires_grad else leaf, given)
+    return rounding.expected(lambda: _by_name(_differentiable(exact, *doubles)), case.setting.dtype)
 
 
 def _explained(case: Case, got: dict[str, Tensor], expected: rounding.Expected, when: str) -> None:
@@ -108,11 +108,8 @@ def _explained(case: Case, got: dict[str, Tensor], expected: rounding.Expected, 
         case.refuse(f"{when}, a gradient is not the one in float64: {error}")
 
 
-def _by_name(gradients: "Gradients") -> dict[str, Tensor]:
+def _by_name(gradients: Gradients) -> dict[str, Tensor]:
     return {name: gradient for name, _, gradient in gradients if gradient is not None}
-
-
-Gradients = list[tuple[str, Tensor, Tensor | None]]
 
 
 def _differentiable(case: Case, inputs: Inputs, state: State) -> Gradients:

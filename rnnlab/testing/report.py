@@ -90,8 +90,7 @@ def report(
 def registered_pairs() -> list[PartFactory]:
     """Every registered block filled with registered parts, so that each pair of slots occurs at least once."""
     kinds = ("block", "core", "attention", "feedforward")
-    wirings, cores, attentions, feedforwards = ([part.factory for part in registry.parts(kind)] for kind in kinds)
-    return all_pairs(wirings, cores, attentions, feedforwards)
+    return all_pairs(*([part.factory for part in registry.parts(kind)] for kind in kinds))
 
 
 def _outcomes(part: PartFactory, name: str, laws: Sequence[Law]) -> Iterator[Outcome]:
