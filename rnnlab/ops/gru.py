@@ -23,14 +23,12 @@ Result = tuple[Tensor, Tensor]
 def gru_layer(
     x: Tensor, weights: list[Tensor], h: Tensor, training: bool = False, backend: Backend | None = None
 ) -> Result:
-    """y (T, B, D), and the last h (B, D).
+    """y (T, B, D), and the last h (B, D), for x (T, B, D) and the first h (B, D).
 
     In fp32 throughout; under autocast its products are computed in autocast's dtype where the backend can.
 
     Args:
-        x: (T, B, D).
         weights: W (3 D, D), U (3 D, D), and their biases (3 D), as nn.GRU holds them: r, z, n.
-        h: (B, D).
         training: what cuDNN is told.
         backend: forces one; None chooses.
     """
@@ -70,8 +68,7 @@ def _native(x: Tensor, weights: list[Tensor], h: Tensor) -> Result:
     w, u, w_bias, u_bias = weights
     if len(x) == 1 and native.product_dtype(x) == torch.float32 and not torch.is_grad_enabled():
         y = torch.empty_like(h)
-        arguments = (x.contiguous(), *(weight.contiguous() for weight in weights), h.contiguous())
-        native.run("gru_step", *arguments, y, *h.shape)
+        native.run("gru_step", *(tensor.contiguous() for tensor in (x, *weights, h)), y, *h.shape)
         return y.unsqueeze(0), y
     y = _GRULayer.apply(x, w, u, w_bias, u_bias, h, native.product_dtype(x))  # type: ignore[no-untyped-call]
     return y, y[-1]

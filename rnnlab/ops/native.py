@@ -34,6 +34,7 @@ KERNELS = Path(__file__).with_name("kernels")
 # -ffast-math is left out on purpose: it lets the compiler assume that there are no NaNs.
 FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=c11", "-ffp-contract=fast", "-fPIC", "-shared"]
 OPENMP = "-fopenmp"
+PACKED_TO = 32  # the recurrent kernels pad the width to a multiple of this
 
 _TYPES: tuple[type, ...] = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_double, ctypes.c_float)
 SIGNATURES = {
@@ -125,9 +126,6 @@ def product_dtype(x: Tensor) -> torch.dtype:
     return x.dtype
 
 
-PACKED_TO = 32  # the recurrent kernels pad the width to a multiple of this
-
-
 def packed_room(u: Tensor) -> Tensor:
     """Where the recurrent kernels put hidden-to-hidden weights (gates D, D) in the order they read them."""
     rows, dim = u.shape
@@ -207,7 +205,9 @@ def _compile(compiler: list[str], folder: Path, key: str) -> Path:
     handle, staged = tempfile.mkstemp(prefix=".native-", suffix=".so", dir=folder)
     os.close(handle)
     try:
-        flags = [*FLAGS, f"-march={_march()}", *([OPENMP] if _is_gcc(compiler) else [])]
+        # only gcc's OpenMP is torch's; another compiler's would put a second runtime in the process
+        openmp = [OPENMP] if "Free Software Foundation" in _execute([*compiler, "--version"]) else []
+        flags = [*FLAGS, f"-march={_march()}", *openmp]
         _execute([*compiler, *flags, *map(str, sorted(KERNELS.glob("*.c"))), "-o", staged, "-lm"])
         library = folder / _name(key, Path(staged).read_bytes())
         with open(staged, "rb") as file:
@@ -216,11 +216,6 @@ def _compile(compiler: list[str], folder: Path, key: str) -> Path:
         return library
     finally:
         Path(staged).unlink(missing_ok=True)
-
-
-def _is_gcc(compiler: list[str]) -> bool:
-    """Only gcc's OpenMP is torch's; another compiler's would put a second runtime in the process."""
-    return "Free Software Foundation" in _execute([*compiler, "--version"])
 
 
 def _execute(command: list[str]) -> str:

@@ -36,10 +36,7 @@ def check_window(name: str, window: int) -> None:
 
 
 def next_memory(memory: Tensor, source: Tensor, window: int) -> Tensor:
-    """memory (M', B, D) followed by source (T, B, D), cut to the newest window - 1 positions.
-
-    The window counts the query itself, so what lies window - 1 positions before the next query is the last it can see.
-    """
+    """memory (M', B, D), then source (T, B, D), cut to the newest window - 1: a window counts the query itself."""
     keep = window - 1
     if keep <= len(source):
         return source[len(source) - keep :]
@@ -47,10 +44,7 @@ def next_memory(memory: Tensor, source: Tensor, window: int) -> Tensor:
 
 
 def hidden_from(queries: int, remembered: int, window: int, device: torch.device) -> Tensor:
-    """Which keys each query must not see: bool (T, M' + T), True where hidden.
-
-    Query i stands at key M' + i; it sees itself and the window - 1 keys before it, however the text was cut.
-    """
+    """Which keys each query must not see: bool (T, M' + T), True where hidden."""
     own = torch.arange(remembered, remembered + queries, device=device).unsqueeze(1)
     key = torch.arange(remembered + queries, device=device).unsqueeze(0)
     return (key > own) | (key <= own - window)
@@ -181,10 +175,9 @@ class _Tile(NamedTuple):
     head: int
     queries: slice
     keys: slice
-    own: slice  # of those keys the chunk's own, counted from its first
     queries_here: tuple[slice, int, slice]  # in (T, B, D)
     keys_here: tuple[slice, int, slice]
-    own_here: tuple[slice, int, slice]
+    own_here: tuple[slice, int, slice]  # those keys that are the chunk's own, counted from its first
 
 
 def _native(q: Tensor, source: Tensor, seen: Tensor, heads: int, window: int, p: float) -> Tensor:
@@ -226,7 +219,7 @@ class _Attend(torch.autograd.Function):
         grad_keys, grad_values = torch.zeros(2, *q.shape).unbind()  # of the chunk's own
         for tile, weights in zip(_tiles(q.shape, remembered, plan), kept, strict=True):
             grad = torch.mm(grad_y[tile.queries_here], v[tile.keys_here].T)
-            own_from = len(weights.T) - (tile.own.stop - tile.own.start)
+            own_from = max(0, remembered - tile.keys.start)
             dropped = weights[:, own_from:]
             if plan.p:
                 dropped = torch.empty_like(dropped, memory_format=torch.contiguous_format)
@@ -254,7 +247,7 @@ def _tiles(shape: torch.Size, remembered: int, plan: _Plan) -> Iterator[_Tile]:
                 keys = slice(max(0, remembered + start - plan.window + 1), remembered + queries.stop)
                 own = slice(max(0, keys.start - remembered), queries.stop)
                 here = ((positions, sequence, channels) for positions in (queries, keys, own))
-                yield _Tile(sequence, head, queries, keys, own, *here)
+                yield _Tile(sequence, head, queries, keys, *here)
 
 
 def _values(keys: Tensor, remembered: int, plan: _Plan) -> Tensor:
