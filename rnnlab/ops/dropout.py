@@ -15,6 +15,8 @@ from torch import Tensor
 
 from rnnlab.ops import native
 
+_WEYL = -1640531527  # 2^32 / golden ratio, as a signed 32-bit integer
+
 _batch_offset = 0
 
 
@@ -57,11 +59,7 @@ class _HashDropout(torch.autograd.Function):
 
 
 def apply_mask(x: Tensor, p: float, key: int, offset: int, batch_dim: int | None, out: Tensor | None = None) -> Tensor:
-    """x times its mask over (1 - p). The mask depends on (key, sequence + offset, place within the sequence) only.
-
-    Args:
-        out: where the result goes, contiguous; None for a new tensor.
-    """
+    """x times its mask over (1 - p), in `out` (contiguous) or anew; key, sequence + offset and place give the mask."""
     kernels = native.kernels()
     if kernels is not None and x.dtype in (torch.float32, torch.bfloat16):
         y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
@@ -80,7 +78,7 @@ def keep_mask(shape: torch.Size, p: float, key: int, offset: int, batch_dim: int
     sequence_keys = _mix(sequences * _WEYL + _signed(key))
     places = torch.arange(outer * inner, dtype=torch.int32).view(outer, 1, inner)
     bits = _mix(places + sequence_keys.view(1, -1, 1))
-    threshold = _signed(_threshold(p) ^ 0x80000000)  # flipping the top bit makes a signed comparison unsigned
+    threshold = _signed(int(p * 2**32) ^ 0x80000000)  # flipping the top bit makes a signed comparison unsigned
     return (bits.bitwise_xor_(-0x80000000) >= threshold).view(shape)
 
 
@@ -91,7 +89,7 @@ def draw_key() -> int:
 
 def kernel_arguments(p: float, key: int, offset: int, batch_dim: int | None) -> tuple[int, int, int, float]:
     """What the compiled kernels that drop take at their end: key, first sequence, threshold, scale."""
-    return key, 0 if batch_dim is None else offset, _threshold(p), 1.0 / (1.0 - p)
+    return key, 0 if batch_dim is None else offset, int(p * 2**32), 1.0 / (1.0 - p)
 
 
 def _layout(shape: torch.Size, batch_dim: int | None) -> tuple[int, int, int]:
@@ -99,13 +97,6 @@ def _layout(shape: torch.Size, batch_dim: int | None) -> tuple[int, int, int]:
     if batch_dim is None:
         return 1, 1, shape.numel()
     return shape[:batch_dim].numel(), shape[batch_dim], shape[batch_dim + 1 :].numel()
-
-
-def _threshold(p: float) -> int:
-    return int(p * 2**32)
-
-
-_WEYL = -1640531527  # 2^32 / golden ratio, as a signed 32-bit integer
 
 
 def _signed(value: int) -> int:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.ops import native
-from rnnlab.ops.lstm import PRODUCTS
+from rnnlab.ops.lstm import PRODUCTS, forget_gate
 
 Backend = Literal["reference", "torch", "native"]
 Result = tuple[Tensor, Tensor]
@@ -23,14 +23,12 @@ Result = tuple[Tensor, Tensor]
 def gru_layer(
     x: Tensor, weights: list[Tensor], h: Tensor, training: bool = False, backend: Backend | None = None
 ) -> Result:
-    """y (T, B, D), and the last h (B, D).
+    """y (T, B, D), and the last h (B, D), for x (T, B, D) and the first h (B, D).
 
     In fp32 throughout; under autocast its products are computed in autocast's dtype where the backend can.
 
     Args:
-        x: (T, B, D).
         weights: W (3 D, D), U (3 D, D), and their biases (3 D), as nn.GRU holds them: r, z, n.
-        h: (B, D).
         training: what cuDNN is told.
         backend: forces one; None chooses.
     """
@@ -55,12 +53,8 @@ def reference(x: Tensor, weights: list[Tensor], h: Tensor) -> Result:
     return torch.stack(rows), h
 
 
-def update_gate(x: Tensor, y: Tensor, weights: list[Tensor], h: Tensor) -> Tensor:
-    """z (T, B, D) of a layer that gave y for x and the first h."""
-    dim = h.shape[-1]
-    w, u, w_bias, u_bias = (weight[dim : 2 * dim] for weight in weights)
-    before = torch.cat([h.unsqueeze(0), y[:-1]])  # h_{t-1}
-    return torch.sigmoid(F.linear(x, w, w_bias) + F.linear(before, u, u_bias))
+update_gate = forget_gate
+"""z (T, B, D): the second of the gates too, and computed by the same equation."""
 
 
 def _torch(x: Tensor, weights: list[Tensor], h: Tensor, training: bool) -> Result:
@@ -74,8 +68,7 @@ def _native(x: Tensor, weights: list[Tensor], h: Tensor) -> Result:
     w, u, w_bias, u_bias = weights
     if len(x) == 1 and native.product_dtype(x) == torch.float32 and not torch.is_grad_enabled():
         y = torch.empty_like(h)
-        arguments = (x.contiguous(), *(weight.contiguous() for weight in weights), h.contiguous())
-        native.run("gru_step", *arguments, y, *h.shape)
+        native.run("gru_step", *(tensor.contiguous() for tensor in (x, *weights, h)), y, *h.shape)
         return y.unsqueeze(0), y
     y = _GRULayer.apply(x, w, u, w_bias, u_bias, h, native.product_dtype(x))  # type: ignore[no-untyped-call]
     return y, y[-1]

@@ -26,14 +26,12 @@ PRODUCTS = (torch.float32, torch.bfloat16, torch.float16)  # the dtypes in which
 def lstm_layer(
     x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor, training: bool = False, backend: Backend | None = None
 ) -> Result:
-    """y (T, B, D), and the last h and c (B, D).
+    """y (T, B, D), and the last h and c (B, D), for x (T, B, D) and the first h and c (B, D).
 
     In fp32 throughout; under autocast its products are computed in autocast's dtype where the backend can.
 
     Args:
-        x: (T, B, D).
         weights: W (4 D, D), U (4 D, D), and their biases (4 D), as nn.LSTM holds them: i, f, g, o.
-        h, c: (B, D).
         training: what cuDNN is told.
         backend: forces one; None chooses.
     """
@@ -77,17 +75,11 @@ def _torch(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor, training: boo
 def _native(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> Result:
     w, u, w_bias, u_bias = weights
     if len(x) == 1 and native.product_dtype(x) == torch.float32 and not torch.is_grad_enabled():
-        return _step(x, weights, h, c)
+        y, next_c = torch.empty_like(h), torch.empty_like(c)  # every weight is read once, where it lies
+        native.run("lstm_step", *(tensor.contiguous() for tensor in (x, *weights, h, c)), y, next_c, *h.shape)
+        return y.unsqueeze(0), y, next_c
     y, last_c = _LSTMLayer.apply(x, w, u, w_bias + u_bias, h, c, native.product_dtype(x))  # type: ignore[no-untyped-call]
     return y, y[-1], last_c
-
-
-def _step(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> Result:
-    """One position: every weight is read once, where it lies."""
-    y, next_c = torch.empty_like(h), torch.empty_like(c)
-    arguments = (x.contiguous(), *(weight.contiguous() for weight in weights), h.contiguous(), c.contiguous())
-    native.run("lstm_step", *arguments, y, next_c, *h.shape)
-    return y.unsqueeze(0), y, next_c
 
 
 class _LSTMLayer(torch.autograd.Function):

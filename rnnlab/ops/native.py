@@ -32,53 +32,35 @@ from rnnlab.locks import locked
 
 KERNELS = Path(__file__).with_name("kernels")
 # -ffast-math is left out on purpose: it lets the compiler assume that there are no NaNs.
-FLAGS = [
-    "-O3",
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-std=c11",
-    "-ffp-contract=fast",
-    "-fPIC",
-    "-shared",
-]
+FLAGS = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=c11", "-ffp-contract=fast", "-fPIC", "-shared"]
 OPENMP = "-fopenmp"
+PACKED_TO = 32  # the recurrent kernels pad the width to a multiple of this
 
-_POINTER: type = ctypes.c_void_p
-_COUNT: type = ctypes.c_int64
-_FLOAT: type = ctypes.c_float
-_DOUBLE: type = ctypes.c_double
-_DROPOUT = [_COUNT] * 3 + [_FLOAT]  # key, first sequence, threshold; scale
-SIGNATURES: dict[str, list[type]] = {
-    # what `run` is given, in order; the number of threads follows by itself
-    "recurrence_forward": [_POINTER] * 4 + [_COUNT] * 2,  # a, b, h0, h; steps, channels
-    "recurrence_backward": [_POINTER] * 7 + [_COUNT] * 2,  # a, h, h0, grad_h, grad_a, grad_b, grad_h0; steps, channels
-    "dropout_apply": [_POINTER] * 2 + [_COUNT] * 4 + _DROPOUT,  # x, y; outer, batch, inner, half
-    "boom_forward": [_POINTER] * 3 + [_COUNT] * 5 + _DROPOUT,  # u, bias, y; steps, batch, F, D, half
-    "boom_backward": [_POINTER] * 4 + [_COUNT] * 5 + _DROPOUT,  # u, bias, grad_y, grad_u; steps, batch, F, D, half
-    "lstm_forward": [_POINTER] * 8 + [_COUNT] * 4,  # gates, bias, u, h0, c0, y, c, packed; steps, batch, D, half
-    # gates, u, c0, c, grad_y, grad_gates, grad_h, grad_c, packed; steps, batch, D, half
-    "lstm_backward": [_POINTER] * 9 + [_COUNT] * 4,
-    "boom_step": [_POINTER] * 4 + [_COUNT] * 3,  # x, w, bias, y; rows, F, D
-    "qrnn_forward": [_POINTER] * 5 + [_COUNT] * 3 + [_FLOAT],  # gates, bias, c0, y, c; steps, batch, D; keep
-    # gates, c0, c, grad_y, grad_gates, grad_c; steps, batch, D; keep
-    "qrnn_backward": [_POINTER] * 6 + [_COUNT] * 3 + [_FLOAT],
-    # gates, bias, u, h0, inner, y, packed; steps, batch, D, half
-    "gru_forward": [_POINTER] * 7 + [_COUNT] * 4,
-    # gates, u, h0, inner, y, grad_y, grad_x, grad_u, grad_h, packed; steps, batch, D, half
-    "gru_backward": [_POINTER] * 10 + [_COUNT] * 4,
-    "gru_step": [_POINTER] * 7 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, y; batch, D
-    "lstm_step": [_POINTER] * 9 + [_COUNT] * 2,  # x, w, u, w_bias, u_bias, h, c, y, c_out; batch, D
-    "attend_step": [_POINTER] * 4 + [_COUNT] * 4,  # q, keys, y, room; n, batch, heads, width
-    "lamb_moments": [_POINTER] * 5
-    + [_COUNT]
-    + [_DOUBLE] * 2
-    + [_FLOAT] * 2,  # p, g, m, v, lengths; count; beta1, beta2, eps, decay
-    "lamb_step": [_POINTER] * 3 + [_COUNT] + [_FLOAT] * 3,  # p, m, v; count; eps, decay, rate
-    # scores, dropped, room; queries, n, query, key_from, steps, before, window, half, head, sequence
-    "attend_forward": [_POINTER] * 3 + [_COUNT] * 10 + _DROPOUT,
-    # weights, gradient, dropped_own, room; own_from, queries, n, query, key_from, steps, before, half, head, sequence
-    "attend_backward": [_POINTER] * 4 + [_COUNT] * 10 + _DROPOUT,
+_TYPES: tuple[type, ...] = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_double, ctypes.c_float)
+SIGNATURES = {
+    "recurrence_forward": "a b h0 h; steps channels",
+    "recurrence_backward": "a h h0 grad_h grad_a grad_b grad_h0; steps channels",
+    "dropout_apply": "x y; outer batch inner half key first threshold; ; scale",
+    "boom_forward": "u bias y; steps batch F D half key first threshold; ; scale",
+    "boom_backward": "u bias grad_y grad_u; steps batch F D half key first threshold; ; scale",
+    "boom_step": "x w bias y; rows F D",
+    "lstm_forward": "gates bias u h0 c0 y c packed; steps batch D half",
+    "lstm_backward": "gates u c0 c grad_y grad_gates grad_h grad_c packed; steps batch D half",
+    "lstm_step": "x w u w_bias u_bias h c y c_out; batch D",
+    "gru_forward": "gates bias u h0 inner y packed; steps batch D half",
+    "gru_backward": "gates u h0 inner y grad_y grad_x grad_u grad_h packed; steps batch D half",
+    "gru_step": "x w u w_bias u_bias h y; batch D",
+    "qrnn_forward": "gates bias c0 y c; steps batch D; ; keep",
+    "qrnn_backward": "gates c0 c grad_y grad_gates grad_c; steps batch D; ; keep",
+    "attend_forward": "scores dropped room; queries n query key_from steps before window half head sequence "
+    "key first threshold; ; scale",
+    "attend_backward": "weights gradient dropped_own room; own_from queries n query key_from steps before half head "
+    "sequence key first threshold; ; scale",
+    "attend_step": "q keys y room; n batch heads width",
+    "lamb_moments": "p g m v lengths; count; beta1 beta2; eps decay",
+    "lamb_step": "p m v; count; ; eps decay rate",
 }
+"""What `run` is given, in order: pointers; counts; doubles; floats. The number of threads follows by itself."""
 
 
 class Kernels:
@@ -88,9 +70,10 @@ class Kernels:
         self._threaded = threaded
         self._functions = {}
         for name, arguments in SIGNATURES.items():
-            function = library[name]
-            function.argtypes, function.restype = [*arguments, ctypes.c_int], None
-            self._functions[name] = function
+            function = self._functions[name] = library[name]
+            groups = zip(_TYPES, arguments.split(";"), strict=False)
+            types = [each for each, names in groups for _ in names.split()]
+            function.argtypes, function.restype = [*types, ctypes.c_int], None
 
     def run(self, name: str, *arguments: Tensor | int | float) -> None:
         """Call a kernel with torch's number of threads; tensors are contiguous, on the CPU, and written in place."""
@@ -143,9 +126,6 @@ def product_dtype(x: Tensor) -> torch.dtype:
     return x.dtype
 
 
-PACKED_TO = 32  # the recurrent kernels pad the width to a multiple of this
-
-
 def packed_room(u: Tensor) -> Tensor:
     """Where the recurrent kernels put hidden-to-hidden weights (gates D, D) in the order they read them."""
     rows, dim = u.shape
@@ -177,10 +157,6 @@ def _load() -> Kernels:
             return _open(_compile(compiler, Path(private), key))
 
 
-def _flags() -> list[str]:
-    return [*FLAGS, f"-march={_march()}"]
-
-
 def _march() -> str:
     """Raises: ConfigError if it can be no name of a processor."""
     march = os.environ.get("RNNLAB_MARCH") or "native"
@@ -194,14 +170,10 @@ def _key(compiler: list[str], program: str) -> str:
     file = os.stat(program)
     built_from = [
         *(f"{path.name}\n{path.read_text()}" for path in sorted(KERNELS.iterdir())),
-        *_flags(),
-        OPENMP,
-        *compiler,
-        os.path.realpath(program),
-        file.st_size,
-        file.st_mtime_ns,
+        *(*FLAGS, f"-march={_march()}", OPENMP, *compiler),
+        *(os.path.realpath(program), file.st_size, file.st_mtime_ns, _processor()),
     ]
-    return hashlib.sha256("\0".join(map(str, [*built_from, _processor()])).encode()).hexdigest()[:16]
+    return hashlib.sha256("\0".join(map(str, built_from)).encode()).hexdigest()[:16]
 
 
 def _processor() -> str:
@@ -210,9 +182,8 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
-    return "\n".join(
-        sorted({line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))})
-    )
+    told = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(told)}))
 
 
 def _find(folder: Path, key: str) -> Path | None:
@@ -234,7 +205,9 @@ def _compile(compiler: list[str], folder: Path, key: str) -> Path:
     handle, staged = tempfile.mkstemp(prefix=".native-", suffix=".so", dir=folder)
     os.close(handle)
     try:
-        flags = [*_flags(), OPENMP] if _is_gcc(compiler) else _flags()
+        # only gcc's OpenMP is torch's; another compiler's would put a second runtime in the process
+        openmp = [OPENMP] if "Free Software Foundation" in _execute([*compiler, "--version"]) else []
+        flags = [*FLAGS, f"-march={_march()}", *openmp]
         _execute([*compiler, *flags, *map(str, sorted(KERNELS.glob("*.c"))), "-o", staged, "-lm"])
         library = folder / _name(key, Path(staged).read_bytes())
         with open(staged, "rb") as file:
@@ -245,21 +218,15 @@ def _compile(compiler: list[str], folder: Path, key: str) -> Path:
         Path(staged).unlink(missing_ok=True)
 
 
-def _is_gcc(compiler: list[str]) -> bool:
-    """Only gcc's OpenMP is torch's; another compiler's would put a second runtime in the process."""
-    return "Free Software Foundation" in _execute([*compiler, "--version"])
-
-
 def _execute(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _Unavailable(f"{command[0]} did not run: {error}") from error
     if done.returncode:
-        lines = (
-            [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
-        )
-        raise _Unavailable(f"{command[0]} failed: {lines[0].strip()}")
+        lines = done.stderr.splitlines() or ["no message"]
+        telling = next((line for line in lines if "error" in line), lines[0])
+        raise _Unavailable(f"{command[0]} failed: {telling.strip()}")
     return done.stdout
 
 

@@ -31,11 +31,10 @@ class Gates(NamedTuple):
 def qrnn_layer(
     x: Tensor, gates: Gates, c: Tensor, zoneout: float = 0.0, training: bool = False, backend: Backend | None = None
 ) -> tuple[Tensor, Tensor]:
-    """y (T, B, D) in the dtype of the products, and the last c (B, D) in its own.
+    """y (T, B, D) in the dtype of the products, and the last c (B, D) in its own, for the first c (B, D).
 
     Args:
         x: (T, B, E), what the convolution sees at each position.
-        c: (B, D).
         zoneout: chance in training that a channel keeps its cell for a position; after it the expected share does.
         backend: forces one; None chooses. There is none in C for zoneout in training.
     """

@@ -20,11 +20,7 @@ Backend = Literal["reference", "native", "triton"]
 
 
 def linear_recurrence(a: Tensor, b: Tensor, h0: Tensor, backend: Backend | None = None) -> Tensor:
-    """h (T, B, D) with h_t = a_t h_{t-1} + b_t, for a, b (T, B, D) and h_{-1} = h0 (B, D), all of one dtype.
-
-    Args:
-        backend: forces one; None chooses.
-    """
+    """h_t = a_t h_{t-1} + b_t, h (T, B, D), for a, b (T, B, D), h_{-1} = h0 (B, D), one dtype; `backend` forces one."""
     assert (a.shape, a.shape[1:]) == (b.shape, h0.shape), f"{a.shape}, {b.shape}, {h0.shape}"
     assert a.dtype == b.dtype == h0.dtype, f"{a.dtype}, {b.dtype}, {h0.dtype}"
     if len(a) == 1 and backend is None:  # a byte at a time: nothing to loop over
@@ -86,9 +82,9 @@ def _recurrence_backward(
     a, h0, grad_h = a.contiguous(), h0.contiguous(), grad_h.contiguous()
     chosen = backend or _choose(a)
     if chosen == "native":
-        grad_a, grad_b, grad_h0 = torch.empty_like(a), torch.empty_like(a), torch.empty_like(h0)
-        native.run("recurrence_backward", a, h, h0, grad_h, grad_a, grad_b, grad_h0, len(a), h0.numel())
-        return grad_a, grad_b, grad_h0
+        gradients = torch.empty_like(a), torch.empty_like(a), torch.empty_like(h0)
+        native.run("recurrence_backward", a, h, h0, grad_h, *gradients, len(a), h0.numel())
+        return gradients
     if chosen == "triton":
         return _triton().backward(a, h, h0, grad_h)  # type: ignore[no-any-return]
     return _reference_backward(a, h, h0, grad_h)
@@ -112,19 +108,18 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad_h: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
     a, h, h0 = ctx.saved_tensors
-    grad_a, grad_b, grad_h0 = _recurrence_backward(a, h, h0, grad_h, ctx.backend)
-    return grad_a, grad_b, grad_h0, None
+    return *_recurrence_backward(a, h, h0, grad_h, ctx.backend), None
 
 
 _recurrence.register_autograd(_backward, setup_context=_remember)
 
 
 def _choose(a: Tensor) -> Backend:
-    if a.dtype == torch.float32 and a.is_cuda and _has_triton():
+    if a.dtype != torch.float32:
+        return "reference"
+    if a.is_cuda and _has_triton():
         return "triton"
-    if a.dtype == torch.float32 and a.device.type == "cpu" and native.kernels():
-        return "native"
-    return "reference"
+    return "native" if a.device.type == "cpu" and native.kernels() else "reference"
 
 
 @functools.cache

@@ -23,11 +23,9 @@ def forward(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
 
 def backward(a: Tensor, h: Tensor, h0: Tensor, grad_h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients for a, b and h0."""
-    grad_a, grad_b, grad_h0 = torch.empty_like(a), torch.empty_like(a), torch.empty_like(h0)
-    _backward[_grid(h0)](
-        a, h, h0, grad_h, grad_a, grad_b, grad_h0, len(a), h0.numel(), TILE=TILE, WIDTH=WIDTH
-    )  # fmt: skip
-    return grad_a, grad_b, grad_h0
+    gradients = torch.empty_like(a), torch.empty_like(a), torch.empty_like(h0)
+    _backward[_grid(h0)](a, h, h0, grad_h, *gradients, len(a), h0.numel(), TILE=TILE, WIDTH=WIDTH)
+    return gradients
 
 
 def _grid(h0: Tensor) -> tuple[int]:

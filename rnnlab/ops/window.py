@@ -36,10 +36,7 @@ def check_window(name: str, window: int) -> None:
 
 
 def next_memory(memory: Tensor, source: Tensor, window: int) -> Tensor:
-    """memory (M', B, D) followed by source (T, B, D), cut to the newest window - 1 positions.
-
-    The window counts the query itself, so what lies window - 1 positions before the next query is the last it can see.
-    """
+    """memory (M', B, D), then source (T, B, D), cut to the newest window - 1: a window counts the query itself."""
     keep = window - 1
     if keep <= len(source):
         return source[len(source) - keep :]
@@ -47,10 +44,7 @@ def next_memory(memory: Tensor, source: Tensor, window: int) -> Tensor:
 
 
 def hidden_from(queries: int, remembered: int, window: int, device: torch.device) -> Tensor:
-    """Which keys each query must not see: bool (T, M' + T), True where hidden.
-
-    Query i stands at key M' + i; it sees itself and the window - 1 keys before it, however the text was cut.
-    """
+    """Which keys each query must not see: bool (T, M' + T), True where hidden."""
     own = torch.arange(remembered, remembered + queries, device=device).unsqueeze(1)
     key = torch.arange(remembered + queries, device=device).unsqueeze(0)
     return (key > own) | (key <= own - window)
@@ -167,7 +161,7 @@ class _Plan(NamedTuple):
     heads: int
     window: int  # [positions]
     p: float
-    weight_key: int  # of the weights' mask
+    mask: tuple[int, int, int, float]  # of the weights
     memory_key: int  # of the values' masks: what is remembered,
     source_key: int  # and the chunk's own
     offset: int  # number of the first sequence
@@ -181,16 +175,16 @@ class _Tile(NamedTuple):
     head: int
     queries: slice
     keys: slice
-    own: slice  # of those keys the chunk's own, counted from its first
     queries_here: tuple[slice, int, slice]  # in (T, B, D)
     keys_here: tuple[slice, int, slice]
-    own_here: tuple[slice, int, slice]
+    own_here: tuple[slice, int, slice]  # those keys that are the chunk's own, counted from its first
 
 
 def _native(q: Tensor, source: Tensor, seen: Tensor, heads: int, window: int, p: float) -> Tensor:
     """y for K = `seen` (M' + T, B, D)."""
-    keys = (draw_key(), draw_key(), draw_key()) if p else (0, 0, 0)
-    plan = _Plan(heads, window, p, *keys, batch_offset(), native.product_dtype(source))
+    weight_key, memory_key, source_key = (draw_key(), draw_key(), draw_key()) if p else (0, 0, 0)
+    mask = kernel_arguments(p, weight_key, batch_offset(), batch_dim=0)
+    plan = _Plan(heads, window, p, mask, memory_key, source_key, batch_offset(), native.product_dtype(source))
     return _Attend.apply(q.to(source.dtype), source, seen.detach(), plan)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -206,8 +200,8 @@ class _Attend(torch.autograd.Function):
             dropped = torch.empty_like(weights) if plan.p else weights
             native.run(
                 "attend_forward", weights, dropped if plan.p else 0, _room(weights), *weights.shape,
-                tile.queries.start, tile.keys.start, steps, remembered, plan.window, _half(weights),
-                tile.head, tile.number, *_mask(plan),
+                tile.queries.start, tile.keys.start, steps, remembered, plan.window, plan.dtype == torch.bfloat16,
+                tile.head, tile.number, *plan.mask,
             )  # fmt: skip
             y[tile.queries_here] = torch.mm(dropped, v[tile.keys_here])
             if any(ctx.needs_input_grad):
@@ -225,14 +219,14 @@ class _Attend(torch.autograd.Function):
         grad_keys, grad_values = torch.zeros(2, *q.shape).unbind()  # of the chunk's own
         for tile, weights in zip(_tiles(q.shape, remembered, plan), kept, strict=True):
             grad = torch.mm(grad_y[tile.queries_here], v[tile.keys_here].T)
-            own_from = len(weights.T) - (tile.own.stop - tile.own.start)
+            own_from = max(0, remembered - tile.keys.start)
             dropped = weights[:, own_from:]
             if plan.p:
                 dropped = torch.empty_like(dropped, memory_format=torch.contiguous_format)
             native.run(
                 "attend_backward", weights, grad, dropped if plan.p else 0, _room(weights), own_from, *weights.shape,
-                tile.queries.start, tile.keys.start, steps, remembered, _half(weights),
-                tile.head, tile.number, *_mask(plan),
+                tile.queries.start, tile.keys.start, steps, remembered, plan.dtype == torch.bfloat16,
+                tile.head, tile.number, *plan.mask,
             )  # fmt: skip
             grad_q[tile.queries_here] = torch.mm(grad, k[tile.keys_here])
             grad_keys[tile.own_here] += torch.mm(grad[:, own_from:].T, q[tile.queries_here])
@@ -253,7 +247,7 @@ def _tiles(shape: torch.Size, remembered: int, plan: _Plan) -> Iterator[_Tile]:
                 keys = slice(max(0, remembered + start - plan.window + 1), remembered + queries.stop)
                 own = slice(max(0, keys.start - remembered), queries.stop)
                 here = ((positions, sequence, channels) for positions in (queries, keys, own))
-                yield _Tile(sequence, head, queries, keys, own, *here)
+                yield _Tile(sequence, head, queries, keys, *here)
 
 
 def _values(keys: Tensor, remembered: int, plan: _Plan) -> Tensor:
@@ -264,14 +258,6 @@ def _values(keys: Tensor, remembered: int, plan: _Plan) -> Tensor:
     for part, key in ((slice(remembered), plan.memory_key), (slice(remembered, None), plan.source_key)):
         apply_mask(keys[part], plan.p, key, plan.offset, batch_dim=1, out=values[part])
     return values
-
-
-def _half(x: Tensor) -> int:
-    return int(x.dtype == torch.bfloat16)
-
-
-def _mask(plan: _Plan) -> tuple[int, int, int, float]:
-    return kernel_arguments(plan.p, plan.weight_key, plan.offset, batch_dim=0)
 
 
 def _room(weights: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Blocks are tried with their slots filled: by small parts of our own, or by any others."""
 
-import functools
 import inspect
 from collections.abc import Hashable, Sequence
 from itertools import combinations, product
@@ -13,26 +12,17 @@ from rnnlab.testing.small import Leaky, TwoLayers, Window
 
 
 def fill(
-    wiring: PartFactory,
-    core: PartFactory,
-    attention: PartFactory | None = None,
-    feedforward: PartFactory | None = None,
+    wiring: PartFactory, core: PartFactory, attention: PartFactory | None = None, feedforward: PartFactory | None = None
 ) -> PartFactory:
-    """A block with its slots filled, built as `filled(dim, dropout=0.0)`; also with `memory` where a slot has one.
-
-    `dropout` reaches the block and every dropout in its slots.
-    """
+    """A block built as `filled(dim, dropout=0.0)`, with `memory` where a slot has one; `dropout` reaches every slot."""
     slots = {"core": core, "attention": attention, "feedforward": feedforward}
 
-    def build(dim: int, dropout: float, **shared: int) -> nn.Module:
-        filled = {name: part and _slot(part, dim, dropout, **shared) for name, part in slots.items()}
+    def with_memory(dim: int, dropout: float = 0.0, memory: int = MEMORY) -> nn.Module:
+        filled = {name: part and _slot(part, dim, dropout, memory) for name, part in slots.items()}
         return wiring(dim, dropout=dropout, **filled)
 
     def without_memory(dim: int, dropout: float = 0.0) -> nn.Module:
-        return build(dim, dropout)
-
-    def with_memory(dim: int, dropout: float = 0.0, memory: int = MEMORY) -> nn.Module:
-        return build(dim, dropout, memory=memory)
+        return with_memory(dim, dropout)
 
     remembers = any(part and "memory" in inspect.signature(part).parameters for part in slots.values())
     filled = with_memory if remembers else without_memory
@@ -46,19 +36,12 @@ def fillings(block: PartFactory) -> list[PartFactory]:
     parameters = inspect.signature(block).parameters
     if "core" not in parameters or parameters["core"].default is not inspect.Parameter.empty:
         return [block]
-    return [
-        fill(block, Leaky, Window, TwoLayers),
-        fill(block, Leaky, None, TwoLayers),
-        fill(block, Leaky, Window, None),
-        fill(block, Leaky, None, None),
-    ]
+    others = product((TwoLayers, None), (Window, None))
+    return [fill(block, Leaky, attention, feedforward) for feedforward, attention in others]
 
 
 def all_pairs(
-    wirings: list[PartFactory],
-    cores: list[PartFactory],
-    attentions: list[PartFactory],
-    feedforwards: list[PartFactory],
+    wirings: list[PartFactory], cores: list[PartFactory], attentions: list[PartFactory], feedforwards: list[PartFactory]
 ) -> list[PartFactory]:
     """Filled blocks among which every pair of parts from different slots occurs, an empty slot included."""
     candidates = list(product(wirings, cores, [*attentions, None], [*feedforwards, None]))
@@ -84,15 +67,14 @@ def covering(candidates: Sequence[Row]) -> list[Row]:
     return chosen
 
 
-def _slot(part: PartFactory, width: int, dropout: float, **shared: int) -> PartFactory:
+def _slot(part: PartFactory, width: int, dropout: float, memory: int) -> PartFactory:
     """A factory that takes a width and nothing else, as gin makes them."""
     arguments = inspect.signature(part).parameters
-    settings: dict[str, float] = {name: value for name, value in shared.items() if name in arguments}
-    settings |= {name: dropout for name in arguments if DROPOUT_WORD in name}
-    bound = functools.partial(part, **settings)
+    settings: dict[str, float] = {name: dropout for name in arguments if DROPOUT_WORD in name}
+    settings |= {"memory": memory} if "memory" in arguments else {}
 
     def slot(dim: int) -> nn.Module:
         assert dim == width, f"a block of width {width} asked its slot for width {dim}"
-        return bound(dim)
+        return part(dim, **settings)
 
     return slot

@@ -109,9 +109,8 @@ class Case:
         source = rng.generator(self.setting.seed, 0, purpose)
         shape = (self.setting.T if T is None else T, self.setting.B, self.setting.dim)
         count = 2 if self.subject.kind == "attention" else 1
-        return tuple(
-            torch.randn(shape, generator=source, dtype=torch.float64).to(self.setting.dtype) for _ in range(count)
-        )
+        draws = (torch.randn(shape, generator=source, dtype=torch.float64) for _ in range(count))
+        return tuple(draw.to(self.setting.dtype) for draw in draws)
 
     def start(self, batch: int | None = None) -> State:
         """The part's own initial state; None for a feed-forward."""
@@ -151,24 +150,19 @@ class Case:
 
     @functools.cached_property
     def tolerance(self) -> float:
-        """Largest difference that counts as the same, relative to the largest value or 1.
-
-        In lower precision it is what roundings move y and the state by, once for each side of the comparison.
-        """
+        """Largest difference that counts as the same, relative to the largest value or 1: roundings of both sides."""
         if self.setting.dtype == torch.float64:
             return TOLERANCE
-        exact, inputs = self.in_double(), self.inputs()
-        state = map_state(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, self.warm())
-        doubles = tuple(tensor.double() for tensor in inputs)
+        exact, given = self.in_double(), (self.inputs(), self.warm())
+        inputs, state = map_state(lambda leaf: leaf.double() if leaf.is_floating_point() else leaf, given)
 
         def compute() -> dict[str, Tensor]:
-            y, end = exact.run(doubles, state)
+            y, end = exact.run(inputs, state)
             return {"y": y} | {path: leaf for path, leaf in leaves(end) if leaf.is_floating_point()}
 
         moved = rounding.expected(compute, self.setting.dtype)
-        sizes = [max(1.0, float(value.abs().max())) for value in moved.values if value.numel()]
-        allowed = [bound for value, bound in zip(moved.values, moved.allowed, strict=True) if value.numel()]
-        return 2 * max(bound / size for bound, size in zip(allowed, sizes, strict=True))
+        bounds = zip(moved.values, moved.allowed, strict=True)
+        return 2 * max(bound / max(1.0, float(value.abs().max())) for value, bound in bounds if value.numel())
 
     def agree(self, got: Tensor, want: Tensor, claim: str, tolerance: float | None = None) -> None:
         """Raises: LawError with the claim, the largest error and where it first shows, unless the two are the same."""
@@ -197,10 +191,7 @@ class Case:
 
 
 def kind_of(part: PartFactory, dim: int = 16) -> str:
-    """The kind a part looks like: a block has slots; the others differ in what their forward takes.
-
-    Raises: LawError if it looks like none of them, or cannot be built.
-    """
+    """The kind a part looks like, by its slots or its forward. Raises: LawError if like none, or not to be built."""
     if {"core", "attention"} <= set(_arguments(part)):
         return "block"
     try:

@@ -3,20 +3,16 @@
 from typing import cast
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from rnnlab.interfaces import Foldable
+from rnnlab.model import count_parameters
 from rnnlab.testing.case import Case, Setting, Subject
 from rnnlab.testing.law import EVERY_KIND, law
 
 T, B = 12, 2
 LONG_ENOUGH = 256
 """Positions over which whatever a part computes once a call no longer shows in its cost per position."""
-
-
-def folds(subject: Subject) -> bool:
-    return isinstance(subject.build(Setting(T, B, subject.dim)), Foldable)
 
 
 @law(*EVERY_KIND)
@@ -40,7 +36,7 @@ def cost(subject: Subject) -> None:
         case.refuse(f"macs() is {here}, but torch counts {counted:.0f} multiply-accumulates a position")
 
 
-@law(*EVERY_KIND, applies=folds)
+@law(*EVERY_KIND, applies=lambda subject: isinstance(subject.build(Setting(T, B, subject.dim)), Foldable))
 def folding(subject: Subject) -> None:
     """fold() gives a module with fewer parameters and the same answers, and leaves the part as it was."""
     for dtype in (torch.float64, torch.float32):
@@ -50,7 +46,7 @@ def folding(subject: Subject) -> None:
         folded = case.with_module(cast(Foldable, case.module).fold().eval())
         for name, tensor in case.module.state_dict().items():
             case.agree(tensor, before[name], f"folding changed {name} of the part itself", 0.0)
-        fewer, many = _size(folded.module), _size(case.module)
+        fewer, many = count_parameters(folded.module), count_parameters(case.module)
         if fewer >= many:
             case.refuse(f"folded, the part has {fewer} parameters; it had {many}")
         want, end = case.run(inputs, warm)
@@ -66,7 +62,3 @@ def _macs(case: Case) -> int:
     if type(macs) is not int or macs <= 0:
         case.refuse(f"macs() answers {macs!r}; it is a positive int")
     return macs
-
-
-def _size(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -9,6 +9,7 @@ import torch
 from rnnlab.errors import ConfigError, LawError
 from rnnlab.testing.blocks import fillings
 from rnnlab.testing.case import PartFactory, Subject, part_name
+from rnnlab.training.threads import using_threads
 
 SEQUENCES = ("core", "attention", "block")
 EVERY_KIND = (*SEQUENCES, "feedforward")
@@ -20,23 +21,14 @@ def always(subject: Subject) -> bool:
 
 @dataclass(frozen=True)
 class Law:
-    """Call it with a part: nothing happens, or a LawError tells what was violated and the smallest case that shows it.
+    """Call it with a part: nothing happens, or a LawError tells what was violated and the smallest case of it."""
 
-    Args:
-        name: one word or a few, as `rnnlab check` prints it.
-        kind: the kind of part it is asked about.
-        statement: the law as one sentence.
-        verify: looks for a counterexample among the cases of a subject.
-        applies: whether the law has anything to say about a subject; the others obey it trivially.
-        slow: takes seconds rather than milliseconds.
-    """
-
-    name: str
-    kind: str
-    statement: str
-    verify: Callable[[Subject], None]
-    applies: Callable[[Subject], bool] = always
-    slow: bool = False
+    name: str  # one word or a few, as `rnnlab check` prints it
+    kind: str  # the kind of part it is asked about
+    statement: str  # the law as one sentence
+    verify: Callable[[Subject], None]  # looks for a counterexample among the cases of a subject
+    applies: Callable[[Subject], bool] = always  # whether it has anything to say; the others obey it trivially
+    slow: bool = False  # takes seconds rather than milliseconds
 
     @property
     def __name__(self) -> str:
@@ -44,10 +36,7 @@ class Law:
         return self.name
 
     def __call__(self, part: PartFactory, dim: int = 16, seed: int = 0) -> None:
-        """Hold `part` to the law at width `dim`. A block whose slots are open is tried with small parts in them.
-
-        Raises: LawError.
-        """
+        """Hold `part` to the law at width `dim`; the open slots of a block get small parts. Raises: LawError."""
         name = part_name(part)
         try:
             for subject in self._subjects(part, dim, seed):
@@ -77,13 +66,8 @@ class Law:
 @contextmanager
 def _undisturbed() -> Iterator[None]:
     """The caller's random numbers stay as they are; no graphs; one thread, as more only get in each other's way."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
-            yield
-    finally:
-        torch.set_num_threads(threads)
+    with using_threads(1), torch.random.fork_rng(devices=[]), torch.no_grad():
+        yield
 
 
 _laws: dict[str, tuple[tuple[str, ...], Law]] = {}

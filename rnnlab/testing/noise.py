@@ -73,10 +73,10 @@ def noise_follows_the_sequence(subject: Subject) -> None:
             got = _seeded(case, tuple(tensor[:, which] for tensor in inputs), select_batch(warm, which))
         finally:
             dropout.set_batch_offset(0)
-        hint = "draw with rnnlab.ops.dropout"
-        case.agree(
-            got, want[:, which], f"under one seed, {name} hits sequences 1 and 2 otherwise without sequence 0; {hint}"
+        claim = (
+            f"under one seed, {name} hits sequences 1 and 2 otherwise without sequence 0; draw with rnnlab.ops.dropout"
         )
+        case.agree(got, want[:, which], claim)
 
 
 def _with_noise(subject: Subject, names: list[str]) -> Case:

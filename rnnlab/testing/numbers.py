@@ -12,6 +12,8 @@ from rnnlab.testing import rounding
 from rnnlab.testing.case import Case, Inputs, Subject
 from rnnlab.testing.law import EVERY_KIND, law
 
+Gradients = list[tuple[str, Tensor, Tensor | None]]
+
 T, B = 6, 2
 STEP = 1e-5
 """Of a central difference in float64: its error is then near 1e-10."""
@@ -25,7 +27,7 @@ def every_parameter_learns(subject: Subject) -> None:
     """Every parameter, and the input, gets a gradient that is finite and not zero."""
     case = subject.case(T, B)
     case.module.train()
-    named = _differentiable(case)
+    named = _differentiable(case, _leaf_inputs(case), case.warm())
     largest = max(float(gradient.abs().max()) for _, _, gradient in named if gradient is not None)
     for name, _, gradient in named:
         if gradient is None:
@@ -39,9 +41,7 @@ def every_parameter_learns(subject: Subject) -> None:
 @law(*EVERY_KIND)
 def gradients_are_true(subject: Subject) -> None:
     """Gradients agree with central differences in float64, and those in float32 with those in float64."""
-    case = subject.case(T, B)
-    case.module.train()
-    inputs, warm = _leaf_inputs(case), _leaf_state(case)
+    case, inputs, warm = _in_training(subject, torch.float64)
     for name, tensor, gradient in _differentiable(case, inputs, warm):
         if gradient is None:
             continue
@@ -50,14 +50,11 @@ def gradients_are_true(subject: Subject) -> None:
         measured = _slope(case, inputs, warm, tensor, direction)
         scale = float(gradient.norm())
         if not abs(claimed - measured) <= 1e-5 * max(scale, 1e-3):
-            case.refuse(
-                f"along one direction of {name} the gradient claims {claimed:.6g}, differences measure {measured:.6g}"
-            )
-    single = subject.case(T, B, torch.float32)
-    single.module.train()
-    inputs, warm = _leaf_inputs(single), _leaf_state(single)
-    expected = _expected_gradients(single, inputs, warm)
-    _explained(single, _by_name(_differentiable(single, inputs, warm)), expected, "in float32")
+            found = f"the gradient claims {claimed:.6g}, differences measure {measured:.6g}"
+            case.refuse(f"along one direction of {name} {found}")
+    single, inputs, warm = _in_training(subject, torch.float32)
+    got, expected = _differentiable(single, inputs, warm), _expected_gradients(single, inputs, warm)
+    _explained(single, _by_name(got), expected, "in float32")
 
 
 @law(*EVERY_KIND)
@@ -78,9 +75,7 @@ def bfloat16_stays_near(subject: Subject) -> None:
 @law(*EVERY_KIND, slow=True)
 def compiled_is_eager(subject: Subject) -> None:
     """torch.compile gives the same numbers: y, the state carried on to another length, and the gradients."""
-    case = subject.case(T, B, torch.float32)
-    case.module.train()
-    inputs, start = _leaf_inputs(case), _leaf_state(case)
+    case, inputs, start = _in_training(subject, torch.float32)
     longer = case.inputs("another length", T=T + 3)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own, about itself
@@ -101,10 +96,9 @@ def compiled_is_eager(subject: Subject) -> None:
 
 def _expected_gradients(case: Case, inputs: Inputs, state: State) -> rounding.Expected:
     """The gradients of the same numbers in float64, and what roundings to the case's precision do to them."""
-    exact = case.in_double()
-    doubles = tuple(tensor.detach().double().requires_grad_() for tensor in inputs)
-    start = map_state(lambda leaf: leaf.detach().double().requires_grad_() if leaf.requires_grad else leaf, state)
-    return rounding.expected(lambda: _by_name(_differentiable(exact, doubles, start)), case.setting.dtype)
+    exact, given = case.in_double(), (inputs, state)
+    doubles = map_state(lambda leaf: leaf.detach().double().requires_grad_() if leaf.requires_grad else leaf, given)
+    return rounding.expected(lambda: _by_name(_differentiable(exact, *doubles)), case.setting.dtype)
 
 
 def _explained(case: Case, got: dict[str, Tensor], expected: rounding.Expected, when: str) -> None:
@@ -114,21 +108,15 @@ def _explained(case: Case, got: dict[str, Tensor], expected: rounding.Expected, 
         case.refuse(f"{when}, a gradient is not the one in float64: {error}")
 
 
-def _by_name(gradients: "Gradients") -> dict[str, Tensor]:
+def _by_name(gradients: Gradients) -> dict[str, Tensor]:
     return {name: gradient for name, _, gradient in gradients if gradient is not None}
 
 
-Gradients = list[tuple[str, Tensor, Tensor | None]]
-
-
-def _differentiable(case: Case, inputs: Inputs | None = None, state: State = None) -> Gradients:
-    """(name, tensor, gradient of the loss) for parameters, inputs and, where a state is given, its tensors."""
-    given = state is not None
-    inputs = _leaf_inputs(case) if inputs is None else inputs
-    state = state if given else case.warm()
+def _differentiable(case: Case, inputs: Inputs, state: State) -> Gradients:
+    """(name, tensor, gradient of the loss) for parameters, inputs and what requires a gradient of the state."""
     named: list[tuple[str, Tensor]] = list(case.module.named_parameters())
     named += [(f"input {i}", tensor) for i, tensor in enumerate(inputs)]
-    named += [(path, leaf) for path, leaf in leaves(state) if given and leaf.requires_grad]
+    named += [(path, leaf) for path, leaf in leaves(state) if leaf.requires_grad]
     named = [(name, tensor) for name, tensor in named if tensor.numel()]
     with torch.enable_grad():
         loss = _loss(case, inputs, state)
@@ -154,12 +142,16 @@ def _slope(case: Case, inputs: Inputs, state: State, tensor: Tensor, direction: 
     return (values[0] - values[1]) / (2 * STEP)
 
 
+def _in_training(subject: Subject, dtype: torch.dtype) -> tuple[Case, Inputs, State]:
+    """The part in training mode, and inputs and a state that require gradients."""
+    case = subject.case(T, B, dtype)
+    case.module.train()
+    state = map_state(lambda leaf: leaf.detach().clone().requires_grad_(leaf.is_floating_point()), case.warm())
+    return case, _leaf_inputs(case), state
+
+
 def _leaf_inputs(case: Case) -> Inputs:
     return tuple(tensor.requires_grad_() for tensor in case.inputs())
-
-
-def _leaf_state(case: Case) -> State:
-    return map_state(lambda leaf: leaf.detach().clone().requires_grad_(leaf.is_floating_point()), case.warm())
 
 
 def _near(case: Case, got: Tensor, want: Tensor, when: str) -> None:

@@ -27,11 +27,7 @@ class Outcome:
 
 
 def check(
-    part: PartFactory | str,
-    kind: str | None = None,
-    laws: Sequence[Law] | None = None,
-    *,
-    slow: bool = False,
+    part: PartFactory | str, kind: str | None = None, laws: Sequence[Law] | None = None, *, slow: bool = False
 ) -> list[Outcome]:
     """Hold a part to the laws of its kind; nothing is raised for a broken law.
 
@@ -65,7 +61,8 @@ def report(
     """
     out = out or sys.stdout
     started = time.perf_counter()
-    subjects = [registry.find(selector) for selector in selectors] or _lawful(registry.parts())
+    every = [part for part in registry.parts() if part.kind in EVERY_KIND]
+    subjects = [registry.find(selector) for selector in selectors] or every
     queue = [(part.factory, part.selector, book.laws(part.kind, slow=slow)) for part in subjects]
     if not selectors:
         queue += [(filled, f"block.{part_name(filled)}", book.laws("block")) for filled in registered_pairs()]
@@ -93,20 +90,14 @@ def report(
 def registered_pairs() -> list[PartFactory]:
     """Every registered block filled with registered parts, so that each pair of slots occurs at least once."""
     kinds = ("block", "core", "attention", "feedforward")
-    wirings, cores, attentions, feedforwards = ([part.factory for part in registry.parts(kind)] for kind in kinds)
-    return all_pairs(wirings, cores, attentions, feedforwards)
-
-
-def _lawful(parts: Sequence[registry.Part]) -> list[registry.Part]:
-    return [part for part in parts if part.kind in EVERY_KIND]
+    return all_pairs(*([part.factory for part in registry.parts(kind)] for kind in kinds))
 
 
 def _outcomes(part: PartFactory, name: str, laws: Sequence[Law]) -> Iterator[Outcome]:
     for law in laws:
         if not law.applies_to(part):
             continue
-        started = time.perf_counter()
-        message = ""
+        started, message = time.perf_counter(), ""
         try:
             law(part)
         except LawError as violation:

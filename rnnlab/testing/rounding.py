@@ -30,27 +30,21 @@ DRAWS = 4
 SAFETY = 8.0
 """Over the largest of the errors that were drawn: a few draws do not find the worst."""
 
+NO_WORSE = 16.0
+"""Times the error of another computation: sums in another order, and functions to 2 units in the last place for 1."""
+
 
 @dataclass(frozen=True)
 class Expected:
-    """Exact results, and how far from each a result in lower precision may lie.
+    """Exact results, and how far from each a result in lower precision may lie."""
 
-    Attributes:
-        values: in float64, in the order in which `Results` are flattened.
-        allowed: for each the largest error.
-        names: for each its place in `Results`.
-    """
-
-    values: list[Tensor]
-    allowed: list[float]
-    names: list[str]
+    values: list[Tensor]  # in float64, in the order in which `Results` are flattened
+    allowed: list[float]  # for each the largest error
+    names: list[str]  # for each its place in `Results`
 
     def check(self, got: Results, *, times: float = 1.0) -> None:
-        """Hold results to what rounding allows.
+        """Hold results of the expected structure to what rounding allows, several `times` if computed more often.
 
-        Args:
-            got: of the same structure as the results that were expected.
-            times: several times as far, for what goes through the same computation more often.
         Raises: AssertionError that names the result, its error and what was allowed.
         """
         found = _flat(got)
@@ -80,10 +74,6 @@ def expected(compute: Callable[[], Results], dtype: torch.dtype = torch.float32)
             moved[name] = max(moved[name], error(tensor, exact[name]))
     allowed = [SAFETY * max(moved[name], rounding_of(exact[name], dtype)) for name in exact]
     return Expected(list(exact.values()), allowed, list(exact))
-
-
-NO_WORSE = 16.0
-"""Times the error of another computation: sums in another order, and functions to 2 units in the last place for 1."""
 
 
 def check_no_worse(got: Results, *, than: Results, exact: Results, times: float = NO_WORSE) -> None:
@@ -160,7 +150,7 @@ def _terms_of(func: Any, args: Any) -> int:
     """K, how many terms a result of this operation adds up; 1 where it adds up none."""
     tensors = [argument for argument in args if isinstance(argument, Tensor)]
     name = func.overloadpacket.__name__
-    if name in ("mm", "bmm", "mv", "dot"):
+    if name in ("mm", "bmm", "mv", "dot") or "layer_norm" in name or "softmax" in name:
         return tensors[0].shape[-1]
     if name in ("addmm", "baddbmm", "addmv"):
         return tensors[1].shape[-1]
@@ -168,8 +158,6 @@ def _terms_of(func: Any, args: Any) -> int:
         along = args[1] if name in ("sum", "mean") and len(args) > 1 else None
         shape = tensors[0].shape
         return math.prod(shape[dim] for dim in along) if along else max(1, math.prod(shape))
-    if "layer_norm" in name or "softmax" in name:
-        return tensors[0].shape[-1]
     return 1
 
 

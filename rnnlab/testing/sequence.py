@@ -4,7 +4,7 @@ import io
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rnnlab import rng
 from rnnlab import state as states
@@ -96,11 +96,8 @@ def batch_independence(subject: Subject) -> None:
         got, last = case.run(disturbed, map_state(_disturb_sequence, warm))
         still = slice(1, None)
         case.agree(got[:, still], want[:, still], "disturbing sequence 0 changed y in other sequences")
-        case.states_agree(
-            select_batch(last, still),
-            select_batch(end, still),
-            "disturbing sequence 0 changed the state of other sequences",
-        )
+        last, others = select_batch(last, still), select_batch(end, still)
+        case.states_agree(last, others, "disturbing sequence 0 changed the state of other sequences")
         for which in (slice(0, 1), slice(1, B)):
             some = tuple(tensor[:, which] for tensor in inputs)
             got, last = case.run(some, select_batch(warm, which))
@@ -118,7 +115,8 @@ def purity(subject: Subject) -> None:
             case.module.train(training)
             inputs, other, fresh = case.inputs(), case.inputs("another input"), case.start()
             warm = case.warm()
-            kept = [tensor.clone() for tensor in inputs], map_state(Tensor.clone, warm), _clone(case.module)
+            kept = [tensor.clone() for tensor in inputs], map_state(Tensor.clone, warm)
+            parameters = {name: tensor.clone() for name, tensor in case.module.state_dict().items()}
             first, end = case.run(inputs, warm)
             for tensor, copy in zip(inputs, kept[0], strict=True):
                 case.agree(tensor, copy, "the input was changed in place", 0.0)
@@ -129,7 +127,7 @@ def purity(subject: Subject) -> None:
             case.states_agree(last, end, "the same call twice gave another state")
             case.states_agree(case.start(), fresh, "the initial state is no longer what it was", 0.0)
             for name, tensor in case.module.state_dict().items():
-                case.agree(tensor.double(), kept[2][name].double(), f"forward changed {name}", 0.0)
+                case.agree(tensor.double(), parameters[name].double(), f"forward changed {name}", 0.0)
 
 
 @law(*SEQUENCES)
@@ -165,9 +163,8 @@ def state(subject: Subject) -> None:
     case.agree(resumed, straight, "y from the state read back is not y from the state kept")
 
     halves = [select_batch(warm, slice(0, 1)), select_batch(warm, slice(1, None))]
-    case.states_agree(
-        states.concat_batch(halves), warm, "sequences taken apart and joined are not the state they came from"
-    )
+    joined = states.concat_batch(halves)
+    case.states_agree(joined, warm, "sequences taken apart and joined are not the state they came from")
     elsewhere = subject.case(*TYPICAL).module
     if any(True for _ in elsewhere.parameters()):
         for path, leaf in leaves(elsewhere.to("meta").initial_state(1)):  # type: ignore[operator]
@@ -190,9 +187,8 @@ def settles(case: Case) -> None:
     for before, after in pairwise(sizes):
         for path, shape in after.items():
             if shape != before.get(path):
-                case.refuse(
-                    f"{path} is still growing after {case.setting.T} positions: {before.get(path)}, then {shape}"
-                )
+                T = case.setting.T
+                case.refuse(f"{path} is still growing after {T} positions: {before.get(path)}, then {shape}")
 
 
 def _cuts(T: int) -> list[list[int]]:
@@ -213,10 +209,6 @@ def _disturb_sequence(tensor: Tensor) -> Tensor:
     if copy.is_floating_point():
         copy[..., :1, :] += _fresh(copy[..., :1, :])
     return copy
-
-
-def _clone(module: nn.Module) -> dict[str, Tensor]:
-    return {name: tensor.clone() for name, tensor in module.state_dict().items()}
 
 
 def _check_batch_dim(case: Case, where: str, path: str, leaf: Tensor, batch: int) -> None:

@@ -5,7 +5,7 @@ fixes every shape and every address: it serves chunks of one length behind a mem
 from chunk to chunk is copied in before and out after. What does not fit runs as if there were no graph.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from rnnlab.state import State, leaves, map_state
 
 Pass = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
-"""Forward and backward: inputs (T, B), targets (T, B), state -> loss [nats], the state after; gradients are left in the
-parameters."""
+"""Forward and backward of inputs, targets (T, B) and a state: loss [nats], next state; gradients go to parameters."""
 
+Read = tuple[Tensor, Tensor, State]
 LossAndState = tuple[Tensor, State]
 Recorder = Callable[[Callable[[], LossAndState]], tuple[Callable[[], None], LossAndState]]
 """Takes work, gives what repeats it and where its results lie from then on."""
@@ -46,59 +46,40 @@ class GraphedPass:
 
     def __init__(self, run: Pass, parameters: Iterable[nn.Parameter], record: Recorder = record) -> None:
         self._run, self._parameters, self._record = run, list(parameters), record
-        self._last: Shapes | None = None
-        self._recording: _Recording | None = None
+        self._last: list[torch.Size] | None = None
+        self._recorded: list[torch.Size] | None = None
+        self._replay: Callable[[Read], LossAndState]
 
     def __call__(self, inputs: Tensor, targets: Tensor, state: State) -> LossAndState:
-        shapes = _shapes(inputs, state)
-        repeated, self._last = shapes == self._last, shapes
-        if self._recording is None and repeated:
-            self._recording = _Recording(self._run, self._parameters, self._record, inputs, targets, state)
-        if self._recording is not None and self._recording.shapes == shapes:
-            return self._recording.replay(inputs, targets, state)
-        return self._run(inputs, targets, state)
+        read = inputs, targets, state
+        shapes = [tensor.shape for _, tensor in leaves(read)]
+        if self._recorded is None and shapes == self._last:
+            self._recorded, self._replay = shapes, self._recording(read)
+        self._last = shapes
+        return self._replay(read) if shapes == self._recorded else self._run(*read)
 
     @property
     def recorded(self) -> bool:
-        return self._recording is not None
+        return self._recorded is not None
 
-
-class _Recording:
-    """Tensors that stay where they are, and the work between them."""
-
-    def __init__(
-        self, run: Pass, parameters: list[nn.Parameter], record: Recorder, inputs: Tensor, targets: Tensor, state: State
-    ) -> None:
-        self.shapes = _shapes(inputs, state)
-        self._parameters = parameters
-        self._inputs, self._targets, self._state = inputs.clone(), targets.clone(), map_state(torch.clone, state)
+    def _recording(self, read: Read) -> Callable[[Read], LossAndState]:
+        """What repeats the pass for other tensors of the same shapes; all that it works on stays where it is."""
+        held: Read = map_state(torch.clone, read)
 
         def work() -> LossAndState:
-            for parameter in parameters:
+            for parameter in self._parameters:
                 parameter.grad = None  # the backward then makes a new one, and the recording keeps to its address
-            return run(self._inputs, self._targets, self._state)
+            return self._run(*held)
 
-        self._replay, self._outcome = record(work)
-        self._gradients = [parameter.grad for parameter in parameters]
+        repeat, outcome = self._record(work)
+        gradients = [parameter.grad for parameter in self._parameters]
 
-    def replay(self, inputs: Tensor, targets: Tensor, state: State) -> LossAndState:
-        """The results are copies: the next replay writes over what the recording holds."""
-        here = [self._inputs, self._targets, *_tensors(self._state)]
-        for kept, new in zip(here, [inputs, targets, *_tensors(state)], strict=True):
-            kept.copy_(new)
-        self._replay()
-        for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
-            parameter.grad = gradient
-        loss, after = self._outcome
-        return loss.clone(), map_state(torch.clone, after)
+        def replay(read: Read) -> LossAndState:
+            for (_, kept), (_, new) in zip(leaves(held), leaves(read), strict=True):
+                kept.copy_(new)
+            repeat()
+            for parameter, gradient in zip(self._parameters, gradients, strict=True):
+                parameter.grad = gradient
+            return map_state(torch.clone, outcome)  # type: ignore[no-any-return]  # the next replay writes over it
 
-
-Shapes = Sequence[torch.Size]
-
-
-def _shapes(inputs: Tensor, state: State) -> Shapes:
-    return [inputs.shape, *(tensor.shape for tensor in _tensors(state))]
-
-
-def _tensors(state: State) -> list[Tensor]:
-    return [tensor for _, tensor in leaves(state)]
+        return replay

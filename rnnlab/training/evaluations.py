@@ -17,39 +17,23 @@ MOST_POINTS = 10  # of a curve, or one an epoch where that is more
 
 @dataclass(frozen=True)
 class EvaluationPlan:
-    """One protocol for all points of a run's curve, and for its test score.
+    """One protocol for all points of a run's curve, and for its test score."""
 
-    Attributes:
-        every: [bytes] trained between two evaluations.
-        valid, test: [bytes] of the split that are scored; None for all.
-    """
-
-    every: int
-    valid: int | None
+    every: int  # [bytes] trained between two evaluations
+    valid: int | None  # [bytes] of the split that are scored; None for all
     test: int | None
 
 
 def plan_evaluations(trainer: Trainer, *, budget: int, epoch: int, valid: int, test: int) -> EvaluationPlan:
-    """What the recipe asks for, and where it asks for nothing, as much as SHARE pays for.
-
-    Args:
-        budget, epoch: [bytes] of the whole run, and of one reading of the training split.
-        valid, test: [bytes] in the splits.
-    """
+    """What the recipe asks for, else what SHARE pays for; [bytes] of the run, a reading of its text, and the splits."""
     every = trainer.eval_every or max(1, min(epoch, math.ceil(budget / MOST_POINTS)))
-    if trainer.eval_bytes == "all":
-        return EvaluationPlan(every, None, None)
-    if trainer.eval_bytes is not None:
-        return EvaluationPlan(every, _part(trainer.eval_bytes, valid), _part(trainer.eval_bytes, test))
-    points, affordable = max(1, math.ceil(budget / every)), SHARE * budget
-    if points * valid + test <= affordable:
-        return EvaluationPlan(every, None, None)
-    if trainer.eval_every is None:
-        points = min(points, max(1, int(affordable // FEWEST_BYTES) - 1))
-        every = math.ceil(budget / points)
-    each = max(1, int(affordable / (points + 1)))
-    return EvaluationPlan(every, _part(each, valid), _part(each, test))
-
-
-def _part(count: int, of: int) -> int | None:
-    return count if count < of else None
+    each = trainer.eval_bytes
+    if each is None:
+        points, affordable = max(1, math.ceil(budget / every)), SHARE * budget
+        if points * valid + test <= affordable:
+            return EvaluationPlan(every, None, None)
+        if trainer.eval_every is None:
+            points = min(points, max(1, int(affordable // FEWEST_BYTES) - 1))
+            every = math.ceil(budget / points)
+        each = max(1, int(affordable / (points + 1)))
+    return EvaluationPlan(every, *(None if each == "all" or each >= split else each for split in (valid, test)))

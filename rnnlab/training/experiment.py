@@ -107,15 +107,15 @@ def describe(experiment: Experiment) -> dict[str, Any]:
 
 def environment(experiment: Experiment) -> dict[str, Any]:
     """On what a run runs: enough to tell why two runs of one configuration differ."""
-    packages = ("torch", "gin-config", "numpy", "einops")
-    corpus = experiment.corpus
+    corpus, device = experiment.corpus, experiment.trainer.torch_device()
+    on_gpu = device.type == "cuda"
     return {
         "rnnlab": rnnlab.__version__,
         "python": platform.python_version(),
-        **{name: version(name) for name in packages},
+        **{name: version(name) for name in ("torch", "gin-config", "numpy", "einops")},
         "platform": platform.platform(),
-        "device": str(experiment.trainer.torch_device()),
-        "device_name": _device_name(experiment.trainer.torch_device()),
+        "device": str(device),
+        "device_name": torch.cuda.get_device_name(device) if on_gpu else platform.processor() or platform.machine(),
         "commit": _commit(),
         "command": sys.argv,
         "corpus": None if corpus is None else corpus.name,
@@ -124,18 +124,10 @@ def environment(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-
-
 def _commit() -> str | None:
     """Of the checkout this package runs from; None for an installed wheel."""
     here = Path(rnnlab.__file__).resolve().parent
-    answer = (
-        subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True
-        )
-        if (here.parent / ".git").exists()
-        else None
-    )
-    return answer.stdout.strip() or None if answer else None
+    if not (here.parent / ".git").exists():
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None

@@ -1,7 +1,4 @@
-"""What is done to gradients between the backward pass and the step: measured, clipped, and told apart by part.
-
-Measuring and clipping (`global_norm`, `clip_gradients`) move no number from the device to the host.
-"""
+"""Gradients between the backward pass and the step: measured and clipped on their device, and told apart by part."""
 
 from collections.abc import Iterable
 
@@ -17,8 +14,7 @@ def global_norm(grads: list[Tensor]) -> Tensor:
 def clip_gradients(grads: list[Tensor], norm: Tensor, bound: float) -> None:
     """Scale the gradients in place so that their `global_norm`, passed in, is at most `bound`.
 
-    A norm that is not finite leaves them as they are: one NaN does not become a NaN in every parameter, and who looks
-    for its origin still finds it.
+    A norm that is not finite leaves them as they are: one NaN does not become many, and its origin can still be found.
     """
     factor = torch.where(norm.isfinite(), (bound / (norm + 1e-6)).clamp(max=1.0), 1.0)
     torch._foreach_mul_(grads, factor)

@@ -68,10 +68,6 @@ class Learner:
 
     With several ranks each holds some sequences of the batch and the whole model; all of them have to call `step`,
     `snapshot` and `restore` together.
-
-    Attributes:
-        span: called with "data", "forward and backward" or "optimizer" around that part of a step; as it stands, the
-            names show in a trace of torch.profiler.
     """
 
     def __init__(self, experiment: Experiment, horizon: Trainer | None = None, ranks: Ranks = ALONE) -> None:
@@ -90,6 +86,7 @@ class Learner:
         self.batches = Batches(self.corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count)).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
         self.progress = Progress()
+        # around "data", "forward and backward" and "optimizer" of a step: names that a trace of torch.profiler shows
         self.span: Callable[[str], AbstractContextManager[object]] = record_function
         self.state: State = self.model.initial_state(self.batches.count)
         self.horizon = budgets(horizon or trainer)  # the schedule's: a longer budget on resume does not move it
@@ -248,20 +245,14 @@ class Learner:
         moments = optimizer_tensors(self.optimizer, self.model.named_parameters())
         tensors |= {f"optimizer/{name}": x for name, x in moments.items()}
         tensors |= {f"state/{name}": x for name, x in flatten(self.ranks.gather_batch(self.state)).items()}
-        facts = {"progress": asdict(self.progress), "scaler": self.scaler.state_dict(), "valid_bpc": self._valid_here()}
-        return Snapshot(self.progress.step, self.progress.position, tensors, facts)
-
-    def _valid_here(self) -> float | None:
-        """The BPC that this state scored, if it was scored: what `best` is chosen by."""
-        return self.progress.valid_bpc if self.progress.evaluated_at == self.progress.step else None
+        p = self.progress
+        best_by = p.valid_bpc if p.evaluated_at == p.step else None  # what this very state scored, if it was scored
+        facts = {"progress": asdict(p), "scaler": self.scaler.state_dict(), "valid_bpc": best_by}
+        return Snapshot(p.step, p.position, tensors, facts)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Take the place of the run that saved `snapshot`, on however many ranks that was.
-
-        Raises: StorageError if it is of another model.
-        """
-        own = {f"model/{name}": x for name, x in self.model.state_dict().items()}
-        check_same_experiment(snapshot, tensors=own)
+        """Go on from a run's `snapshot`, on any number of ranks. Raises: StorageError if it is of another model."""
+        check_same_experiment(snapshot, tensors={f"model/{name}": x for name, x in self.model.state_dict().items()})
         self.model.load_state_dict(snapshot.section("model"))
         load_optimizer_tensors(self.optimizer, self.model.named_parameters(), snapshot.section("optimizer"))
         state = unflatten(self.model.initial_state(self.trainer.batch_size), snapshot.section("state"))

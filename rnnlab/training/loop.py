@@ -34,17 +34,11 @@ class Loop:
     """A learner and the folder it is kept in. Evaluating, logging and saving change nothing of what is learned."""
 
     def __init__(
-        self,
-        experiment: Experiment,
-        folder: RunFolder,
-        horizon: Trainer | None = None,
-        ranks: Ranks = ALONE,
+        self, experiment: Experiment, folder: RunFolder, horizon: Trainer | None = None, ranks: Ranks = ALONE
     ) -> None:
         """Args:
-        experiment: what the configuration built, of a fit with its corpus (`check_fit`); the loop takes it over.
+        experiment, horizon, ranks: the learner's; the experiment fits its corpus (`check_fit`).
         folder: where checkpoints, metrics and the result go; held by this process, or by that of rank 0.
-        horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
-        ranks: the processes that share the batch.
         """
         self.learner, self.folder = Learner(experiment, horizon, ranks), folder
         self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
@@ -59,12 +53,7 @@ class Loop:
         self._failed_saves = 0
 
     def restore(self, snapshot: Snapshot | None) -> None:
-        """Go on from there; what the journal has beyond it is dropped.
-
-        Args:
-            snapshot: None for a run that died before its first save: its beginning is in its configuration.
-        Raises: StorageError.
-        """
+        """Go on from `snapshot`, or without one from the beginning; cuts the journal there. Raises: StorageError."""
         if snapshot is not None:
             self.learner.restore(snapshot)
             self._saved = self._place()
@@ -177,37 +166,27 @@ class Loop:
     def save(self, must: bool = False) -> None:
         """Write a checkpoint of this very state, unless it is there already.
 
-        Args:
-            must: False to go on after a failure, with one warning, as long as it is not the third in a row.
-        Raises: StorageError.
+        Raises: StorageError if that fails and it `must` be written, or fails for the third time in a row; warns once.
         """
         if self._saved == self._place():
             return
-        failure = self._try_to_save(self.learner.snapshot())
-        if failure is None:
-            self._failed_saves, self._saved = 0, self._place()
-            return
-        self._failed_saves += 1
-        if must or self._failed_saves >= MOST_FAILED_SAVES:
-            raise failure
-        if self._failed_saves == 1:
-            self._warn(f"{failure}; going on, the checkpoint before is whole")
-
-    def _try_to_save(self, snapshot: Snapshot) -> StorageError | None:
+        snapshot = self.learner.snapshot()
         try:
             self.ranks.broadcast_from_rank0(lambda: self.folder.save(snapshot, self.trainer.keep))
-        except StorageError as error:
-            return error
-        return None
+        except StorageError as failure:
+            self._failed_saves += 1
+            if must or self._failed_saves >= MOST_FAILED_SAVES:
+                raise
+            if self._failed_saves == 1:
+                self._warn(f"{failure}; going on, the checkpoint before is whole")
+        else:
+            self._failed_saves, self._saved = 0, self._place()
 
     def _place(self) -> tuple[int, int]:
         return self.learner.progress.step, self.learner.progress.records
 
     def _end(self, status: str) -> None:
-        """Keep the state of a run that ends early.
-
-        Raises: StorageError if it cannot be kept; where the run diverged that is only warned of.
-        """
+        """Keep the state of a run that ends early. Raises: StorageError if it cannot be; if it diverged, warns."""
         try:
             self.save(must=True)
             self._write_result({**self._summary(), "status": status})
@@ -226,13 +205,10 @@ class Loop:
         self.ranks.broadcast_from_rank0(lambda: self.folder.write_result(result))
 
     def _summary(self) -> Record:
-        t, p, model = self.trainer, self.learner.progress, self.learner.model
+        learner, t = self.learner, self.trainer
+        p, model = learner.progress, learner.model
         valid = protocol_of(
-            model,
-            self.learner.corpus.valid,
-            batch_size=t.eval_batch_size,
-            bptt=t.eval_bptt,
-            limit=self.evaluations.valid,
+            model, learner.corpus.valid, batch_size=t.eval_batch_size, bptt=t.eval_bptt, limit=self.evaluations.valid
         )
         return {
             "valid_bpc": p.valid_bpc,
@@ -246,10 +222,10 @@ class Loop:
             "parameters": count_parameters(model),
             "parameters_deployable": count_parameters(fold(model)),
             "macs_per_byte": model.macs(),
-            "peak_memory_mb": peak_memory_mb(self.learner.device),
+            "peak_memory_mb": peak_memory_mb(learner.device),
             "overflows": p.overflows,
             "seed": t.seed,
-            "device": str(self.learner.device),
+            "device": str(learner.device),
             "precision": t.precision,
             "threads": torch.get_num_threads(),
             "ranks": self.ranks.count,

@@ -1,8 +1,8 @@
 """Optimizers, and the learning rate they step at. Nothing here moves a number from the device to the host."""
 
 import math
-from collections.abc import Callable, Iterable
-from typing import Any, overload
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -49,19 +49,12 @@ class Lamb(Eager, torch.optim.Optimizer):
         weight_decay: float = 0.0,
         min_trust: float = 0.25,
     ) -> None:
-        _check("Lamb", lr=lr, eps=eps, weight_decay=weight_decay, min_trust=min_trust)
-        _check_betas("Lamb", betas)
-        super().__init__(
-            list(_named(params).values()),
-            {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "min_trust": min_trust},
-        )
+        settings = {"lr": lr, "eps": eps, "weight_decay": weight_decay, "min_trust": min_trust, "betas": betas}
+        _check("Lamb", settings)
+        super().__init__(list(_named(params).values()), settings)
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Update every parameter that has a gradient."""
         loss = None
         if closure is not None:
@@ -144,8 +137,7 @@ class AdamW(Eager, torch.optim.AdamW):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        _check("AdamW", lr=lr, eps=eps, weight_decay=weight_decay)
-        _check_betas("AdamW", betas)
+        _check("AdamW", {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": betas})
         params = list(_named(params).values())
         super().__init__(params, lr, betas, eps, weight_decay, fused=_fused_runs_on(params))
 
@@ -167,22 +159,14 @@ class SGD(Eager, torch.optim.SGD):
     """
 
     def __init__(
-        self,
-        params: Params,
-        lr: float = 0.1,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
+        self, params: Params, lr: float = 0.1, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
-        _check("SGD", lr=lr, weight_decay=weight_decay)
-        if not 0.0 <= momentum < 1.0:
-            raise ConfigError(f"SGD.momentum = {momentum}: in [0, 1)")
+        _check("SGD", {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
         if nesterov and not momentum:
             raise ConfigError("SGD.nesterov = True looks ahead along a momentum; bind SGD.momentum above 0")
         params = list(_named(params).values())
-        super().__init__(
-            params, lr, momentum, nesterov=nesterov, weight_decay=weight_decay, fused=_fused_runs_on(params)
-        )
+        fused = _fused_runs_on(params)
+        super().__init__(params, lr, momentum, nesterov=nesterov, weight_decay=weight_decay, fused=fused)
 
     step: Any = eager_step(torch.optim.SGD)
 
@@ -214,34 +198,27 @@ class Muon(Eager, torch.optim.Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.01,
     ) -> None:
-        _check("Muon", lr=lr, eps=eps, weight_decay=weight_decay)
-        _check_betas("Muon", betas)
-        if not 0.0 <= momentum < 1.0:
-            raise ConfigError(f"Muon.momentum = {momentum}: in [0, 1)")
+        _check("Muon", {"lr": lr, "eps": eps, "weight_decay": weight_decay, "betas": betas, "momentum": momentum})
         named = _named(params)
         matrices = [p for name, p in named.items() if p.dim() == 2 and "embedding" not in name]
         others = [p for name, p in named.items() if p.dim() != 2 or "embedding" in name]
         super().__init__(list(named.values()), {"lr": lr})
         self.param_groups = []
         if matrices:
-            turned = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-            self.param_groups.append({"params": matrices, **turned})
+            self.param_groups.append({"params": matrices, "lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self._rest: torch.optim.Optimizer | None = None
         if others:
             self._rest = AdamW(others, lr, betas, eps, weight_decay)
             self._rest.state = self.state  # one memory, so that a checkpoint and a fresh start see both halves
             self.param_groups += self._rest.param_groups
 
-    @overload
-    def step(self, closure: None = None) -> None: ...
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Update every parameter that has a gradient."""
         loss = closure() if closure is not None else None
         for group in self.param_groups:
-            if "momentum" in group:
-                self._turn([p for p in group["params"] if p.grad is not None], group)
+            matrices = [p for p in group["params"] if p.grad is not None]
+            if matrices and "momentum" in group:
+                self._turn(matrices, group)
         if self._rest is not None:
             self._rest.step()
         return loss
@@ -254,8 +231,6 @@ class Muon(Eager, torch.optim.Optimizer):
                 self.state[p] = {"momentum_buffer": torch.zeros_like(p)}
         gradients = [p.grad for p in matrices if p.grad is not None]
         means = [self.state[p]["momentum_buffer"] for p in matrices]
-        if not matrices:
-            return
         torch._foreach_lerp_(means, gradients, 1.0 - momentum)
         ahead = torch._foreach_lerp(gradients, means, momentum)
         torch._foreach_mul_(list[Tensor](matrices), 1.0 - lr * group["weight_decay"])
@@ -267,16 +242,18 @@ def _fused_runs_on(params: list[nn.Parameter]) -> bool:
     return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in params)
 
 
-def _check(owner: str, **values: float) -> None:
-    for name, value in values.items():
-        may_be_zero = name in ("weight_decay", "min_trust")
-        if not (math.isfinite(value) and (value > 0 or (value == 0 and may_be_zero))):
-            raise ConfigError(f"{owner}.{name} = {value}: {'0 or more' if may_be_zero else 'more than 0'}")
-
-
-def _check_betas(owner: str, betas: tuple[float, float]) -> None:
-    if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
-        raise ConfigError(f"{owner}.betas = {betas}: two numbers in [0, 1)")
+def _check(owner: str, settings: Mapping[str, Any]) -> None:
+    for name, value in settings.items():
+        if name == "betas":
+            fits, needed = len(value) == 2 and all(0.0 <= beta < 1.0 for beta in value), "two numbers in [0, 1)"
+        elif name == "momentum":
+            fits, needed = 0.0 <= value < 1.0, "in [0, 1)"
+        elif name in ("weight_decay", "min_trust"):
+            fits, needed = 0.0 <= value < math.inf, "0 or more"
+        else:
+            fits, needed = 0.0 < value < math.inf, "more than 0"
+        if not fits:
+            raise ConfigError(f"{owner}.{name} = {value}: {needed}")
 
 
 def scale_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:

@@ -4,8 +4,7 @@
 
 The arguments stand after `-m --`, or torchrun takes some for its own. It says who is who through the environment, and
 kills the others 30 seconds after one has died if they hang in NCCL (`--shutdown-timeout` for less). Gradients travel by
-gloo between CPUs and by NCCL between GPUs; everything else (a loss, a signal, an answer, the state of a checkpoint) by
-gloo.
+gloo between CPUs and by NCCL between GPUs; all else (losses, signals, answers, the state of a checkpoint) by gloo.
 """
 
 import atexit
@@ -30,6 +29,13 @@ from rnnlab.state import State, concat_batch, map_state
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=30)  # the others wait while rank 0 evaluates; a rank that dies is noticed by its connection
+
+LAST_WORD = 5.0
+"""How long the other ranks stay when they fail [s]: torchrun ends all once one has failed, and rank 0 says why."""
+
+_left: list[Any] = []
+"""Groups are never taken apart: where DDP holds the last reference, the end of a group waits with the GIL held for
+gloo's threads, and they may wait for the GIL."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +110,18 @@ class Ranks:
 
     @contextmanager
     def reporting_lost_rank(self) -> Iterator[None]:
-        """Around what waits for the other ranks.
-
-        Raises: RankLost in place of the error that the network gives once one of them has died.
-        """
+        """Around what waits for the other ranks. Raises: RankLost in place of the network's error once one has died."""
         try:
             yield
         except RuntimeError as error:
-            if self.count == 1 or not _is_of_the_network(error):
+            said = str(error)  # NCCL's errors have a class of their own; gloo's are told by their text
+            of_gloo = "gloo" in said.lower() or "connection" in said.lower()
+            if self.count == 1 or not (of_gloo or isinstance(error, dist.DistError)):
                 raise
             raise RankLost(
                 f"rank {self.rank} lost another rank of the run; the checkpoints are whole, and `rnnlab resume` "
-                f"goes on from the newest ({str(error).splitlines()[0]})"
+                f"goes on from the newest ({said.splitlines()[0]})"
             ) from error
-
-
-def _is_of_the_network(error: RuntimeError) -> bool:
-    """NCCL's errors have a class of their own; gloo's are told by their text."""
-    return isinstance(error, dist.DistError) or "gloo" in str(error).lower() or "connection" in str(error).lower()
 
 
 ALONE = Ranks()
@@ -146,16 +146,6 @@ def ranks() -> Iterator[Ranks]:
     finally:
         _left.append(dist.group.WORLD)
         dist.destroy_process_group()
-
-
-_left: list[Any] = []
-"""Groups are never taken apart: where DDP holds the last reference, the end of a group waits with the GIL held for
-gloo's threads, and they may wait for the GIL."""
-
-
-LAST_WORD = 5.0
-"""How long the other ranks stay when they fail [s]: torchrun ends all of them as soon as one has ended with an error,
-and rank 0 is the one that says what it was."""
 
 
 def leave(code: int) -> NoReturn:

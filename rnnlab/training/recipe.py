@@ -51,16 +51,9 @@ class Trainer:
     keep: int = 2  # checkpoints, beside the best
 
     def __post_init__(self) -> None:
-        least = {
-            "batch_size": 1,
-            "bptt": 2,
-            "accumulate": 1,
-            "eval_batch_size": 1,
-            "eval_bptt": 1,
-            "log_every": 1,
-            "save_every": 1,
-        }
-        for name, bound in {**least, "keep": 2}.items():
+        counts = ("batch_size", "bptt", "accumulate", "eval_batch_size", "eval_bptt", "log_every", "save_every", "keep")
+        for name in counts:
+            bound = 2 if name in ("bptt", "keep") else 1
             if getattr(self, name) < bound:
                 raise ConfigError(f"Trainer.{name} = {getattr(self, name)}: at least {bound}")
         for name in ("bytes", "steps", "epochs", "eval_every", "eval_bytes", "clip"):

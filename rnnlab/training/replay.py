@@ -1,7 +1,7 @@
 """One step of a run once more, from the checkpoint before it: what a NaN or a spike of the loss was made of."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +58,7 @@ def replay(run: str | Path, step: int, device: str = "auto") -> Replay:
         raise ConfigError(f"--step {step}: the first step is 1")
     folder = RunFolder.open(run)
     original = folder.config()
-    here = [
-        f"Trainer.device = {device!r}",
-        "Trainer.cuda_graph = False",
-    ]  # one step, perhaps on a CPU
+    here = [f"Trainer.device = {device!r}", "Trainer.cuda_graph = False"]  # one step, perhaps on a CPU
     built = experiment.build(original.override([*folder.resumed_with(), *here]))
     experiment.check_corpus(built, folder.corpus_sha)
     learner = Learner(built, horizon=experiment.build(original, shapes_only=True, needs_corpus=False).trainer)
@@ -85,7 +82,7 @@ def _restore(learner: Learner, folder: RunFolder, step: int) -> int:
 
 
 def _look(learner: Learner, folder: RunFolder, start: int) -> Replay:
-    before = _not_finite(learner.snapshot().tensors)
+    not_finite = [name for name, x in learner.snapshot().tensors.items() if not x.isfinite().all()]
     chunks = learner.chunks()
     loss = float(learner.backward(chunks)[0])
     gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
@@ -98,16 +95,12 @@ def _look(learner: Learner, folder: RunFolder, start: int) -> Replay:
         recorded_loss=_recorded_loss(folder, step),
         grad_norm=float(global_norm(gradients)),
         grad_norms=norms_by_part(learner.model.named_parameters()),
-        not_finite=before,
+        not_finite=not_finite,
         chunks=[
             Seen(chunk.epoch, chunk.position, chunk.length, list(_texts(learner.batches.chunk(*chunk[1:])[0])))
             for chunk in chunks
         ],
     )
-
-
-def _not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
-    return [name for name, x in tensors.items() if not bool(x.isfinite().all())]
 
 
 def _recorded_loss(folder: RunFolder, step: int) -> float | None:
@@ -135,10 +128,10 @@ def _escaped(data: bytes) -> str:
 
 def replay_text(found: Replay) -> str:
     """What the command line prints."""
+    told = f"step {found.step}, recomputed from step {found.checkpoint}: loss {found.loss:.6f} nats"
     recorded = "" if found.recorded_loss is None else f"; metrics.jsonl has {found.recorded_loss:.6f}"
     lines = [
-        f"step {found.step}, recomputed from step {found.checkpoint}: loss {found.loss:.6f} nats ({found.bpc:.4f} bpc)"
-        f"{recorded}",
+        f"{told} ({found.bpc:.4f} bpc){recorded}",
         f"gradient norm {found.grad_norm:.6g}, before clipping",
         *(f"  {norm:12.6g}  {part}" for part, norm in found.grad_norms.items()),
     ]

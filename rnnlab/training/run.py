@@ -79,8 +79,7 @@ def train_in(
     with using_threads(choose_threads(built, folder.environment.get("threads"))):
         horizon = None if original is None else _horizon(built.trainer, original)
         loop = Loop(built, folder, horizon=horizon, ranks=ranks)
-        if horizon is not None:
-            _check_rate_lasts(loop.learner)
+        _check_rate_lasts(loop.learner)
         snapshot = ranks.broadcast_from_rank0(lambda: folder.newest() if folder.has_checkpoints() else None)
         if snapshot is None and "init" in folder.environment:
             initialize(built.model, folder.environment["init"])
@@ -92,10 +91,7 @@ def train_in(
 
 
 def initialize(model: LanguageModel, run: str) -> None:
-    """Give a model the weights of another run's newest checkpoint.
-
-    Raises: ConfigError naming the first tensor that does not fit; StorageError if that run cannot be read.
-    """
+    """Give a model another run's newest weights. Raises: ConfigError for the first that does not fit; StorageError."""
     theirs = RunFolder.open(run).newest().section("model")
     ours = model.state_dict()
     for name in sorted({*ours, *theirs}):
@@ -115,7 +111,7 @@ def _horizon(trainer: Trainer, original: Config) -> Trainer:
 
 
 def _check_rate_lasts(learner: Learner) -> None:
-    """Raise ConfigError if a longer budget would be spent at a learning rate of 0."""
+    """Raises: ConfigError if a longer budget than the schedule's would be spent at a learning rate of 0."""
     planned = learner.budget_bytes(learner.horizon)
     if learner.budget_bytes() > planned and learner.schedule.decay(1.0) == 0.0:
         raise ConfigError(

@@ -14,11 +14,8 @@ other longer than they compute, and on a busy machine a hundred times as long.""
 
 
 def choose_threads(experiment: Experiment, recorded: object = None) -> int:
-    """What the recipe binds; or what the run has trained with so far, since another number gives other bits; or as many
-    as the work of a position is worth, and at most those that the process may use (OMP_NUM_THREADS).
-
-    Args:
-        recorded: "threads" in the environment.json of a run that is gone on with.
+    """What the recipe binds; or `recorded`, the "threads" of a run's environment.json, since another number gives other
+    bits; or as many as the work of a position is worth, and at most those that the process may use (OMP_NUM_THREADS).
     """
     trainer = experiment.trainer
     if trainer.threads is not None:
