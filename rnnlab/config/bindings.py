@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from rnnlab.config.values import Value, format_value, macros, references, scoped
+from rnnlab.config.values import Value, format_value, macros, references, scoped, shorten
 
 
 class Precedence(enum.IntEnum):
@@ -17,11 +17,6 @@ class Precedence(enum.IntEnum):
     PART = 3  # every other folder
     OVERLAY = 4  # a user's file that is no root
     OVERRIDE = 5  # --set
-
-    @property
-    def may_be_idle(self) -> bool:
-        """Whether its bindings may stay without effect: they are defaults for parts that a variant swaps out."""
-        return self <= Precedence.TRAIN
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,8 @@ class Binding:
 
     @property
     def may_be_idle(self) -> bool:
-        return self.is_default or self.precedence.may_be_idle
+        """Roots, sizes and recipes hold defaults for parts that a variant swaps out."""
+        return self.is_default or self.precedence <= Precedence.TRAIN
 
     @cached_property
     def text(self) -> str:
@@ -60,8 +56,7 @@ class Binding:
         return tuple(macros(self.value))
 
     def __str__(self) -> str:
-        text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
-        return f"{self.location}: `{self.key} = {text}`"
+        return f"{self.location}: `{self.key} = {shorten(self.text, 60)}`"
 
 
 def macro_chain(names: Iterable[str], bindings: Mapping[str, Binding]) -> list[str]:
@@ -78,6 +73,12 @@ def prefixes(scope: str) -> list[str]:
     """The scopes whose bindings reach a call in `scope`, the most specific first: a/b, a, "" for a/b."""
     parts = scope.split("/") if scope else []
     return ["/".join(parts[:length]) for length in range(len(parts), -1, -1)]
+
+
+def supplier(bindings: Mapping[str, Binding], scope: str, selector: str, argument: str) -> Binding | None:
+    """The binding that gives a call in `scope` its argument: the one in the most specific scope."""
+    keys = (scoped(prefix, f"{selector}.{argument}") for prefix in prefixes(scope))
+    return next((bindings[key] for key in keys if key in bindings), None)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.parser import Assignment
-from rnnlab.config.values import Macro, Reference, Value, expand, format_value, replace
+from rnnlab.config.values import Macro, Reference, Value, expand, format_value, replace, shorten
 from rnnlab.errors import ConfigError
 from rnnlab.interfaces import KINDS
 from rnnlab.registry import bindable, did_you_mean
@@ -46,10 +46,7 @@ def check(assignment: Assignment, location: str, precedence: Precedence) -> Bind
 
 
 def full_selector(given: str) -> str:
-    """`core.LSTM` for `LSTM`, `core.LSTM` and no other.
-
-    Raises: ConfigError with the nearest name.
-    """
+    """`core.LSTM` for `LSTM`, `core.LSTM` and no other. Raises: ConfigError with the nearest name."""
     known = bindable()
     if given in known:
         return given
@@ -188,8 +185,7 @@ def describe(hint: Any) -> str:
 
 def _described(value: Value) -> str:
     kind = "" if value is None or isinstance(value, Reference | bool) else f"the {type(value).__name__} "
-    text = format_value(value)
-    return kind + (text if len(text) <= 40 else text[:37] + "...")
+    return kind + shorten(format_value(value), 40)
 
 
 def _remedy(value: Value, hint: Any) -> str:

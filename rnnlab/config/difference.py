@@ -4,10 +4,10 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnlab.config.bindings import Binding, prefixes
+from rnnlab.config.bindings import Binding, supplier
 from rnnlab.config.checks import parameters
 from rnnlab.config.resolution import Config
-from rnnlab.config.values import format_value, scoped
+from rnnlab.config.values import format_value
 from rnnlab.registry import bindable
 
 
@@ -50,11 +50,8 @@ def _uses(config: Config, binding: Binding) -> bool:
 def _value(config: Config, binding: Binding) -> str | None:
     if binding.selector not in config.reach.selectors:
         return None
-    for prefix in prefixes(binding.scope):
-        bound = config.bindings.get(scoped(prefix, f"{binding.selector}.{binding.argument}"))
-        if bound is not None:
-            return format_value(config.expanded(bound))
-    return _default(binding)
+    bound = supplier(config.bindings, binding.scope, binding.selector, binding.argument)
+    return _default(binding) if bound is None else format_value(config.expanded(bound))
 
 
 def _default(binding: Binding) -> str | None:

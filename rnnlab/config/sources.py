@@ -65,10 +65,7 @@ def read_fragment(name: str, precedence: Precedence | None = None) -> Source:
 
 
 def read_override(text: str) -> Source:
-    """One binding from the command line.
-
-    Raises: ConfigError if the text is not exactly one sound binding.
-    """
+    """One binding from the command line. Raises: ConfigError if the text is not exactly one sound binding."""
     name = "--set"
     return Source(name, Precedence.OVERRIDE, "", (check(parse_assignment(text, name), name, Precedence.OVERRIDE),))
 
@@ -79,15 +76,12 @@ def _find(name: str) -> Path:
             return candidate
     if "=" in name:
         raise ConfigError(f"no fragment or file {name!r}; a binding goes behind --set")
-    if os.path.isdir(name):
-        raise ConfigError(f"{name!r} is a folder; name a .gin file or a fragment such as {_example()!r}")
     known = fragments()
+    if os.path.isdir(name):
+        example = next((fragment for fragment in known if "/" not in fragment), "sha_rnn")
+        raise ConfigError(f"{name!r} is a folder; name a .gin file or a fragment such as {example!r}")
     nearest = did_you_mean(name.removesuffix(".gin"), known) or f"; those that ship: {', '.join(known) or 'none'}"
     raise ConfigError(f"no fragment or file {name!r}{nearest}")
-
-
-def _example() -> str:
-    return next((name for name in fragments() if "/" not in name), "sha_rnn")
 
 
 def _candidates(name: str, *folders: Path) -> Iterator[Path]:
@@ -126,12 +120,11 @@ class _Reader:
         if self._files > MOST_INCLUDES:
             raise ConfigError(f"{_shown((*chain, path)[0])}: it includes more than {MOST_INCLUDES} files")
         own: dict[str, Binding] = {}
+        reading = (*chain, path.resolve())
         for statement in parse(_read_text(path, shown), shown):
             location = f"{shown}:{statement.line}"
             if isinstance(statement, Include):
-                yield from self.read(
-                    self._included(statement, path, (*chain, path.resolve()), location), (*chain, path.resolve())
-                )
+                yield from self.read(self._included(statement, path, reading, location), reading)
                 continue
             binding = check(statement, location, self._precedence)
             if binding.key in own:
@@ -141,9 +134,7 @@ class _Reader:
 
     def _included(self, include: Include, including: Path, chain: tuple[Path, ...], location: str) -> Path:
         candidates = list(_candidates(include.path, including.parent, config_folder()))
-        allowed = [
-            path for path in candidates if any(path.resolve().is_relative_to(folder) for folder in self._folders)
-        ]
+        allowed = [path for path in candidates if any(map(path.resolve().is_relative_to, self._folders))]
         found = next((path for path in allowed if os.path.isfile(path)), None)
         if found is None and (not allowed or any(os.path.isfile(path) for path in candidates)):
             folders = " and ".join(str(folder) for folder in self._folders)

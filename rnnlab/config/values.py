@@ -57,6 +57,10 @@ def scoped(scope: str, name: str) -> str:
     return f"{scope}/{name}" if scope else name
 
 
+def shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def leaves(value: Value) -> Iterator[Value]:
     """Everything in the value that is not a list, tuple or dict; keys of a dict are literals and left out."""
     if isinstance(value, dict):

@@ -111,14 +111,14 @@ class Split:
         return Split(self.name, self.file, self.start + start, self.start + max(start, stop))
 
 
+@dataclass(eq=False)
 class Corpus:
     """Three splits under one name."""
 
-    def __init__(self, name: str, train: Split, valid: Split, test: Split) -> None:
-        self.name = name
-        self.train = train
-        self.valid = valid
-        self.test = test
+    name: str
+    train: Split
+    valid: Split
+    test: Split
 
     def split(self, name: str) -> Split:
         """Raises: ConfigError if it is none of train, valid, test."""
@@ -130,7 +130,7 @@ class Corpus:
     @property
     def files(self) -> list[MappedFile]:
         """The files the splits lie in, each once."""
-        return list({id(split.file): split.file for split in (self.train, self.valid, self.test)}.values())
+        return list(dict.fromkeys(split.file for split in (self.train, self.valid, self.test)))
 
     @property
     def sha256(self) -> str:
@@ -177,8 +177,7 @@ class Batches:
 
     def to(self, device: torch.device | str) -> "Batches":
         """The same, held on an accelerator as uint8 so that chunks are cut there; on the CPU the text stays mapped."""
-        device = torch.device(device)
-        if device.type == "cpu":
+        if torch.device(device).type == "cpu":
             return self
         resident = torch.empty(self._bytes.shape, dtype=torch.uint8, device=device)
         for sequence, data in zip(resident, self._bytes, strict=True):
@@ -198,9 +197,7 @@ class Batches:
 
         Raises: DataError if the file changed since it was opened.
         """
-        assert position >= 0
-        assert length >= 1
-        assert position + length <= self.length - 1
+        assert 0 <= position < position + length <= self.length - 1
         self.split.file.verify()  # before reading: a mapping that outlasts its file kills the process on access
         stop = position + length + 1
         if self._resident is not None:
