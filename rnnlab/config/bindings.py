@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from rnnlab.config.values import Value, format_value, macros, references, scoped, shorten
+from rnnlab.registry import bindable
 
 
 class Precedence(enum.IntEnum):
@@ -98,9 +99,10 @@ class Reach:
     keys: frozenset[str]
 
 
-def reach(bindings: Mapping[str, Binding], classes: Iterable[str]) -> Reach:
+def reach(bindings: Mapping[str, Binding]) -> Reach:
     """Follow the references from the classes of the engine until nothing new is reached."""
-    selectors, scopes, names, keys = set(classes), {""}, set[str](), set[str]()
+    selectors, scopes = {selector for selector in bindable() if "." not in selector}, {""}
+    names, keys = set[str](), set[str]()
     while True:
         fresh = [
             binding

@@ -105,7 +105,9 @@ def _check_type(binding: Binding, value: Value, origin: str = "") -> None:
     hint = parameters(bindable()[binding.selector])[binding.argument].annotation
     if not fits(value, hint):
         problem = f"{binding.argument} takes {describe(hint)}, not {_described(value)}"
-        raise ConfigError(f"{binding}: {problem}{_remedy(value, hint)}{origin}")
+        words = [word for word in get_args(hint) if isinstance(word, str)] if get_origin(hint) is Literal else []
+        nearest = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise ConfigError(f"{binding}: {problem}{nearest}{origin}")
     _check_kind(binding, value, origin)
 
 
@@ -186,9 +188,3 @@ def describe(hint: Any) -> str:
 def _described(value: Value) -> str:
     kind = "" if value is None or isinstance(value, Reference | bool) else f"the {type(value).__name__} "
     return kind + shorten(format_value(value), 40)
-
-
-def _remedy(value: Value, hint: Any) -> str:
-    if isinstance(value, str) and get_origin(hint) is Literal:
-        return did_you_mean(value, [member for member in get_args(hint) if isinstance(member, str)])
-    return ""

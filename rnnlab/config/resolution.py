@@ -36,13 +36,12 @@ class Config:
 
     @property
     def sha(self) -> str:
-        """SHA-256 of the text, in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @cached_property
     def reach(self) -> Reach:
         """The parts, scopes and macros that the references lead to."""
-        return reach(self.bindings, _classes())
+        return reach(self.bindings)
 
     def get(self, key: str) -> Binding | None:
         """The binding of `Trainer.bytes`, `sha/SingleHead.memory` or a macro's name; None if it is not bound.
@@ -161,7 +160,7 @@ def _resolve(sources: Sequence[Source]) -> Config:
     definitions = {key: binding for key, binding in final.items() if not binding.selector}
     for binding in final.values():
         check_expanded(binding, definitions)
-    reached = reach(final, _classes())
+    reached = reach(final)
     mentioned = _mentioned(written)
     for binding in written:
         if final[binding.key] is binding and binding.key not in reached.keys:
@@ -180,10 +179,6 @@ def _mentioned(written: Sequence[Binding]) -> Reach:
         macros=frozenset(name for binding in written for name in binding.macros),
         keys=frozenset(),
     )
-
-
-def _classes() -> list[str]:
-    return [selector for selector in bindable() if "." not in selector]
 
 
 def _refuse_conflicts(sources: Sequence[Source]) -> None:

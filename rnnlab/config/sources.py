@@ -14,6 +14,7 @@ from rnnlab.registry import did_you_mean
 
 MOST_INCLUDES = 64  # files that one fragment may pull in, so that files which include each other twice come to an end
 MODEL = "LanguageModel.blocks"  # what makes a user's file a root
+BY_FOLDER = {"": Precedence.ROOT, "size": Precedence.SIZE, "train": Precedence.TRAIN}  # every other folder: PART
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,15 @@ def read_fragment(name: str, precedence: Precedence | None = None) -> Source:
     """
     path = _find(name)
     inside = _place(path)
+    folder = inside.parts[0] if inside and len(inside.parts) > 1 else ""
     folders = [config_folder().resolve()] + ([] if inside else [path.resolve().parent])
-    own_precedence = precedence if precedence is not None else _precedence(inside)
+    own_precedence = precedence
+    if own_precedence is None:
+        own_precedence = BY_FOLDER.get(folder, Precedence.PART) if inside else Precedence.OVERLAY
     bindings = list(_Reader(folders, own_precedence).read(path, ()))
     if precedence is None and not inside and any(binding.key == MODEL for binding in bindings):
         own_precedence = Precedence.ROOT
         bindings = [replace(binding, precedence=own_precedence) for binding in bindings]
-    folder = inside.parts[0] if inside and len(inside.parts) > 1 else ""
     return Source(name, own_precedence, folder, tuple(bindings))
 
 
@@ -95,14 +98,6 @@ def _place(path: Path) -> Path | None:
     """The path below the config folder; None if it lies elsewhere."""
     real, folder = path.resolve(), config_folder().resolve()
     return real.relative_to(folder) if real.is_relative_to(folder) else None
-
-
-def _precedence(inside: Path | None) -> Precedence:
-    if inside is None:
-        return Precedence.OVERLAY
-    if len(inside.parts) == 1:
-        return Precedence.ROOT
-    return {"size": Precedence.SIZE, "train": Precedence.TRAIN}.get(inside.parts[0], Precedence.PART)
 
 
 class _Reader:
