@@ -20,14 +20,8 @@ def catalog(kind: str | None = None) -> list[dict[str, Any]]:
 
 
 def _entry(part: registry.Part) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "kind": part.kind,
-        "name": part.name,
-        "selector": part.selector,
-        "summary": part.summary,
-        "source": part.source,
-        "package": part.distribution,
-    }
+    entry = {name: getattr(part, name) for name in ("kind", "name", "selector", "summary", "source")}
+    entry["package"] = part.distribution
     if part.kind in ("core", "attention", "feedforward"):
         with torch.device("meta"):
             module = part.factory(DIM)

@@ -1,6 +1,7 @@
 """Generation, a byte at a time with the state carried: work and memory per byte do not grow with what was written."""
 
 import codecs
+import itertools
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -14,9 +15,7 @@ from rnnlab.model import LanguageModel, fold
 from rnnlab.rng import generator
 from rnnlab.state import State
 
-PROMPT_CHUNK = (
-    1024  # [positions] of a prompt read at a time, so that a long prompt needs no more memory than a short one
-)
+PROMPT_CHUNK = 1024  # [positions] read at a time, so that a long prompt needs no more memory than a short one
 
 
 def generate(
@@ -66,13 +65,11 @@ def _continue(
         for chunk in torch.split(tokens, PROMPT_CHUNK):
             logits, state = model(chunk, state)
         state = in_place(model, state)
-    written = 0
-    while count is None or written < count:
+    for number in itertools.count(1) if count is None else range(1, count + 1):
         with torch.inference_mode(), for_many_shapes():
             chosen = choose(logits[-1].float().cpu(), temperature, top_p, draws)
         yield bytes(chosen.tolist())
-        written += 1
-        if written != count:
+        if number != count:
             with torch.inference_mode(), for_many_shapes():
                 logits, state = model(chosen.unsqueeze(0).to(device), state)
 
