@@ -117,11 +117,9 @@ def export(run: str | Path, out: Path, *, best: bool = False) -> dict[str, Any]:
             write_file(staged / WEIGHTS, safetensors.torch.save(weights))
             _write_programs(step, staged)
         yardstick = Yardstick.of(folded)
-        errors = {PROGRAM: yardstick.error_of(_in_torch(staged / PROGRAM), step)}
+        errors = {PROGRAM: yardstick.error_of(PROGRAM, _in_torch(staged / PROGRAM), step)}
         if importlib.util.find_spec("onnxruntime") is not None:
-            errors[ONNX] = yardstick.error_of(_in_onnxruntime(staged / ONNX, step), step)
-        for name, found in errors.items():
-            yardstick.check(name, found)
+            errors[ONNX] = yardstick.error_of(ONNX, _in_onnxruntime(staged / ONNX, step), step)
         told = _description(loaded, step, staged, yardstick, errors)
         with storage_errors(f"{out / CONFIG}: cannot be written"):
             write_file(staged / CONFIG, (json.dumps(told, indent=2) + "\n").encode())
@@ -232,48 +230,40 @@ class Yardstick(NamedTuple):
         exact, _ = double(tokens, double.initial_state(1))  # type: ignore[operator]
         return cls(tokens, exact, error(logits, exact))
 
-    @property
-    def allowed(self) -> float:
-        """[nats] The model's own error, or a rounding of the largest logit where it happens to be smaller."""
-        return NO_WORSE * max(self.own_error, rounding_of(self.exact))
-
-    def error_of(self, run_step: RunStep, step: OneStep) -> float:
-        """The largest error of a program's logits, position after position [nats]."""
+    def error_of(self, name: str, run_step: RunStep, step: OneStep) -> float:
+        """The largest error of a program's logits [nats]. Raises: ConfigError if rounding does not explain it."""
         state: Sequence[Tensor] = step.start()
         worst = 0.0
         for token, exact in zip(self.tokens, self.exact, strict=True):
             found, *state = run_step(token, state)
             worst = max(worst, error(found, exact))
-        return worst
-
-    def check(self, name: str, found: float) -> None:
-        """Raises: ConfigError if the program computes something else than the model does."""
-        if not found <= self.allowed:
+        # the model's own error, or a rounding of the largest logit where it happens to be smaller
+        allowed = NO_WORSE * max(self.own_error, rounding_of(self.exact))
+        if not worst <= allowed:
             raise ConfigError(
-                f"{name} does not compute what the run does: its logits are off by {found:.1e}, and rounding explains "
-                f"{self.allowed:.1e}; nothing was written. A part's operation has no faithful counterpart there"
+                f"{name} does not compute what the run does: its logits are off by {worst:.1e}, and rounding explains "
+                f"{allowed:.1e}; nothing was written. A part's operation has no faithful counterpart there"
             )
+        return worst
 
 
 def _description(
     loaded: LoadedRun, step: OneStep, out: Path, yardstick: Yardstick, errors: dict[str, float]
 ) -> dict[str, Any]:
-    state = [
-        {"name": name, "shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), "start": "zeros"}
-        for name, x in zip(step.names, step.start(), strict=True)
-    ]
-    files = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in (WEIGHTS, PROGRAM, ONNX)}
     return {
         "about": "One step of a byte-level language model: (token, *state) -> (logits of the next byte, *next state).",
         **describe(loaded.experiment),
         "vocabulary": VOCABULARY,
         "token": {"shape": [1], "dtype": "int64", "meaning": "a byte, 0 to 255"},
         "logits": {"shape": [1, VOCABULARY], "dtype": "float32", "meaning": "natural logarithms, not normalized"},
-        "state": state,
+        "state": [
+            {"name": name, "shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), "start": "zeros"}
+            for name, x in zip(step.names, step.start(), strict=True)
+        ],
         "step": loaded.snapshot.step,
         "corpus": loaded.folder.environment.get("corpus"),
         "corpus_sha": loaded.folder.corpus_sha,
         "config": loaded.folder.config_text,
         "largest_error_of_logits": {"the run's own": yardstick.own_error, **errors},
-        "sha256": files,
+        "sha256": {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in (WEIGHTS, PROGRAM, ONNX)},
     }

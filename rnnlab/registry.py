@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util  # gin-config needs it loaded before itself, or any missing file ends in an AttributeError
 import inspect
+import itertools
 import pkgutil
 import re
 from collections.abc import Callable, Iterable
@@ -26,13 +27,7 @@ if not hasattr(gin, "register"):
     raise ImportError("`import gin` found a folder and not gin-config; install it: pip install gin-config==0.5.0")
 
 ENTRY_POINTS = "rnnlab.components"
-ENGINE = (
-    "rnnlab.model",
-    "rnnlab.training.recipe",
-    "rnnlab.training.optim",
-    "rnnlab.training.schedules",
-    "rnnlab.data.corpora",
-)
+ENGINE = ("model", "training.recipe", "training.optim", "training.schedules", "data.corpora")
 """Modules of what configurations bind; named rather than imported, since they stand above this one."""
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -59,16 +54,9 @@ class Part:
     @property
     def source(self) -> str:
         """The `Source:` heading of the docstring, on one line; empty if there is none."""
-        lines = (inspect.getdoc(self.factory) or "").splitlines()
-        starts = [i for i, line in enumerate(lines) if line.startswith("Source:")]
-        if not starts:
-            return ""
-        body = [lines[starts[0]].removeprefix("Source:").strip()]
-        for line in lines[starts[0] + 1 :]:
-            if not line or line.startswith("    ") or re.match(r"[A-Z][a-z]+:", line):  # equations, the next heading
-                break
-            body.append(line.strip())
-        return " ".join(body)
+        _, _, after = f"\n{inspect.getdoc(self.factory)}".partition("\nSource:")
+        end = re.compile(r"    |[A-Z][a-z]+:|$")  # equations, the next heading, an empty line
+        return " ".join(map(str.strip, itertools.takewhile(lambda line: not end.match(line), after.split("\n"))))
 
     @property
     def distribution(self) -> str:
@@ -128,7 +116,7 @@ def load_parts() -> None:
     _loaded = True  # before the imports, so that a part that lists parts does not recurse
     try:
         for module in ENGINE:
-            importlib.import_module(module)
+            importlib.import_module(f"rnnlab.{module}")
         ours_first = sorted(
             importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "rnnlab", e.name)
         )

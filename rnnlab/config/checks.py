@@ -57,10 +57,7 @@ def full_selector(given: str) -> str:
 
 
 def check_expanded(binding: Binding, definitions: Mapping[str, Binding]) -> None:
-    """Check the type that a binding has once its macros are replaced.
-
-    Raises: ConfigError for an undefined or circular macro, and for the wrong type.
-    """
+    """Check a binding with macros replaced. Raises: ConfigError for an undefined or circular macro, or a wrong type."""
     try:
         value = expand(binding.value, {name: macro.value for name, macro in definitions.items()})
     except ConfigError as error:

@@ -13,8 +13,7 @@ from rnnlab.registry import bindable
 
 @dataclass(frozen=True)
 class Difference:
-    """One key with the two values it has. None: the part is not used on that side, or nothing is bound and there is no
-    default."""
+    """One key with its two values; None where the part is not used, or nothing is bound and there is no default."""
 
     key: str
     left: str | None

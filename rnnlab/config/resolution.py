@@ -67,10 +67,7 @@ class Config:
         return {key: binding.value for key, binding in self.bindings.items() if not binding.selector}
 
     def override(self, overrides: Sequence[str]) -> "Config":
-        """The same sources resolved again with further bindings on top, as behind --set.
-
-        Raises: ConfigError as `resolve`.
-        """
+        """The same sources with further bindings on top, as behind --set. Raises: ConfigError as `resolve`."""
         return _resolve([*self._sources, *map(read_override, overrides)])
 
     def vary(self, fragments: Sequence[str], overrides: Sequence[str]) -> "Config":
@@ -97,10 +94,7 @@ class Config:
             yield
 
     def construct(self, selector: str, *args: Any, **kwargs: Any) -> Any:
-        """Within `activate`: call a class or part with what is bound for it; explicit arguments win.
-
-        Raises: ConfigError if there is no such class or part.
-        """
+        """Within `activate`: call a class or part; explicit arguments win. Raises: ConfigError if there is none."""
         assert self._operative is not None, "inside `with config.activate():` only"
         return construct(full_selector(selector), *args, **kwargs)
 

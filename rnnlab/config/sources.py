@@ -26,7 +26,6 @@ class Source:
         bindings: from low to high: what is included, then the file's own.
     """
 
-    name: str
     precedence: Precedence
     folder: str
     bindings: tuple[Binding, ...]
@@ -64,13 +63,13 @@ def read_fragment(name: str, precedence: Precedence | None = None) -> Source:
     if precedence is None and not inside and any(binding.key == MODEL for binding in bindings):
         own_precedence = Precedence.ROOT
         bindings = [replace(binding, precedence=own_precedence) for binding in bindings]
-    return Source(name, own_precedence, folder, tuple(bindings))
+    return Source(own_precedence, folder, tuple(bindings))
 
 
 def read_override(text: str) -> Source:
     """One binding from the command line. Raises: ConfigError if the text is not exactly one sound binding."""
     name = "--set"
-    return Source(name, Precedence.OVERRIDE, "", (check(parse_assignment(text, name), name, Precedence.OVERRIDE),))
+    return Source(Precedence.OVERRIDE, "", (check(parse_assignment(text, name), name, Precedence.OVERRIDE),))
 
 
 def _find(name: str) -> Path:

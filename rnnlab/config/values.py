@@ -29,10 +29,7 @@ class Macro:
 
 
 def format_value(value: Value) -> str:
-    """The value on one line, in the form that parses back to it exactly.
-
-    Raises: ValueError for what no configuration can say (nan, objects).
-    """
+    """The value on one line, in the form that parses back to it exactly. Raises: ValueError for nan and for objects."""
     match value:
         case Reference():
             return "@" + scoped(value.scope, value.selector) + ("()" if value.evaluate else "")
@@ -93,10 +90,7 @@ def replace(value: Value, leaf: Callable[[Value], Value]) -> Value:
 
 
 def expand(value: Value, definitions: Mapping[str, Value]) -> Value:
-    """The value with every macro replaced by what it stands for.
-
-    Raises: ConfigError if a macro is undefined, stands for itself, or the result is unreasonably large.
-    """
+    """The value with macros replaced. Raises: ConfigError if one is undefined or circular, or it gets too large."""
     seen = 0
 
     def resolve(leaf: Value, chain: tuple[str, ...] = ()) -> Value:

@@ -175,10 +175,7 @@ def corpus_bindings(name_or_path: str) -> list[str]:
 
 
 def open_corpus(name_or_path: str) -> Corpus:
-    """The corpus of that name, or the file at that path split 90/5/5.
-
-    Raises: DataError if there is neither, or it cannot be used.
-    """
+    """The named corpus, or the file at that path split 90/5/5. Raises: DataError if neither is there or can be used."""
     found = _find(name_or_path)
     corpus: Corpus = found.factory() if isinstance(found, registry.Part) else File(name_or_path)
     return corpus

@@ -1,7 +1,6 @@
 """Text as bytes: mapped files, their splits, and the batches a recurrent model reads them in.
 
-A text is never copied into the process, and a file that changes under a run is noticed before the next chunk is cut
-from it.
+A text is never copied into the process, and a file that changes under a run is noticed before the next chunk is cut.
 """
 
 import copy
@@ -24,17 +23,12 @@ from rnnlab.errors import ConfigError, DataError
 Bytes = npt.NDArray[np.uint8]
 
 RELEASE_AFTER = 8 << 20
-"""Bytes read through a mapping before its pages are given back [bytes]; they stay in the system's cache.
-
-One access may map a page of 2 MB, so that a stream of any length keeps at most this and 2 MB a sequence in the process.
-"""
+"""Bytes read through a mapping before its pages are given back [bytes]; they stay in the system's cache. One access may
+map a page of 2 MB, so that a stream of any length keeps at most this and 2 MB a sequence in the process."""
 
 
 class MappedFile:
-    """A file as it was when it was opened: its bytes, mapped and read-only, and the means to notice a change.
-
-    Raises: DataError if it cannot be read or holds nothing.
-    """
+    """A file as it was opened: its bytes, mapped and read-only. Raises: DataError if it cannot be read or is empty."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.abspath(os.path.expanduser(path)))

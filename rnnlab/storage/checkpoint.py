@@ -97,10 +97,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a process that died while saving left behind; only for the one who holds the run.
-
-    Raises: StorageError if something cannot be removed.
-    """
+    """Remove what a process that died while saving left; only for who holds the run. Raises: StorageError."""
     with storage_errors(f"{folder}: leftovers cannot be removed"):
         for leftover in sorted(folder.glob(f"{STAGED}*")):
             original = folder / leftover.name.removeprefix(REPLACED)
@@ -133,10 +130,7 @@ def load(path: Path) -> Snapshot:
 
 
 def _read_manifest(path: Path) -> tuple[Snapshot, Facts]:
-    """The checkpoint in the folder `path` without its tensors, and size and hash of the file that has them.
-
-    Raises: as `load`.
-    """
+    """A checkpoint without its tensors, and size and hash of the file that has them. Raises: as `load`."""
     where = path / MANIFEST
     try:
         with open_regular(where) as file:

@@ -76,10 +76,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
-        """A run that was started before.
-
-        Raises: ConfigError if the folder holds none; StorageError if what it holds cannot be read.
-        """
+        """A run started before. Raises: ConfigError if the folder holds none; StorageError if it cannot be read."""
         path = Path(path)
         if not (path / CONFIG).is_file():
             raise ConfigError(f"{path}: not the folder of a run: it has no {CONFIG}")
