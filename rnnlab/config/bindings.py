@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from rnnlab.config.values import Value, format_value, macros, references, scoped, shorten
+from rnnlab.config.values import Macro, Value, format_value, leaves, references, scoped, shorten
 from rnnlab.registry import bindable
 
 
@@ -22,22 +22,15 @@ class Precedence(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Binding:
-    """`scope/selector.argument = value`, or with an empty selector the macro `scope/argument = value`.
-
-    Attributes:
-        selector: full, `core.LSTM` or `Block`.
-        value: with its macros unexpanded.
-        location: "file:line" or "--set".
-        is_default: whether it may stay without effect, whatever its precedence; see `Config.vary`.
-    """
+    """`scope/selector.argument = value`, or with an empty selector the macro `scope/argument = value`."""
 
     scope: str
-    selector: str
+    selector: str  # full, `core.LSTM` or `Block`
     argument: str
-    value: Value
-    location: str
+    value: Value  # with its macros unexpanded
+    location: str  # "file:line" or "--set"
     precedence: Precedence
-    is_default: bool = False
+    is_default: bool = False  # it may stay without effect, whatever its precedence; see `Config.vary`
 
     @cached_property
     def key(self) -> str:
@@ -54,7 +47,7 @@ class Binding:
 
     @cached_property
     def macros(self) -> tuple[str, ...]:
-        return tuple(macros(self.value))
+        return tuple(leaf.name for leaf in leaves(self.value) if isinstance(leaf, Macro))
 
     def __str__(self) -> str:
         return f"{self.location}: `{self.key} = {shorten(self.text, 60)}`"
@@ -84,19 +77,12 @@ def supplier(bindings: Mapping[str, Binding], scope: str, selector: str, argumen
 
 @dataclass(frozen=True)
 class Reach:
-    """What a set of bindings can have an effect on, judged from their references alone.
+    """What a set of bindings can have an effect on, judged from their references alone."""
 
-    Attributes:
-        selectors: parts and classes that are referred to, or that the engine builds.
-        scopes: those that references enter, with their prefixes.
-        macros: names that bindings in reach refer to.
-        keys: the bindings in reach, macros included.
-    """
-
-    selectors: frozenset[str]
-    scopes: frozenset[str]
-    macros: frozenset[str]
-    keys: frozenset[str]
+    selectors: frozenset[str]  # parts and classes that are referred to, or that the engine builds
+    scopes: frozenset[str]  # those that references enter, with their prefixes
+    macros: frozenset[str]  # names that bindings in reach refer to
+    keys: frozenset[str]  # of the bindings in reach, macros included
 
 
 def reach(bindings: Mapping[str, Binding]) -> Reach:

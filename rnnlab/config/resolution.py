@@ -18,13 +18,10 @@ from rnnlab.registry import bindable, did_you_mean
 
 
 class Config:
-    """What fragments and overrides come to. Immutable but for the memory of what it last built.
-
-    Attributes:
-        bindings: {key: binding}, sorted by key. Of a whole model, those that nothing can reach are left out.
-    """
+    """What fragments and overrides come to. Immutable but for the memory of what it last built."""
 
     def __init__(self, bindings: Mapping[str, Binding], sources: Sequence[Source]) -> None:
+        # sorted by key; of a whole model, those that nothing can reach are left out
         self.bindings: Mapping[str, Binding] = dict(sorted(bindings.items()))
         self._sources = sources
         self._operative: Operative | None = None
@@ -179,12 +176,9 @@ def _refuse_conflicts(sources: Sequence[Source]) -> None:
     """Fragments from different folders commute, so they may not disagree on what nothing above them decides."""
     decided = {binding.key for source in sources if source.precedence > Precedence.PART for binding in source.bindings}
     set_by: dict[str, tuple[str, Binding]] = {}
-    for source in sources:
-        if source.precedence is not Precedence.PART:
-            continue
-        for key, binding in {binding.key: binding for binding in source.bindings}.items():
-            if key in decided:
-                continue
+    for source in (source for source in sources if source.precedence is Precedence.PART):
+        last = {binding.key: binding for binding in source.bindings if binding.key not in decided}
+        for key, binding in last.items():
             folder, other = set_by.setdefault(key, (source.folder, binding))
             if folder != source.folder and other.text != binding.text:
                 raise ConfigError(

@@ -19,16 +19,11 @@ BY_FOLDER = {"": Precedence.ROOT, "size": Precedence.SIZE, "train": Precedence.T
 
 @dataclass(frozen=True)
 class Source:
-    """The bindings that one name on the command line stands for.
-
-    Attributes:
-        folder: of the shipped fragments it belongs to, such as "core"; empty for roots and for what is the user's.
-        bindings: from low to high: what is included, then the file's own.
-    """
+    """The bindings that one name on the command line stands for."""
 
     precedence: Precedence
-    folder: str
-    bindings: tuple[Binding, ...]
+    folder: str  # of the shipped fragments it belongs to, such as "core"; empty for roots and for what is the user's
+    bindings: tuple[Binding, ...]  # from low to high: what is included, then the file's own
 
 
 @cache

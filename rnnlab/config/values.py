@@ -73,10 +73,6 @@ def references(value: Value) -> Iterator[Reference]:
     return (leaf for leaf in leaves(value) if isinstance(leaf, Reference))
 
 
-def macros(value: Value) -> Iterator[str]:
-    return (leaf.name for leaf in leaves(value) if isinstance(leaf, Macro))
-
-
 def replace(value: Value, leaf: Callable[[Value], Value]) -> Value:
     """The same lists, tuples and dicts, made anew, with `leaf` applied to what they hold."""
     match value:

@@ -38,21 +38,13 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that continues.
+    """Everything that continues."""
 
-    Attributes:
-        step: optimizer steps taken [steps].
-        position: of the next chunk within each sequence of the batch [bytes].
-        tensors: "model/<parameter>", "optimizer/<parameter>/<slot>", "state/<path>".
-        facts: whatever else a run needs to go on, as JSON; "valid_bpc" decides which checkpoint is the best.
-        config_sha, corpus_sha: of the experiment it belongs to; the run folder fills them in.
-    """
-
-    step: int
-    position: int
-    tensors: Mapping[str, Tensor]
-    facts: Facts = field(default_factory=dict)
-    config_sha: str = ""
+    step: int  # optimizer steps taken [steps]
+    position: int  # of the next chunk within each sequence of the batch [bytes]
+    tensors: Mapping[str, Tensor]  # "model/<parameter>", "optimizer/<parameter>/<slot>", "state/<path>"
+    facts: Facts = field(default_factory=dict)  # what else a run needs, as JSON; "valid_bpc" decides which is the best
+    config_sha: str = ""  # of the experiment it belongs to, as the next; the run folder fills them in
     corpus_sha: str = ""
 
     @property
