@@ -39,9 +39,7 @@ def catalog_text(entries: list[dict[str, Any]]) -> str:
         cost = ""
         if "macs" in entry:
             memory = f" at memory {entry['memory']:,}" if "memory" in entry else ""
-            cost = (
-                f"  [{entry['parameters']:,} parameters, {entry['macs']:,} MACs/position at D {entry['dim']}{memory}]"
-            )
+            cost = f"  [{entry['parameters']:,} parameters, {entry['macs']:,} MACs/position at D {DIM}{memory}]"
         lines.append(f"{entry['selector']:<24}{entry['summary']}{cost}")
         if entry["source"]:
             lines.append(f"{'':<24}{entry['source']}")

@@ -3,7 +3,7 @@
 import codecs
 import itertools
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +74,7 @@ def _continue(
                 logits, state = model(chosen.unsqueeze(0).to(device), state)
 
 
-def in_place(part: nn.Module, state: State) -> State:
+def in_place(part: Any, state: State) -> State:
     """The state that nobody else looks at, kept in place by the parts that offer it.
 
     A model's state is a tuple that goes with its blocks; a block's is a NamedTuple whose fields are named as its parts.
@@ -85,10 +85,8 @@ def in_place(part: nn.Module, state: State) -> State:
         return tuple(in_place(block, block_state) for block, block_state in zip(part.blocks, state, strict=True))
     if not hasattr(state, "_fields"):
         return state
-    children = (
-        (getattr(part, name, None), child_state) for name, child_state in zip(state._fields, state, strict=True)
-    )
-    return type(state)(*(in_place(child, s) if isinstance(child, nn.Module) else s for child, s in children))
+    children = {name: in_place(getattr(part, name, None), child) for name, child in state._asdict().items()}
+    return type(state)(**children)
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Generator) -> Tensor:

@@ -1,5 +1,4 @@
-"""Moving in from the first implementation of the SHA-RNN: its state dict becomes a run that evaluates, generates and
-trains on.
+"""Moving in from the first implementation of the SHA-RNN: its state dict becomes a run, which can also train on.
 
 Widths, depth and which layers attend are read off the shapes. Logits agree with the original's as long as fewer than M
 positions have been seen: what it sees after that depends on how the text was cut.

@@ -13,8 +13,7 @@ from rnnlab.errors import Stopped
 class Interrupts:
     """Within the block a signal is noted instead of raised; `check()` raises it where the run's state is whole.
 
-    A second signal changes nothing: the first is already being obeyed. Outside the main thread, where Python delivers
-    no signals, the block does nothing.
+    A second signal changes nothing. Outside the main thread, where Python delivers no signals, the block does nothing.
     """
 
     def __init__(self) -> None:

@@ -72,8 +72,7 @@ _loaded = False
 def register(kind: str) -> Callable[[T], T]:
     """Register a class or factory under its own name.
 
-    Raises: ConfigError if the kind is unknown or the name is taken, in this kind or another (gin's short form
-    `LSTM.dropconnect` must mean one thing).
+    Raises: ConfigError if the kind is unknown, or the name taken in any kind: gin's `LSTM.dropconnect` names one part.
     """
     if kind not in KINDS:
         raise ConfigError(f"register({kind!r}): no such kind; the kinds are {', '.join(KINDS)}")

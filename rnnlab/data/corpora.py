@@ -22,10 +22,7 @@ MIN_CORPUS = 40
 
 
 def cut(name: str, file: MappedFile) -> Corpus:
-    """The first 90% of a file to train on, the next 5% to validate on, the rest to test on, by byte.
-
-    Raises: DataError if that leaves a split without a byte to predict.
-    """
+    """By byte: 90% of a file to train on, 5% to validate on, the rest to test on. Raises: DataError if too short."""
     size = len(file.bytes)
     if size < MIN_CORPUS:
         raise DataError(

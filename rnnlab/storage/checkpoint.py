@@ -113,10 +113,7 @@ def best(folder: Path) -> tuple[Snapshot, list[str]]:
 
 
 def load(path: Path) -> Snapshot:
-    """The checkpoint in the folder `path`, after everything about it was checked.
-
-    Raises: Damaged if it is not what was written; StorageError if it was written in another format.
-    """
+    """A checkpoint, fully checked. Raises: Damaged if it is not what was written; StorageError if of another format."""
     bare, entry = _read_manifest(path)
     return replace(bare, tensors=tensorfile.read(path / STATE, entry["bytes"], entry["sha256"]))
 

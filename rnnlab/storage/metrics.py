@@ -96,8 +96,7 @@ class Journal:
 
 
 def read(path: Path) -> list[Record]:
-    """Every record; [] if there is no file. A last line without its newline is being written, or was by a process
-    that was killed, and does not count.
+    """Every record; [] if there is no file. A last line without its newline, being written or cut off, does not count.
 
     Raises: StorageError naming the first line that is not a JSON object.
     """
