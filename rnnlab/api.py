@@ -62,8 +62,7 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
             added to resumed.gin. A schedule keeps the horizon of the budget that the run began with.
     Returns: the result, as `train` does.
     Raises: ConfigError if an override would change the past, or prolong a run whose learning rate comes to 0; DataError
-        if the corpus is not what it was; StorageError if no checkpoint is whole, or it belongs to another experiment;
-        RunHeldError if another process is at it.
+        if the corpus has changed; StorageError if no checkpoint of this experiment is whole; RunHeldError.
     """
     folder = RunFolder.open(run)
     with ranks() as among, held(folder, among):
@@ -109,10 +108,9 @@ def load(
     """The model of a run, from its newest checkpoint or its best.
 
     Args:
-        overrides: bindings on top of the run's own that leave the parameters' names and shapes as they are, such as
-            those of a memory.
-    Raises: StorageError if there is no such run, or no checkpoint of it is whole; DataError if the corpus is needed
-        and cannot be opened.
+        overrides: bindings on top of the run's own that keep the names and shapes of parameters, such as of a memory.
+    Raises: ConfigError if there is no such run; StorageError if no checkpoint is whole; DataError if a corpus that is
+        needed cannot be opened.
     """
     folder = RunFolder.open(run)
     configuration = folder.config().override([f"Trainer.device = {device!r}", *overrides])

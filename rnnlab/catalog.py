@@ -20,14 +20,8 @@ def catalog(kind: str | None = None) -> list[dict[str, Any]]:
 
 
 def _entry(part: registry.Part) -> dict[str, Any]:
-    entry: dict[str, Any] = {
-        "kind": part.kind,
-        "name": part.name,
-        "selector": part.selector,
-        "summary": part.summary,
-        "source": part.source,
-        "package": part.distribution,
-    }
+    entry = {name: getattr(part, name) for name in ("kind", "name", "selector", "summary", "source")}
+    entry["package"] = part.distribution
     if part.kind in ("core", "attention", "feedforward"):
         with torch.device("meta"):
             module = part.factory(DIM)
@@ -45,9 +39,7 @@ def catalog_text(entries: list[dict[str, Any]]) -> str:
         cost = ""
         if "macs" in entry:
             memory = f" at memory {entry['memory']:,}" if "memory" in entry else ""
-            cost = (
-                f"  [{entry['parameters']:,} parameters, {entry['macs']:,} MACs/position at D {entry['dim']}{memory}]"
-            )
+            cost = f"  [{entry['parameters']:,} parameters, {entry['macs']:,} MACs/position at D {DIM}{memory}]"
         lines.append(f"{entry['selector']:<24}{entry['summary']}{cost}")
         if entry["source"]:
             lines.append(f"{'':<24}{entry['source']}")

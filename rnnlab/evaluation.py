@@ -59,17 +59,16 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), ProgressBar("evaluate", last * batch_size, shown=progress) as bar:
             state: State = model.initial_state(batch_size)  # type: ignore[operator]
-            with ProgressBar("evaluate", last * batch_size, shown=progress) as bar:
-                for position in range(0, last, bptt):
-                    between_chunks()
-                    length = min(bptt, last - position)
-                    inputs, targets = (part.to(device, non_blocking=True) for part in batches.chunk(position, length))
-                    logits, state = model(inputs, state)
-                    nats += cross_entropy(logits, targets, reduction="sum").double()
-                    state = detach(state)
-                    bar.show((position + length) * batch_size)
+            for position in range(0, last, bptt):
+                between_chunks()
+                length = min(bptt, last - position)
+                inputs, targets = (part.to(device, non_blocking=True) for part in batches.chunk(position, length))
+                logits, state = model(inputs, state)
+                nats += cross_entropy(logits, targets, reduction="sum").double()
+                state = detach(state)
+                bar.show((position + length) * batch_size)
     finally:
         model.train(was_training)
     return Score(

@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from rnnlab.api import LoadedRun, load
 from rnnlab.errors import ConfigError
 from rnnlab.interfaces import HasAttentionWeights
-from rnnlab.model import VOCABULARY, fold
+from rnnlab.model import VOCABULARY, fold, replace_parts
 from rnnlab.state import flatten, leaves, unflatten
 from rnnlab.storage.durable import STAGED, storage_errors, write_file
 from rnnlab.testing.rounding import NO_WORSE, error, rounding_of
@@ -68,11 +69,7 @@ class RolledAttention(nn.Module):
 
 def roll(model: nn.Module) -> nn.Module:
     """Give every attention in the model a memory of fixed size, in place."""
-    for name, child in model.named_children():
-        if isinstance(child, HasAttentionWeights):
-            setattr(model, name, RolledAttention(child))
-        else:
-            roll(child)
+    replace_parts(model, HasAttentionWeights, RolledAttention)
     return model
 
 
@@ -116,14 +113,13 @@ def export(run: str | Path, out: Path, *, best: bool = False) -> dict[str, Any]:
     with torch.no_grad(), _staged(out) as staged:
         _check_fixed(step)
         with storage_errors(f"{out}: cannot be written"):
-            _write_weights(folded, staged / WEIGHTS)
+            weights = {name: x.contiguous() for name, x in folded.state_dict().items()}
+            write_file(staged / WEIGHTS, safetensors.torch.save(weights))
             _write_programs(step, staged)
         yardstick = Yardstick.of(folded)
-        errors = {PROGRAM: yardstick.error_of(_Torch(staged / PROGRAM), step)}
+        errors = {PROGRAM: yardstick.error_of(PROGRAM, _in_torch(staged / PROGRAM), step)}
         if importlib.util.find_spec("onnxruntime") is not None:
-            errors[ONNX] = yardstick.error_of(_Onnx(staged / ONNX, step), step)
-        for name, found in errors.items():
-            yardstick.check(name, found)
+            errors[ONNX] = yardstick.error_of(ONNX, _in_onnxruntime(staged / ONNX, step), step)
         told = _description(loaded, step, staged, yardstick, errors)
         with storage_errors(f"{out / CONFIG}: cannot be written"):
             write_file(staged / CONFIG, (json.dumps(told, indent=2) + "\n").encode())
@@ -166,12 +162,6 @@ def _check_fixed(step: OneStep) -> None:
             raise ConfigError(f"{name} cannot be exported: it does not begin as zeros, which those who run it rely on")
 
 
-def _write_weights(folded: nn.Module, path: Path) -> None:
-    from safetensors.torch import save
-
-    write_file(path, save({name: x.contiguous() for name, x in folded.state_dict().items()}))
-
-
 def _write_programs(step: OneStep, out: Path) -> None:
     inputs = (torch.zeros(1, dtype=torch.int64), *step.start())
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # libraries we do not use
@@ -203,28 +193,26 @@ def _exact_near_zero() -> dict[Any, Callable[..., Any]]:
     return {aten.expm1.default: expm1, aten.log1p.default: log1p, aten.log_sigmoid.default: log_sigmoid}
 
 
-class _Torch:
+RunStep = Callable[[Tensor, Sequence[Tensor]], Sequence[Tensor]]
+
+
+def _in_torch(path: Path) -> RunStep:
     """A program of torch.export, step by step."""
-
-    def __init__(self, path: Path) -> None:
-        self._program = torch.export.load(path).module()
-
-    def __call__(self, token: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
-        return list(self._program(token, *state))
+    program = torch.export.load(path).module()
+    return lambda token, state: program(token, *state)
 
 
-class _Onnx:
-    """An ONNX model in onnxruntime, step by step."""
+def _in_onnxruntime(path: Path, step: OneStep) -> RunStep:
+    """An ONNX model, step by step."""
+    import onnxruntime
 
-    def __init__(self, path: Path, step: OneStep) -> None:
-        import onnxruntime
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
-        self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-        self._names = ["token", *step.names]
+    def run_step(token: Tensor, state: Sequence[Tensor]) -> Sequence[Tensor]:
+        inputs = {name: x.numpy() for name, x in zip(["token", *step.names], [token, *state], strict=True)}
+        return [torch.from_numpy(y) for y in session.run(None, inputs)]
 
-    def __call__(self, token: Tensor, state: Sequence[Tensor]) -> list[Tensor]:
-        inputs = {name: x.numpy() for name, x in zip(self._names, [token, *state], strict=True)}
-        return [torch.from_numpy(y) for y in self._session.run(None, inputs)]
+    return run_step
 
 
 class Yardstick(NamedTuple):
@@ -242,48 +230,40 @@ class Yardstick(NamedTuple):
         exact, _ = double(tokens, double.initial_state(1))  # type: ignore[operator]
         return cls(tokens, exact, error(logits, exact))
 
-    @property
-    def allowed(self) -> float:
-        """[nats] The model's own error, or a rounding of the largest logit where it happens to be smaller."""
-        return NO_WORSE * max(self.own_error, rounding_of(self.exact))
-
-    def error_of(self, run_step: Callable[[Tensor, Sequence[Tensor]], list[Tensor]], step: OneStep) -> float:
-        """The largest error of a program's logits, position after position [nats]."""
+    def error_of(self, name: str, run_step: RunStep, step: OneStep) -> float:
+        """The largest error of a program's logits [nats]. Raises: ConfigError if rounding does not explain it."""
         state: Sequence[Tensor] = step.start()
         worst = 0.0
         for token, exact in zip(self.tokens, self.exact, strict=True):
             found, *state = run_step(token, state)
             worst = max(worst, error(found, exact))
-        return worst
-
-    def check(self, name: str, found: float) -> None:
-        """Raises: ConfigError if the program computes something else than the model does."""
-        if not found <= self.allowed:
+        # the model's own error, or a rounding of the largest logit where it happens to be smaller
+        allowed = NO_WORSE * max(self.own_error, rounding_of(self.exact))
+        if not worst <= allowed:
             raise ConfigError(
-                f"{name} does not compute what the run does: its logits are off by {found:.1e}, and rounding explains "
-                f"{self.allowed:.1e}; nothing was written. A part's operation has no faithful counterpart there"
+                f"{name} does not compute what the run does: its logits are off by {worst:.1e}, and rounding explains "
+                f"{allowed:.1e}; nothing was written. A part's operation has no faithful counterpart there"
             )
+        return worst
 
 
 def _description(
     loaded: LoadedRun, step: OneStep, out: Path, yardstick: Yardstick, errors: dict[str, float]
 ) -> dict[str, Any]:
-    state = [
-        {"name": name, "shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), "start": "zeros"}
-        for name, x in zip(step.names, step.start(), strict=True)
-    ]
-    files = {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in (WEIGHTS, PROGRAM, ONNX)}
     return {
         "about": "One step of a byte-level language model: (token, *state) -> (logits of the next byte, *next state).",
         **describe(loaded.experiment),
         "vocabulary": VOCABULARY,
         "token": {"shape": [1], "dtype": "int64", "meaning": "a byte, 0 to 255"},
         "logits": {"shape": [1, VOCABULARY], "dtype": "float32", "meaning": "natural logarithms, not normalized"},
-        "state": state,
+        "state": [
+            {"name": name, "shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), "start": "zeros"}
+            for name, x in zip(step.names, step.start(), strict=True)
+        ],
         "step": loaded.snapshot.step,
         "corpus": loaded.folder.environment.get("corpus"),
         "corpus_sha": loaded.folder.corpus_sha,
         "config": loaded.folder.config_text,
         "largest_error_of_logits": {"the run's own": yardstick.own_error, **errors},
-        "sha256": files,
+        "sha256": {name: hashlib.sha256((out / name).read_bytes()).hexdigest() for name in (WEIGHTS, PROGRAM, ONNX)},
     }

@@ -1,8 +1,9 @@
 """Generation, a byte at a time with the state carried: work and memory per byte do not grow with what was written."""
 
 import codecs
+import itertools
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,7 @@ from rnnlab.model import LanguageModel, fold
 from rnnlab.rng import generator
 from rnnlab.state import State
 
-PROMPT_CHUNK = (
-    1024  # [positions] of a prompt read at a time, so that a long prompt needs no more memory than a short one
-)
+PROMPT_CHUNK = 1024  # [positions] read at a time, so that a long prompt needs no more memory than a short one
 
 
 def generate(
@@ -66,18 +65,16 @@ def _continue(
         for chunk in torch.split(tokens, PROMPT_CHUNK):
             logits, state = model(chunk, state)
         state = in_place(model, state)
-    written = 0
-    while count is None or written < count:
+    for number in itertools.count(1) if count is None else range(1, count + 1):
         with torch.inference_mode(), for_many_shapes():
             chosen = choose(logits[-1].float().cpu(), temperature, top_p, draws)
         yield bytes(chosen.tolist())
-        written += 1
-        if written != count:
+        if number != count:
             with torch.inference_mode(), for_many_shapes():
                 logits, state = model(chosen.unsqueeze(0).to(device), state)
 
 
-def in_place(part: nn.Module, state: State) -> State:
+def in_place(part: Any, state: State) -> State:
     """The state that nobody else looks at, kept in place by the parts that offer it.
 
     A model's state is a tuple that goes with its blocks; a block's is a NamedTuple whose fields are named as its parts.
@@ -88,10 +85,8 @@ def in_place(part: nn.Module, state: State) -> State:
         return tuple(in_place(block, block_state) for block, block_state in zip(part.blocks, state, strict=True))
     if not hasattr(state, "_fields"):
         return state
-    children = (
-        (getattr(part, name, None), child_state) for name, child_state in zip(state._fields, state, strict=True)
-    )
-    return type(state)(*(in_place(child, s) if isinstance(child, nn.Module) else s for child, s in children))
+    children = {name: in_place(getattr(part, name, None), child) for name, child in state._asdict().items()}
+    return type(state)(**children)
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Generator) -> Tensor:

@@ -1,5 +1,4 @@
-"""Moving in from the first implementation of the SHA-RNN: its state dict becomes a run that evaluates, generates and
-trains on.
+"""Moving in from the first implementation of the SHA-RNN: its state dict becomes a run, which can also train on.
 
 Widths, depth and which layers attend are read off the shapes. Logits agree with the original's as long as fewer than M
 positions have been seen: what it sees after that depends on how the text was cut.
@@ -45,7 +44,6 @@ ATTENDING_LAYER = {
 
 UNUSED = re.compile(r"blocks\.\d+\.(lnout|lnmid|lnmem|attn\.qkvs|attn\.r_gate)(\.|$)|decoder\.weight$")
 """What the original allocates and never reads, or reads only in a layer that attends; the decoder is the encoder."""
-
 
 Tensors = dict[str, Tensor]
 
@@ -150,12 +148,9 @@ def _rows(theirs: Tensors, vocabulary: Path | None) -> list[int]:
     decoder = theirs.get("decoder.weight", theirs["encoder.weight"])
     if len(bias) != count or not torch.equal(decoder, theirs["encoder.weight"]):
         raise _Misfit("its decoder is not its encoder; only a SHA-RNN with tied embeddings can be imported")
-    if vocabulary is None:
-        if count > VOCABULARY:
-            raise _Misfit(f"has {count} tokens, more than there are bytes; say with --vocabulary which byte each is")
-        listed: list[int] = list(range(count))
-    else:
-        listed = _listed(vocabulary, count)
+    if vocabulary is None and count > VOCABULARY:
+        raise _Misfit(f"has {count} tokens, more than there are bytes; say with --vocabulary which byte each is")
+    listed = range(count) if vocabulary is None else _listed(vocabulary, count)
     rarest = int(bias.argmin())
     row_of = {byte: row for row, byte in enumerate(listed)}
     return [row_of.get(byte, rarest) for byte in range(VOCABULARY)]

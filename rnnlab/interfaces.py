@@ -77,18 +77,15 @@ class HasAttentionWeights(Protocol):
 
 @runtime_checkable
 class HasInPlaceState(Protocol):
-    """A part that can keep its state in place. Optional: generation asks for it, and nobody else holds
-    that state."""
+    """A part that can keep its state in place. Optional: generation asks for it, and nobody else holds that state."""
 
     def in_place(self, state: State) -> object:
-        """What `forward` takes and gives back from then on, a position at a time and without gradients, in place of
-        `state`; `forward` changes it."""
+        """What `forward` then takes, changes and gives back for `state`, a position at a time, without gradients."""
 
 
 @runtime_checkable
 class Block(Stateful, Protocol):
-    """A layer: wires a core, an attention and a feed-forward. Built as
-    `wiring(dim, core, attention=None, feedforward=None, dropout=0.0)` where the three are factories called `slot(dim)`;
+    """A layer: `wiring(dim, core, attention=None, feedforward=None, dropout=0.0)` of factories called `slot(dim)`;
     `dropout` is the block's own, what a slot drops is bound on the slot's part."""
 
 

@@ -4,7 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, NoReturn, Self
 
 from rnnlab.errors import Stopped
@@ -13,8 +13,7 @@ from rnnlab.errors import Stopped
 class Interrupts:
     """Within the block a signal is noted instead of raised; `check()` raises it where the run's state is whole.
 
-    A second signal changes nothing: the first is already being obeyed. Outside the main thread, where Python delivers
-    no signals, the block does nothing.
+    A second signal changes nothing. Outside the main thread, where Python delivers no signals, the block does nothing.
     """
 
     def __init__(self) -> None:
@@ -27,9 +26,7 @@ class Interrupts:
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 

@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
@@ -48,17 +48,14 @@ def _acquire(path: Path, until: float) -> int:
     while True:
         # O_NOFOLLOW: through a link, another file would be emptied
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
-        held = False
-        try:
+        with ExitStack() as unless_held:
+            unless_held.callback(os.close, descriptor)
             if lock_descriptor(descriptor, blocking=False):
-                held = _is_at(path, descriptor)
+                if _is_at(path, descriptor):
+                    unless_held.pop_all()
+                    return descriptor
             elif time.monotonic() >= until:
                 raise LockTaken(os.read(descriptor, 200).decode(errors="replace").strip() or "another process")
-            if held:
-                return descriptor
-        finally:
-            if not held:
-                os.close(descriptor)
         time.sleep(POLL)
 
 

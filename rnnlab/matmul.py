@@ -34,8 +34,7 @@ def use_fast_products() -> bool:
 def for_many_shapes() -> Iterator[None]:
     """Within the block products go where torch sends them by itself.
 
-    oneDNN compiles a kernel for every shape, at a megabyte each: more than it saves where a memory grows by a position
-    at a time.
+    oneDNN compiles a kernel of a megabyte for every shape: more than it saves where a memory grows step by step.
     """
     before = torch.backends.mkldnn.matmul.fp32_precision  # type: ignore[attr-defined]
     torch.backends.mkldnn.matmul.fp32_precision = "none"  # type: ignore[attr-defined]

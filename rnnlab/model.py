@@ -2,7 +2,8 @@
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -117,13 +118,14 @@ def count_parameters(model: nn.Module) -> int:
 def fold(model: nn.Module) -> nn.Module:
     """A copy for inference in which every Foldable part has taken its folded form."""
     folded = copy.deepcopy(model)
-    _fold_children(folded)
+    replace_parts(folded, Foldable, lambda part: part.fold())
     return folded.eval()
 
 
-def _fold_children(module: nn.Module) -> None:
+def replace_parts(module: nn.Module, kind: type, by: Callable[[Any], nn.Module]) -> None:
+    """Put `by(part)` in the place of every part of that kind."""
     for name, child in module.named_children():
-        if isinstance(child, Foldable):
-            setattr(module, name, child.fold())
+        if isinstance(child, kind):
+            setattr(module, name, by(child))
         else:
-            _fold_children(child)
+            replace_parts(child, kind, by)

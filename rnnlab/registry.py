@@ -11,6 +11,7 @@ import importlib
 import importlib.metadata
 import importlib.util  # gin-config needs it loaded before itself, or any missing file ends in an AttributeError
 import inspect
+import itertools
 import pkgutil
 import re
 import threading
@@ -27,13 +28,7 @@ if not hasattr(gin, "register"):
     raise ImportError("`import gin` found a folder and not gin-config; install it: pip install gin-config==0.5.0")
 
 ENTRY_POINTS = "rnnlab.components"
-ENGINE = (
-    "rnnlab.model",
-    "rnnlab.training.recipe",
-    "rnnlab.training.optim",
-    "rnnlab.training.schedules",
-    "rnnlab.data.corpora",
-)
+ENGINE = ("model", "training.recipe", "training.optim", "training.schedules", "data.corpora")
 """Modules of what configurations bind; named rather than imported, since they stand above this one."""
 
 T = TypeVar("T", bound=Callable[..., Any])
@@ -60,16 +55,9 @@ class Part:
     @property
     def source(self) -> str:
         """The `Source:` heading of the docstring, on one line; empty if there is none."""
-        lines = (inspect.getdoc(self.factory) or "").splitlines()
-        starts = [i for i, line in enumerate(lines) if line.startswith("Source:")]
-        if not starts:
-            return ""
-        body = [lines[starts[0]].removeprefix("Source:").strip()]
-        for line in lines[starts[0] + 1 :]:
-            if not line or line.startswith("    ") or re.match(r"[A-Z][a-z]+:", line):  # equations, the next heading
-                break
-            body.append(line.strip())
-        return " ".join(body)
+        _, _, after = f"\n{inspect.getdoc(self.factory)}".partition("\nSource:")
+        end = re.compile(r"    |[A-Z][a-z]+:|$")  # equations, the next heading, an empty line
+        return " ".join(map(str.strip, itertools.takewhile(lambda line: not end.match(line), after.split("\n"))))
 
     @property
     def distribution(self) -> str:
@@ -77,8 +65,8 @@ class Part:
         return self.factory.__module__.partition(".")[0]
 
 
-_parts: dict[str, dict[str, Part]] = {kind: {} for kind in KINDS}
-_classes: dict[str, Callable[..., Any]] = {}
+_table: dict[str, Callable[..., Any]] = {}
+"""{selector: factory}: parts as `core.LSTM`, classes of the engine as `Block`."""
 _loaded = False
 _loading = False
 _load_once = threading.RLock()  # the other threads wait, rather than see half of the parts
@@ -87,20 +75,11 @@ _load_once = threading.RLock()  # the other threads wait, rather than see half o
 def register(kind: str) -> Callable[[T], T]:
     """Register a class or factory under its own name.
 
-    Raises: ConfigError if the kind is unknown or the name is taken, in this kind or another (gin's short form
-    `LSTM.dropconnect` must mean one thing).
+    Raises: ConfigError if the kind is unknown, or the name taken in any kind: gin's `LSTM.dropconnect` names one part.
     """
     if kind not in KINDS:
         raise ConfigError(f"register({kind!r}): no such kind; the kinds are {', '.join(KINDS)}")
-
-    def enter(factory: T) -> T:
-        name = factory.__name__
-        _refuse_taken(name, f"{kind}.{name}", factory)
-        _parts[kind][name] = Part(kind, name, factory)
-        _tell_gin(factory, kind)
-        return factory
-
-    return enter
+    return lambda factory: _enter(factory, kind, f"{kind}.{factory.__name__}")
 
 
 def configurable(factory: T) -> T:
@@ -108,34 +87,24 @@ def configurable(factory: T) -> T:
 
     Raises: ConfigError if a part or another class has the name.
     """
-    _refuse_taken(factory.__name__, factory.__name__, factory)
-    _classes[factory.__name__] = factory
-    _tell_gin(factory, "rnnlab")
-    return factory
+    return _enter(factory, "rnnlab", factory.__name__)
 
 
-def _tell_gin(factory: Callable[..., Any], module: str) -> None:
-    """Also where a program around us has finalized its own configuration."""
-    locked = gin.config_is_locked()
+def _enter(factory: T, module: str, selector: str) -> T:
+    for taken, holder in _table.items():
+        if taken.rpartition(".")[2] == factory.__name__:
+            raise ConfigError(
+                f"{factory.__module__} registers {selector}, but {holder.__module__} has already registered {taken}; "
+                f"rename one of them"
+            )
+    _table[selector] = factory
+    locked = gin.config_is_locked()  # where a program around us has finalized its own configuration
     gin.config._set_config_is_locked(False)
     try:
         gin.register(factory, module=module)
     finally:
         gin.config._set_config_is_locked(locked)
-
-
-def _refuse_taken(name: str, selector: str, factory: Callable[..., Any]) -> None:
-    for taken, holder in _table().items():
-        if taken.rpartition(".")[2] == name:
-            raise ConfigError(
-                f"{factory.__module__} registers {selector}, but {holder.__module__} has already registered {taken}; "
-                f"rename one of them"
-            )
-
-
-def _table() -> dict[str, Callable[..., Any]]:
-    parts = {part.selector: part.factory for entries in _parts.values() for part in entries.values()}
-    return _classes | parts
+    return factory
 
 
 def load_parts() -> None:
@@ -152,20 +121,23 @@ def load_parts() -> None:
         _loading = True
         try:
             for module in ENGINE:
-                importlib.import_module(module)
+                importlib.import_module(f"rnnlab.{module}")
             ours_first = sorted(
                 importlib.metadata.entry_points(group=ENTRY_POINTS), key=lambda e: (e.name != "rnnlab", e.name)
             )
             for entry in ours_first:
-                _import_entry(entry)
+                _import_package(entry)
             _loaded = True
         finally:
             _loading = False
 
 
-def _import_entry(entry: importlib.metadata.EntryPoint) -> None:
+def _import_package(entry: importlib.metadata.EntryPoint) -> None:
     try:
-        _import_tree(entry.value)
+        package = importlib.import_module(entry.value)
+        for module in pkgutil.walk_packages(getattr(package, "__path__", []), entry.value + "."):
+            if not module.name.rpartition(".")[2].startswith("_"):
+                importlib.import_module(module.name)
     except ConfigError:
         raise
     except Exception as error:
@@ -175,31 +147,18 @@ def _import_entry(entry: importlib.metadata.EntryPoint) -> None:
         ) from error
 
 
-def _import_tree(package_name: str) -> None:
-    package = importlib.import_module(package_name)
-    for module in pkgutil.walk_packages(getattr(package, "__path__", []), package_name + "."):
-        if not module.name.rpartition(".")[2].startswith("_"):
-            importlib.import_module(module.name)
-
-
 def parts(kind: str | None = None) -> list[Part]:
-    """Every part, or those of one kind, by kind and name.
-
-    Raises: ConfigError if there is no such kind.
-    """
+    """Every part, or those of one kind, by kind and name. Raises: ConfigError if there is no such kind."""
     load_parts()
-    if kind is not None and kind not in _parts:
+    if kind is not None and kind not in KINDS:
         raise ConfigError(f"no kind {kind!r}; the kinds are {', '.join(KINDS)}")
-    chosen = [kind] if kind else list(_parts)
-    return [_parts[k][name] for k in chosen for name in sorted(_parts[k])]
+    chosen = KINDS if kind is None else (kind,)
+    found = [(selector.partition("."), factory) for selector, factory in sorted(_table.items())]
+    return [Part(k, name, factory) for k in chosen for (owner, _, name), factory in found if owner == k]
 
 
 def find(selector: str) -> Part:
-    """The part behind `core.LSTM` or `LSTM`.
-
-    Raises: ConfigError with the nearest name.
-    """
-    load_parts()
+    """The part behind `core.LSTM` or `LSTM`. Raises: ConfigError with the nearest name."""
     kind, _, name = selector.rpartition(".")
     for part in parts():
         if part.name == name and kind in ("", part.kind):
@@ -211,7 +170,7 @@ def find(selector: str) -> Part:
 def bindable() -> dict[str, Callable[..., Any]]:
     """{selector: factory} of all that a configuration can bind: parts as `core.LSTM`, our classes as `Block`."""
     load_parts()
-    return _table()
+    return _table
 
 
 def gin_selector(selector: str) -> str:

@@ -1,7 +1,6 @@
 """Randomness derived, not stored: what is random at step k is a function of (seed, k, purpose).
 
-Evaluating, logging or saving more often therefore changes no bit of the loss curve, and a resumed run needs no
-generator state.
+Evaluating, logging or saving more often changes no bit of the loss curve, and resuming needs no generator state.
 """
 
 import hashlib

@@ -66,13 +66,12 @@ def own_gin_and_registry() -> Iterator[None]:
     from rnnlab import registry
 
     gin.clear_config()
-    before = set(registry._table())
+    before = set(registry._table)
     yield
     gin.clear_config()
-    for selector, factory in registry._table().items():
+    for selector, factory in list(registry._table.items()):
         if selector not in before and factory.__module__.partition(".")[0] != "rnnlab":
-            kind, _, name = selector.rpartition(".")
-            (registry._parts[kind] if kind else registry._classes).pop(name)
+            del registry._table[selector]
             gin.config._REGISTRY.pop(registry.gin_selector(selector))
 
 
@@ -80,10 +79,8 @@ def own_gin_and_registry() -> Iterator[None]:
 def empty_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     """A registry without a part or class, for tests that fill it with their own."""
     from rnnlab import registry
-    from rnnlab.interfaces import KINDS
 
-    monkeypatch.setattr(registry, "_parts", {kind: {} for kind in KINDS})
-    monkeypatch.setattr(registry, "_classes", {})
+    monkeypatch.setattr(registry, "_table", {})
     monkeypatch.setattr(registry, "_loaded", True)
     builtins = SelectorMap()
     for selector, entry in gin.config._REGISTRY.items():

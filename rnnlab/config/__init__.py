@@ -6,9 +6,8 @@
         config.audit()
 
 gin binds and builds; what it accepts in silence is refused here, in one line with place and nearest name. The modules:
-values (right of the equals sign), parser (text to statements), bindings (one line, its precedence, what it can reach),
-checks (names and types), sources (files and includes), resolution (the whole), activation (gin's runtime), translation
-(errors that parts raise), difference.
+values (right of the equals sign), parser (text to statements), bindings (a line, its precedence, its reach), checks
+(names, types), sources (files), resolution (the whole), activation (gin's runtime), translation (errors), difference.
 """
 
 import rnnlab.registry  # noqa: F401 -- first: it says what to install if gin-config is missing

@@ -3,13 +3,13 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import gin
 import gin.config
 
-from rnnlab.config.bindings import Binding, prefixes
+from rnnlab.config.bindings import Binding, prefixes, supplier
 from rnnlab.config.checks import parameters
 from rnnlab.config.translation import translate
 from rnnlab.config.values import Reference, Value, format_value, replace, scoped
@@ -25,21 +25,21 @@ def construct(selector: str, *args: Any, **kwargs: Any) -> Any:
     return gin.get_configurable(gin_selector(selector))(*args, **kwargs)
 
 
+Calls = dict[tuple[str, str], list[str]]
+
+
 @dataclass
 class Operative:
-    """What was called while a configuration was active.
+    """What was called while a configuration was active."""
 
-    Attributes:
-        calls: {(scope, selector): arguments that a binding or a default supplied}.
-        active: whether gin still knows more.
-    """
+    recorded: Calls | None = None  # None as long as it is active: then gin knows
 
-    calls: dict[tuple[str, str], list[str]] = field(default_factory=dict)
-    active: bool = True
-
-    def record(self) -> None:
-        """Copy from gin, which forgets at the end."""
-        self.calls = {
+    @property
+    def calls(self) -> Calls:
+        """{(scope, selector): arguments that a binding or a default supplied}."""
+        if self.recorded is not None:
+            return self.recorded
+        return {
             (scope, selector.removeprefix("rnnlab.")): list(arguments)
             for (scope, selector), arguments in gin.config._OPERATIVE_CONFIG.items()
         }
@@ -47,8 +47,8 @@ class Operative:
     def effective(self, bindings: Mapping[str, Binding]) -> set[str]:
         """Keys of the bindings that supplied an argument at least once."""
         suppliers = (
-            self._supplier(bindings, scope, selector, argument)
-            for (scope, selector), arguments in self._now().items()
+            supplier(bindings, scope, selector, argument)
+            for (scope, selector), arguments in self.calls.items()
             for argument in arguments
         )
         return {binding.key for binding in suppliers if binding is not None}
@@ -56,40 +56,31 @@ class Operative:
     def text(self, bindings: Mapping[str, Binding], expanded: Callable[[Binding], Value]) -> str:
         """A gin file of what was built, a paragraph a part, a comment with the origin of each value."""
         paragraphs = []
-        for (scope, selector), arguments in sorted(self._now().items(), key=lambda call: (call[0][1], call[0][0])):
+        for (scope, selector), arguments in sorted(self.calls.items(), key=lambda call: (call[0][1], call[0][0])):
             signature = parameters(bindable()[selector])
             lines = []
             for argument in sorted(arguments, key=list(signature).index):
-                binding = self._supplier(bindings, scope, selector, argument)
-                value = signature[argument].default if binding is None else expanded(binding)
-                origin = "default" if binding is None else _origin(binding)
+                value, origin = signature[argument].default, "default"
+                if binding := supplier(bindings, scope, selector, argument):
+                    value, origin = expanded(binding), ", %".join((binding.location, *binding.macros))
                 lines.append(f"{scoped(scope, selector)}.{argument} = {format_value(value)}  # {origin}\n")
             paragraphs.append("".join(lines))
-        return "\n".join(paragraph for paragraph in paragraphs if paragraph)
+        return "\n".join(filter(None, paragraphs))
 
     def why_idle(self, binding: Binding) -> str:
         """Why a binding supplied nothing, and what to do."""
         if not binding.selector:
             return f"no binding that took effect refers to %{binding.key}"
-        scopes = [scope for scope, selector in self._now() if selector == binding.selector]
+        scopes = [scope for scope, selector in self.calls if selector == binding.selector]
         if not scopes:
             return f"no {binding.selector} was built; bind it into a slot or drop this line"
         reached = [scope for scope in scopes if binding.scope in prefixes(scope)]
         if not reached:
             built = ", ".join(repr(scope) if scope else "no scope" for scope in scopes)
             return f"{binding.selector} was built in {built}, not in {binding.scope!r}"
-        if all(binding.argument not in self._now()[scope, binding.selector] for scope in reached):
+        if all(binding.argument not in self.calls[scope, binding.selector] for scope in reached):
             return f"what builds {binding.selector} gives it {binding.argument!r} itself; drop this line"
         return "bindings in narrower scopes take its place everywhere; drop it or them"
-
-    def _supplier(self, bindings: Mapping[str, Binding], scope: str, selector: str, argument: str) -> Binding | None:
-        keys = (scoped(prefix, f"{selector}.{argument}") for prefix in prefixes(scope))
-        return next((bindings[key] for key in keys if key in bindings), None)
-
-    def _now(self) -> dict[tuple[str, str], list[str]]:
-        if self.active:
-            self.record()
-        return self.calls
 
 
 @contextlib.contextmanager
@@ -109,8 +100,7 @@ def activated(bindings: Mapping[str, Binding], expanded: Callable[[Binding], Val
                 raise
             raise plain from plain.__cause__
         finally:
-            operative.record()
-            operative.active = False
+            operative.recorded = operative.calls  # gin forgets at the end
 
 
 @contextlib.contextmanager
@@ -148,8 +138,3 @@ def _for_gin(leaf: Value) -> Any:
     if not isinstance(leaf, Reference):
         return leaf
     return gin.config.ConfigurableReference(scoped(leaf.scope, gin_selector(leaf.selector)), leaf.evaluate)
-
-
-def _origin(binding: Binding) -> str:
-    via = "".join(f", %{name}" for name in binding.macros)
-    return binding.location + via

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from rnnlab.config.values import Value, format_value, macros, references, scoped
+from rnnlab.config.values import Macro, Value, format_value, leaves, references, scoped, shorten
+from rnnlab.registry import bindable
 
 
 class Precedence(enum.IntEnum):
@@ -18,30 +19,18 @@ class Precedence(enum.IntEnum):
     OVERLAY = 4  # a user's file that is no root
     OVERRIDE = 5  # --set
 
-    @property
-    def may_be_idle(self) -> bool:
-        """Whether its bindings may stay without effect: they are defaults for parts that a variant swaps out."""
-        return self <= Precedence.TRAIN
-
 
 @dataclass(frozen=True)
 class Binding:
-    """`scope/selector.argument = value`, or with an empty selector the macro `scope/argument = value`.
-
-    Attributes:
-        selector: full, `core.LSTM` or `Block`.
-        value: with its macros unexpanded.
-        location: "file:line" or "--set".
-        is_default: whether it may stay without effect, whatever its precedence; see `Config.vary`.
-    """
+    """`scope/selector.argument = value`, or with an empty selector the macro `scope/argument = value`."""
 
     scope: str
-    selector: str
+    selector: str  # full, `core.LSTM` or `Block`
     argument: str
-    value: Value
-    location: str
+    value: Value  # with its macros unexpanded
+    location: str  # "file:line" or "--set"
     precedence: Precedence
-    is_default: bool = False
+    is_default: bool = False  # it may stay without effect, whatever its precedence; see `Config.vary`
 
     @cached_property
     def key(self) -> str:
@@ -49,7 +38,8 @@ class Binding:
 
     @property
     def may_be_idle(self) -> bool:
-        return self.is_default or self.precedence.may_be_idle
+        """Roots, sizes and recipes hold defaults for parts that a variant swaps out."""
+        return self.is_default or self.precedence <= Precedence.TRAIN
 
     @cached_property
     def text(self) -> str:
@@ -57,11 +47,10 @@ class Binding:
 
     @cached_property
     def macros(self) -> tuple[str, ...]:
-        return tuple(macros(self.value))
+        return tuple(leaf.name for leaf in leaves(self.value) if isinstance(leaf, Macro))
 
     def __str__(self) -> str:
-        text = self.text if len(self.text) <= 60 else self.text[:57] + "..."
-        return f"{self.location}: `{self.key} = {text}`"
+        return f"{self.location}: `{self.key} = {shorten(self.text, 60)}`"
 
 
 def macro_chain(names: Iterable[str], bindings: Mapping[str, Binding]) -> list[str]:
@@ -80,26 +69,26 @@ def prefixes(scope: str) -> list[str]:
     return ["/".join(parts[:length]) for length in range(len(parts), -1, -1)]
 
 
+def supplier(bindings: Mapping[str, Binding], scope: str, selector: str, argument: str) -> Binding | None:
+    """The binding that gives a call in `scope` its argument: the one in the most specific scope."""
+    keys = (scoped(prefix, f"{selector}.{argument}") for prefix in prefixes(scope))
+    return next((bindings[key] for key in keys if key in bindings), None)
+
+
 @dataclass(frozen=True)
 class Reach:
-    """What a set of bindings can have an effect on, judged from their references alone.
+    """What a set of bindings can have an effect on, judged from their references alone."""
 
-    Attributes:
-        selectors: parts and classes that are referred to, or that the engine builds.
-        scopes: those that references enter, with their prefixes.
-        macros: names that bindings in reach refer to.
-        keys: the bindings in reach, macros included.
-    """
-
-    selectors: frozenset[str]
-    scopes: frozenset[str]
-    macros: frozenset[str]
-    keys: frozenset[str]
+    selectors: frozenset[str]  # parts and classes that are referred to, or that the engine builds
+    scopes: frozenset[str]  # those that references enter, with their prefixes
+    macros: frozenset[str]  # names that bindings in reach refer to
+    keys: frozenset[str]  # of the bindings in reach, macros included
 
 
-def reach(bindings: Mapping[str, Binding], classes: Iterable[str]) -> Reach:
+def reach(bindings: Mapping[str, Binding]) -> Reach:
     """Follow the references from the classes of the engine until nothing new is reached."""
-    selectors, scopes, names, keys = set(classes), {""}, set[str](), set[str]()
+    selectors, scopes = {selector for selector in bindable() if "." not in selector}, {""}
+    names, keys = set[str](), set[str]()
     while True:
         fresh = [
             binding

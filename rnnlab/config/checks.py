@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.parser import Assignment
-from rnnlab.config.values import Macro, Reference, Value, expand, format_value, replace
+from rnnlab.config.values import Macro, Reference, Value, expand, format_value, replace, shorten
 from rnnlab.errors import ConfigError
 from rnnlab.interfaces import KINDS
 from rnnlab.registry import bindable, did_you_mean
@@ -46,10 +46,7 @@ def check(assignment: Assignment, location: str, precedence: Precedence) -> Bind
 
 
 def full_selector(given: str) -> str:
-    """`core.LSTM` for `LSTM`, `core.LSTM` and no other.
-
-    Raises: ConfigError with the nearest name.
-    """
+    """`core.LSTM` for `LSTM`, `core.LSTM` and no other. Raises: ConfigError with the nearest name."""
     known = bindable()
     if given in known:
         return given
@@ -60,10 +57,7 @@ def full_selector(given: str) -> str:
 
 
 def check_expanded(binding: Binding, definitions: Mapping[str, Binding]) -> None:
-    """Check the type that a binding has once its macros are replaced.
-
-    Raises: ConfigError for an undefined or circular macro, and for the wrong type.
-    """
+    """Check a binding with macros replaced. Raises: ConfigError for an undefined or circular macro, or a wrong type."""
     try:
         value = expand(binding.value, {name: macro.value for name, macro in definitions.items()})
     except ConfigError as error:
@@ -108,7 +102,9 @@ def _check_type(binding: Binding, value: Value, origin: str = "") -> None:
     hint = parameters(bindable()[binding.selector])[binding.argument].annotation
     if not fits(value, hint):
         problem = f"{binding.argument} takes {describe(hint)}, not {_described(value)}"
-        raise ConfigError(f"{binding}: {problem}{_remedy(value, hint)}{origin}")
+        words = [word for word in get_args(hint) if isinstance(word, str)] if get_origin(hint) is Literal else []
+        nearest = did_you_mean(value, words) if isinstance(value, str) else ""
+        raise ConfigError(f"{binding}: {problem}{nearest}{origin}")
     _check_kind(binding, value, origin)
 
 
@@ -188,11 +184,4 @@ def describe(hint: Any) -> str:
 
 def _described(value: Value) -> str:
     kind = "" if value is None or isinstance(value, Reference | bool) else f"the {type(value).__name__} "
-    text = format_value(value)
-    return kind + (text if len(text) <= 40 else text[:37] + "...")
-
-
-def _remedy(value: Value, hint: Any) -> str:
-    if isinstance(value, str) and get_origin(hint) is Literal:
-        return did_you_mean(value, [member for member in get_args(hint) if isinstance(member, str)])
-    return ""
+    return kind + shorten(format_value(value), 40)

@@ -4,17 +4,16 @@ import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnlab.config.bindings import Binding, prefixes
+from rnnlab.config.bindings import Binding, supplier
 from rnnlab.config.checks import parameters
 from rnnlab.config.resolution import Config
-from rnnlab.config.values import format_value, scoped
+from rnnlab.config.values import format_value
 from rnnlab.registry import bindable
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One key with the two values it has. None: the part is not used on that side, or nothing is bound and there is no
-    default."""
+    """One key with its two values; None where the part is not used, or nothing is bound and there is no default."""
 
     key: str
     left: str | None
@@ -50,11 +49,8 @@ def _uses(config: Config, binding: Binding) -> bool:
 def _value(config: Config, binding: Binding) -> str | None:
     if binding.selector not in config.reach.selectors:
         return None
-    for prefix in prefixes(binding.scope):
-        bound = config.bindings.get(scoped(prefix, f"{binding.selector}.{binding.argument}"))
-        if bound is not None:
-            return format_value(config.expanded(bound))
-    return _default(binding)
+    bound = supplier(config.bindings, binding.scope, binding.selector, binding.argument)
+    return _default(binding) if bound is None else format_value(config.expanded(bound))
 
 
 def _default(binding: Binding) -> str | None:

@@ -11,12 +11,11 @@ from typing import Any
 
 from gin import config_parser
 
-from rnnlab.config.values import Macro, Reference, Value
+from rnnlab.config.values import Macro, Reference, Value, shorten
 from rnnlab.errors import ConfigError
 
 LARGEST_FILE = 256 * 1024  # [bytes]; the longest resolved configuration is a hundredth of it
 DEEPEST = 32  # brackets within brackets
-_MORE_THAN_A_VALUE = "expected one value, which gin does not calculate,"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,8 @@ def parse(text: str, name: str) -> list[Assignment | Include]:
     except SyntaxError as error:
         line = (error.text or "").strip()
         shown = f" in `{_shorten(line)}`" if line else ""
-        problem = _MORE_THAN_A_VALUE if error.msg.startswith("Expected newline") else _one_line(error.msg)
+        more = error.msg.startswith("Expected newline")
+        problem = "expected one value, which gin does not calculate," if more else _one_line(error.msg)
         raise ConfigError(f"{name}:{error.lineno}: {problem}{shown}") from error
     except tokenize.TokenError as error:
         message, (line_number, _) = error.args
@@ -65,16 +65,14 @@ def parse(text: str, name: str) -> list[Assignment | Include]:
 
 
 def parse_assignment(text: str, name: str) -> Assignment:
-    """The one binding that an override consists of.
-
-    Raises: ConfigError if it is anything else.
-    """
+    """The one binding that an override consists of. Raises: ConfigError if it is anything else."""
+    shown = f"{name} {_shorten(text)!r}"
     if "=" not in text:
-        raise ConfigError(f"{name} {_shorten(text)!r}: there is no `=`; write it as 'Block.dropout = 0.2'")
-    statements = parse(text, f"{name} {_shorten(text)!r}")
-    if len(statements) != 1 or not isinstance(statements[0], Assignment):
-        raise ConfigError(f"{name} {_shorten(text)!r}: one binding is expected, such as 'Block.dropout = 0.2'")
-    return statements[0]
+        raise ConfigError(f"{shown}: there is no `=`; write it as 'Block.dropout = 0.2'")
+    match parse(text, shown):
+        case [Assignment() as assignment]:
+            return assignment
+    raise ConfigError(f"{shown}: one binding is expected, such as 'Block.dropout = 0.2'")
 
 
 def _ours(statement: Any, name: str) -> list[Assignment | Include]:
@@ -153,5 +151,4 @@ def _one_line(text: str) -> str:
 
 
 def _shorten(text: str) -> str:
-    line = _one_line(text)
-    return line if len(line) <= 60 else line[:57] + "..."
+    return shorten(_one_line(text), 60)

@@ -18,13 +18,10 @@ from rnnlab.registry import bindable, did_you_mean
 
 
 class Config:
-    """What fragments and overrides come to. Immutable but for the memory of what it last built.
-
-    Attributes:
-        bindings: {key: binding}, sorted by key. Of a whole model, those that nothing can reach are left out.
-    """
+    """What fragments and overrides come to. Immutable but for the memory of what it last built."""
 
     def __init__(self, bindings: Mapping[str, Binding], sources: Sequence[Source]) -> None:
+        # sorted by key; of a whole model, those that nothing can reach are left out
         self.bindings: Mapping[str, Binding] = dict(sorted(bindings.items()))
         self._sources = sources
         self._operative: Operative | None = None
@@ -36,13 +33,12 @@ class Config:
 
     @property
     def sha(self) -> str:
-        """SHA-256 of the text, in hexadecimal."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @cached_property
     def reach(self) -> Reach:
         """The parts, scopes and macros that the references lead to."""
-        return reach(self.bindings, _classes())
+        return reach(self.bindings)
 
     def get(self, key: str) -> Binding | None:
         """The binding of `Trainer.bytes`, `sha/SingleHead.memory` or a macro's name; None if it is not bound.
@@ -68,10 +64,7 @@ class Config:
         return {key: binding.value for key, binding in self.bindings.items() if not binding.selector}
 
     def override(self, overrides: Sequence[str]) -> "Config":
-        """The same sources resolved again with further bindings on top, as behind --set.
-
-        Raises: ConfigError as `resolve`.
-        """
+        """The same sources with further bindings on top, as behind --set. Raises: ConfigError as `resolve`."""
         return _resolve([*self._sources, *map(read_override, overrides)])
 
     def vary(self, fragments: Sequence[str], overrides: Sequence[str]) -> "Config":
@@ -98,10 +91,7 @@ class Config:
             yield
 
     def construct(self, selector: str, *args: Any, **kwargs: Any) -> Any:
-        """Within `activate`: call a class or part with what is bound for it; explicit arguments win.
-
-        Raises: ConfigError if there is no such class or part.
-        """
+        """Within `activate`: call a class or part; explicit arguments win. Raises: ConfigError if there is none."""
         assert self._operative is not None, "inside `with config.activate():` only"
         return construct(full_selector(selector), *args, **kwargs)
 
@@ -161,7 +151,7 @@ def _resolve(sources: Sequence[Source]) -> Config:
     definitions = {key: binding for key, binding in final.items() if not binding.selector}
     for binding in final.values():
         check_expanded(binding, definitions)
-    reached = reach(final, _classes())
+    reached = reach(final)
     mentioned = _mentioned(written)
     for binding in written:
         if final[binding.key] is binding and binding.key not in reached.keys:
@@ -182,20 +172,13 @@ def _mentioned(written: Sequence[Binding]) -> Reach:
     )
 
 
-def _classes() -> list[str]:
-    return [selector for selector in bindable() if "." not in selector]
-
-
 def _refuse_conflicts(sources: Sequence[Source]) -> None:
     """Fragments from different folders commute, so they may not disagree on what nothing above them decides."""
     decided = {binding.key for source in sources if source.precedence > Precedence.PART for binding in source.bindings}
     set_by: dict[str, tuple[str, Binding]] = {}
-    for source in sources:
-        if source.precedence is not Precedence.PART:
-            continue
-        for key, binding in {binding.key: binding for binding in source.bindings}.items():
-            if key in decided:
-                continue
+    for source in (source for source in sources if source.precedence is Precedence.PART):
+        last = {binding.key: binding for binding in source.bindings if binding.key not in decided}
+        for key, binding in last.items():
             folder, other = set_by.setdefault(key, (source.folder, binding))
             if folder != source.folder and other.text != binding.text:
                 raise ConfigError(

@@ -14,21 +14,16 @@ from rnnlab.registry import did_you_mean
 
 MOST_INCLUDES = 64  # files that one fragment may pull in, so that files which include each other twice come to an end
 MODEL = "LanguageModel.blocks"  # what makes a user's file a root
+BY_FOLDER = {"": Precedence.ROOT, "size": Precedence.SIZE, "train": Precedence.TRAIN}  # every other folder: PART
 
 
 @dataclass(frozen=True)
 class Source:
-    """The bindings that one name on the command line stands for.
+    """The bindings that one name on the command line stands for."""
 
-    Attributes:
-        folder: of the shipped fragments it belongs to, such as "core"; empty for roots and for what is the user's.
-        bindings: from low to high: what is included, then the file's own.
-    """
-
-    name: str
     precedence: Precedence
-    folder: str
-    bindings: tuple[Binding, ...]
+    folder: str  # of the shipped fragments it belongs to, such as "core"; empty for roots and for what is the user's
+    bindings: tuple[Binding, ...]  # from low to high: what is included, then the file's own
 
 
 @cache
@@ -54,23 +49,22 @@ def read_fragment(name: str, precedence: Precedence | None = None) -> Source:
     """
     path = _find(name)
     inside = _place(path)
+    folder = inside.parts[0] if inside and len(inside.parts) > 1 else ""
     folders = [config_folder().resolve()] + ([] if inside else [path.resolve().parent])
-    own_precedence = precedence if precedence is not None else _precedence(inside)
+    own_precedence = precedence
+    if own_precedence is None:
+        own_precedence = BY_FOLDER.get(folder, Precedence.PART) if inside else Precedence.OVERLAY
     bindings = list(_Reader(folders, own_precedence).read(path, ()))
     if precedence is None and not inside and any(binding.key == MODEL for binding in bindings):
         own_precedence = Precedence.ROOT
         bindings = [replace(binding, precedence=own_precedence) for binding in bindings]
-    folder = inside.parts[0] if inside and len(inside.parts) > 1 else ""
-    return Source(name, own_precedence, folder, tuple(bindings))
+    return Source(own_precedence, folder, tuple(bindings))
 
 
 def read_override(text: str) -> Source:
-    """One binding from the command line.
-
-    Raises: ConfigError if the text is not exactly one sound binding.
-    """
+    """One binding from the command line. Raises: ConfigError if the text is not exactly one sound binding."""
     name = "--set"
-    return Source(name, Precedence.OVERRIDE, "", (check(parse_assignment(text, name), name, Precedence.OVERRIDE),))
+    return Source(Precedence.OVERRIDE, "", (check(parse_assignment(text, name), name, Precedence.OVERRIDE),))
 
 
 def _find(name: str) -> Path:
@@ -79,15 +73,12 @@ def _find(name: str) -> Path:
             return candidate
     if "=" in name:
         raise ConfigError(f"no fragment or file {name!r}; a binding goes behind --set")
-    if os.path.isdir(name):
-        raise ConfigError(f"{name!r} is a folder; name a .gin file or a fragment such as {_example()!r}")
     known = fragments()
+    if os.path.isdir(name):
+        example = next((fragment for fragment in known if "/" not in fragment), "sha_rnn")
+        raise ConfigError(f"{name!r} is a folder; name a .gin file or a fragment such as {example!r}")
     nearest = did_you_mean(name.removesuffix(".gin"), known) or f"; those that ship: {', '.join(known) or 'none'}"
     raise ConfigError(f"no fragment or file {name!r}{nearest}")
-
-
-def _example() -> str:
-    return next((name for name in fragments() if "/" not in name), "sha_rnn")
 
 
 def _candidates(name: str, *folders: Path) -> Iterator[Path]:
@@ -101,14 +92,6 @@ def _place(path: Path) -> Path | None:
     """The path below the config folder; None if it lies elsewhere."""
     real, folder = path.resolve(), config_folder().resolve()
     return real.relative_to(folder) if real.is_relative_to(folder) else None
-
-
-def _precedence(inside: Path | None) -> Precedence:
-    if inside is None:
-        return Precedence.OVERLAY
-    if len(inside.parts) == 1:
-        return Precedence.ROOT
-    return {"size": Precedence.SIZE, "train": Precedence.TRAIN}.get(inside.parts[0], Precedence.PART)
 
 
 class _Reader:
@@ -126,12 +109,11 @@ class _Reader:
         if self._files > MOST_INCLUDES:
             raise ConfigError(f"{_shown((*chain, path)[0])}: it includes more than {MOST_INCLUDES} files")
         own: dict[str, Binding] = {}
+        reading = (*chain, path.resolve())
         for statement in parse(_read_text(path, shown), shown):
             location = f"{shown}:{statement.line}"
             if isinstance(statement, Include):
-                yield from self.read(
-                    self._included(statement, path, (*chain, path.resolve()), location), (*chain, path.resolve())
-                )
+                yield from self.read(self._included(statement, path, reading, location), reading)
                 continue
             binding = check(statement, location, self._precedence)
             if binding.key in own:
@@ -141,9 +123,7 @@ class _Reader:
 
     def _included(self, include: Include, including: Path, chain: tuple[Path, ...], location: str) -> Path:
         candidates = list(_candidates(include.path, including.parent, config_folder()))
-        allowed = [
-            path for path in candidates if any(path.resolve().is_relative_to(folder) for folder in self._folders)
-        ]
+        allowed = [path for path in candidates if any(map(path.resolve().is_relative_to, self._folders))]
         found = next((path for path in allowed if os.path.isfile(path)), None)
         if found is None and (not allowed or any(os.path.isfile(path) for path in candidates)):
             folders = " and ".join(str(folder) for folder in self._folders)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from rnnlab.config.bindings import Binding, macro_chain, prefixes
+from rnnlab.config.bindings import Binding, macro_chain, supplier
 from rnnlab.config.values import Value, references, scoped
 from rnnlab.errors import ConfigError, RnnlabError
 from rnnlab.registry import bindable
@@ -62,10 +62,8 @@ def _unwrap(error: Exception) -> tuple[Exception, Sequence[Call]]:
 def _bound_at(message: str, calls: Sequence[Call], bindings: Mapping[str, Binding]) -> str:
     """` (file:line)`, where the first argument that the message names was bound; empty if none was."""
     words = re.findall(r"\w+", message)
-    keys = (
-        scoped(prefix, f"{call.selector}.{word}") for call in calls for word in words for prefix in prefixes(call.scope)
-    )
-    binding = next((bindings[key] for key in keys if key in bindings), None)
+    named = (supplier(bindings, call.scope, call.selector, word) for call in calls for word in words)
+    binding = next(filter(None, named), None)
     if binding is None:
         return ""
     places = [bindings[name].location for name in reversed(macro_chain(binding.macros, bindings))]

@@ -29,10 +29,7 @@ class Macro:
 
 
 def format_value(value: Value) -> str:
-    """The value on one line, in the form that parses back to it exactly.
-
-    Raises: ValueError for what no configuration can say (nan, objects).
-    """
+    """The value on one line, in the form that parses back to it exactly. Raises: ValueError for nan and for objects."""
     match value:
         case Reference():
             return "@" + scoped(value.scope, value.selector) + ("()" if value.evaluate else "")
@@ -57,6 +54,10 @@ def scoped(scope: str, name: str) -> str:
     return f"{scope}/{name}" if scope else name
 
 
+def shorten(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def leaves(value: Value) -> Iterator[Value]:
     """Everything in the value that is not a list, tuple or dict; keys of a dict are literals and left out."""
     if isinstance(value, dict):
@@ -72,10 +73,6 @@ def references(value: Value) -> Iterator[Reference]:
     return (leaf for leaf in leaves(value) if isinstance(leaf, Reference))
 
 
-def macros(value: Value) -> Iterator[str]:
-    return (leaf.name for leaf in leaves(value) if isinstance(leaf, Macro))
-
-
 def replace(value: Value, leaf: Callable[[Value], Value]) -> Value:
     """The same lists, tuples and dicts, made anew, with `leaf` applied to what they hold."""
     match value:
@@ -89,10 +86,7 @@ def replace(value: Value, leaf: Callable[[Value], Value]) -> Value:
 
 
 def expand(value: Value, definitions: Mapping[str, Value]) -> Value:
-    """The value with every macro replaced by what it stands for.
-
-    Raises: ConfigError if a macro is undefined, stands for itself, or the result is unreasonably large.
-    """
+    """The value with macros replaced. Raises: ConfigError if one is undefined or circular, or it gets too large."""
     seen = 0
 
     def resolve(leaf: Value, chain: tuple[str, ...] = ()) -> Value:

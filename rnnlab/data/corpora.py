@@ -22,10 +22,7 @@ MIN_CORPUS = 40
 
 
 def cut(name: str, file: MappedFile) -> Corpus:
-    """The first 90% of a file to train on, the next 5% to validate on, the rest to test on, by byte.
-
-    Raises: DataError if that leaves a split without a byte to predict.
-    """
+    """By byte: 90% of a file to train on, 5% to validate on, the rest to test on. Raises: DataError if too short."""
     size = len(file.bytes)
     if size < MIN_CORPUS:
         raise DataError(
@@ -50,10 +47,7 @@ class Published:
     sha256: str = field(repr=False)
 
     def open(self) -> Corpus:
-        """The corpus, from the cache.
-
-        Raises: DataError if it is not there or is not the one that was published.
-        """
+        """The corpus, from the cache. Raises: DataError if it is not there or is not the one that was published."""
         path = cache.folder() / self.name
         if not path.exists():
             raise DataError(
@@ -70,21 +64,11 @@ class Published:
 
 
 PUBLISHED = {
-    corpus.name: corpus
-    for corpus in (
-        Published(
-            "enwik8",
-            "http://mattmahoney.net/dc/enwik8.zip",
-            100_000_000,
-            "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8",
-        ),
-        Published(
-            "text8",
-            "http://mattmahoney.net/dc/text8.zip",
-            100_000_000,
-            "6e890197040d37d85beb962ae1f041ff1d9a9ca8d20c7d99c85027eebf51dca7",
-        ),
-    )
+    name: Published(name, f"http://mattmahoney.net/dc/{name}.zip", 100_000_000, sha256)
+    for name, sha256 in {
+        "enwik8": "2b49720ec4d78c3c9fabaee6e4179a5e997302b3a70029f30f2d582218c024a8",
+        "text8": "6e890197040d37d85beb962ae1f041ff1d9a9ca8d20c7d99c85027eebf51dca7",
+    }.items()
 }
 
 
@@ -181,36 +165,32 @@ def corpus_bindings(name_or_path: str) -> list[str]:
 
     Raises: DataError if it is neither a corpus nor a file, with the nearest name.
     """
-    named = _named_corpora()
-    part = named.get(name_or_path.lower().replace("-", "_"))
-    if part is not None:
-        return [f"Trainer.source = @{part.selector}"]
-    path = Path(os.path.abspath(os.path.expanduser(name_or_path)))
-    if not os.path.lexists(path):
-        looks_like_a_name = not {".", os.sep} & {*name_or_path}
-        nearest = registry.did_you_mean(name_or_path, named) if looks_like_a_name else ""
-        hint = nearest or f"; the corpora are {', '.join(named)}, or name a file"
-        raise DataError(f"no corpus and no file {name_or_path!r}{hint}")
-    return ["Trainer.source = @corpus.File", f"File.path = {str(path)!r}"]
+    found = _find(name_or_path)
+    if isinstance(found, registry.Part):
+        return [f"Trainer.source = @{found.selector}"]
+    return ["Trainer.source = @corpus.File", f"File.path = {str(found)!r}"]
 
 
 def open_corpus(name_or_path: str) -> Corpus:
-    """The corpus of that name, or the file at that path split 90/5/5.
-
-    Raises: DataError if there is neither, or it cannot be used.
-    """
-    part = _named_corpora().get(name_or_path.lower().replace("-", "_"))
-    if part is None:
-        corpus_bindings(name_or_path)  # says what is wrong with a name that is none
-        return File(name_or_path)
-    corpus: Corpus = part.factory()
+    """The named corpus, or the file at that path split 90/5/5. Raises: DataError if neither is there or can be used."""
+    found = _find(name_or_path)
+    corpus: Corpus = found.factory() if isinstance(found, registry.Part) else File(name_or_path)
     return corpus
 
 
-def _named_corpora() -> dict[str, registry.Part]:
-    """{enwik8, python_stdlib, ...: part}: every registered corpus but the one that takes a path."""
-    return {
+def _find(name_or_path: str) -> registry.Part | Path:
+    """The part of a name such as python_stdlib, or the file. Raises: DataError with the nearest name."""
+    named = {
         re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", part.name).lower(): part
         for part in registry.parts("corpus")
         if part.factory is not File
     }
+    if (part := named.get(name_or_path.lower().replace("-", "_"))) is not None:
+        return part
+    path = Path(os.path.abspath(os.path.expanduser(name_or_path)))
+    if os.path.lexists(path):
+        return path
+    looks_like_a_name = not {".", os.sep} & {*name_or_path}
+    nearest = registry.did_you_mean(name_or_path, named) if looks_like_a_name else ""
+    hint = nearest or f"; the corpora are {', '.join(named)}, or name a file"
+    raise DataError(f"no corpus and no file {name_or_path!r}{hint}")

@@ -76,10 +76,7 @@ def obtain(
     url: str | None = None,
     patience: Patience = Patience(),
 ) -> Path:
-    """Publish a corpus in the cache from `source`, or else from `url`, and return its path.
-
-    Raises: DataError, after which the cache holds what it held before.
-    """
+    """Publish a corpus in the cache, from `source` or else `url`. Raises: DataError; the cache is then as before."""
     with making(published.name) as root:
         target = root / published.name
         if target.is_file() and hashes.sha256(target)[1] == published.sha256:

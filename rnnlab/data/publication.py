@@ -30,10 +30,7 @@ def cache_errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def making(name: str) -> Iterator[Path]:
-    """The cache folder, with the right to make the corpus `name`; waits for another process that is making it.
-
-    Raises: DataError if the folder cannot be written.
-    """
+    """The cache folder, once no other process makes the corpus `name`. Raises: DataError if it cannot be written."""
     root = cache.folder()
     lock = root / f".{name}.lock"
     with ExitStack() as held:

@@ -1,7 +1,6 @@
 """Text as bytes: mapped files, their splits, and the batches a recurrent model reads them in.
 
-A text is never copied into the process, and a file that changes under a run is noticed before the next chunk is cut
-from it.
+A text is never copied into the process, and a file that changes under a run is noticed before the next chunk is cut.
 """
 
 import copy
@@ -24,17 +23,12 @@ from rnnlab.errors import ConfigError, DataError
 Bytes = npt.NDArray[np.uint8]
 
 RELEASE_AFTER = 8 << 20
-"""Bytes read through a mapping before its pages are given back [bytes]; they stay in the system's cache.
-
-One access may map a page of 2 MB, so that a stream of any length keeps at most this and 2 MB a sequence in the process.
-"""
+"""Bytes read through a mapping before its pages are given back [bytes]; they stay in the system's cache. One access may
+map a page of 2 MB, so that a stream of any length keeps at most this and 2 MB a sequence in the process."""
 
 
 class MappedFile:
-    """A file as it was when it was opened: its bytes, mapped and read-only, and the means to notice a change.
-
-    Raises: DataError if it cannot be read or holds nothing.
-    """
+    """A file as it was opened: its bytes, mapped and read-only. Raises: DataError if it cannot be read or is empty."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.abspath(os.path.expanduser(path)))
@@ -111,14 +105,14 @@ class Split:
         return Split(self.name, self.file, self.start + start, self.start + max(start, stop))
 
 
+@dataclass(eq=False)
 class Corpus:
     """Three splits under one name."""
 
-    def __init__(self, name: str, train: Split, valid: Split, test: Split) -> None:
-        self.name = name
-        self.train = train
-        self.valid = valid
-        self.test = test
+    name: str
+    train: Split
+    valid: Split
+    test: Split
 
     def split(self, name: str) -> Split:
         """Raises: ConfigError if it is none of train, valid, test."""
@@ -130,7 +124,7 @@ class Corpus:
     @property
     def files(self) -> list[MappedFile]:
         """The files the splits lie in, each once."""
-        return list({id(split.file): split.file for split in (self.train, self.valid, self.test)}.values())
+        return list(dict.fromkeys(split.file for split in (self.train, self.valid, self.test)))
 
     @property
     def sha256(self) -> str:
@@ -177,8 +171,7 @@ class Batches:
 
     def to(self, device: torch.device | str) -> "Batches":
         """The same, held on an accelerator as uint8 so that chunks are cut there; on the CPU the text stays mapped."""
-        device = torch.device(device)
-        if device.type == "cpu":
+        if torch.device(device).type == "cpu":
             return self
         resident = torch.empty(self._bytes.shape, dtype=torch.uint8, device=device)
         for sequence, data in zip(resident, self._bytes, strict=True):
@@ -198,9 +191,7 @@ class Batches:
 
         Raises: DataError if the file changed since it was opened.
         """
-        assert position >= 0
-        assert length >= 1
-        assert position + length <= self.length - 1
+        assert 0 <= position < position + length <= self.length - 1
         self.split.file.verify()  # before reading: a mapping that outlasts its file kills the process on access
         stop = position + length + 1
         if self._resident is not None:

@@ -38,21 +38,13 @@ Facts = dict[str, Any]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that continues.
+    """Everything that continues."""
 
-    Attributes:
-        step: optimizer steps taken [steps].
-        position: of the next chunk within each sequence of the batch [bytes].
-        tensors: "model/<parameter>", "optimizer/<parameter>/<slot>", "state/<path>".
-        facts: whatever else a run needs to go on, as JSON; "valid_bpc" decides which checkpoint is the best.
-        config_sha, corpus_sha: of the experiment it belongs to; the run folder fills them in.
-    """
-
-    step: int
-    position: int
-    tensors: Mapping[str, Tensor]
-    facts: Facts = field(default_factory=dict)
-    config_sha: str = ""
+    step: int  # optimizer steps taken [steps]
+    position: int  # of the next chunk within each sequence of the batch [bytes]
+    tensors: Mapping[str, Tensor]  # "model/<parameter>", "optimizer/<parameter>/<slot>", "state/<path>"
+    facts: Facts = field(default_factory=dict)  # what else a run needs, as JSON; "valid_bpc" decides which is the best
+    config_sha: str = ""  # of the experiment it belongs to, as the next; the run folder fills them in
     corpus_sha: str = ""
 
     @property
@@ -83,8 +75,10 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
         shutil.rmtree(stage, ignore_errors=True)
         try:
             stage.mkdir()
-            state = tensorfile.write(stage / STATE, snapshot.tensors)
-            write_synced(stage / MANIFEST, _seal(_manifest_of(snapshot, state)))
+            files = {STATE: tensorfile.write(stage / STATE, snapshot.tensors)}
+            recorded = {name: getattr(snapshot, name) for name in RECORDED}
+            body = {"schema": SCHEMA, "torch": torch.__version__, "files": files, **recorded}
+            write_synced(stage / MANIFEST, _seal(body))
             sync_folder(stage)
             _publish(stage, target)
         except BaseException:
@@ -95,10 +89,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a process that died while saving left behind; only for the one who holds the run.
-
-    Raises: StorageError if something cannot be removed.
-    """
+    """Remove what a process that died while saving left; only for who holds the run. Raises: StorageError."""
     with storage_errors(f"{folder}: leftovers cannot be removed"):
         for leftover in sorted(folder.glob(f"{STAGED}*")):
             original = folder / leftover.name.removeprefix(REPLACED)
@@ -113,36 +104,22 @@ def newest(folder: Path, at_most: int | None = None) -> tuple[Snapshot, list[str
 
     Raises: StorageError if none verifies, or if one was written in another format.
     """
-
-    def candidates() -> list[Path]:
-        return [path for path in _newest_first(folder) if at_most is None or _step(path) <= at_most]
-
-    return _first_whole(folder, candidates)
+    return _first_whole(folder, lambda: _newest_first(folder, at_most))
 
 
 def best(folder: Path) -> tuple[Snapshot, list[str]]:
     """The checkpoint with the lowest facts["valid_bpc"] that verifies, the newest if none was scored; see `newest`."""
-
-    def candidates() -> list[Path]:
-        return [path for path, _ in sorted(_readable(folder), key=lambda entry: entry[1])]
-
-    return _first_whole(folder, candidates)
+    return _first_whole(folder, lambda: [path for path, _ in sorted(_readable(folder), key=lambda entry: entry[1])])
 
 
 def load(path: Path) -> Snapshot:
-    """The checkpoint in the folder `path`, after everything about it was checked.
-
-    Raises: Damaged if it is not what was written; StorageError if it was written in another format.
-    """
+    """A checkpoint, fully checked. Raises: Damaged if it is not what was written; StorageError if of another format."""
     bare, entry = _read_manifest(path)
     return replace(bare, tensors=tensorfile.read(path / STATE, entry["bytes"], entry["sha256"]))
 
 
 def _read_manifest(path: Path) -> tuple[Snapshot, Facts]:
-    """The checkpoint in the folder `path` without its tensors, and size and hash of the file that has them.
-
-    Raises: as `load`.
-    """
+    """A checkpoint without its tensors, and size and hash of the file that has them. Raises: as `load`."""
     where = path / MANIFEST
     try:
         with open_regular(where) as file:
@@ -204,16 +181,16 @@ def _step(path: Path) -> int:
     return int(path.name.removeprefix(STEP))
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def _newest_first(folder: Path, at_most: int | None = None) -> list[Path]:
     with storage_errors(f"{folder}: cannot be read"):
         names = os.listdir(folder) if folder.exists() else []
     found = [folder / name for name in names if name.startswith(STEP) and name.removeprefix(STEP).isdecimal()]
-    return sorted(found, key=_step, reverse=True)
+    return sorted((path for path in found if at_most is None or _step(path) <= at_most), key=_step, reverse=True)
 
 
-def _readable(folder: Path) -> Iterator[tuple[Path, float]]:
+def _readable(folder: Path, at_most: int | None = None) -> Iterator[tuple[Path, float]]:
     """Checkpoints whose manifest is whole and whose state has the right size, newest first, each with its valid BPC."""
-    for path in _newest_first(folder):
+    for path in _newest_first(folder, at_most):
         try:
             bare, entry = _read_manifest(path)
             if (path / STATE).stat().st_size == entry["bytes"]:
@@ -235,11 +212,6 @@ def _first_whole(folder: Path, candidates: Callable[[], list[Path]]) -> tuple[Sn
     if damage:
         raise StorageError(f"{folder}: no checkpoint is whole; the first tried: {damage[0]}")
     raise StorageError(f"{folder}: there is no checkpoint; the run has yet to save one")
-
-
-def _manifest_of(snapshot: Snapshot, state: Facts) -> Facts:
-    recorded = {name: getattr(snapshot, name) for name in RECORDED}
-    return {"schema": SCHEMA, "torch": torch.__version__, "files": {STATE: state}, **recorded}
 
 
 def _seal(body: Mapping[str, Any]) -> bytes:
@@ -280,7 +252,7 @@ def _publish(stage: Path, target: Path) -> None:
 
 
 def _prune(folder: Path, step: int, keep: int) -> None:
-    past = [(path, bpc) for path, bpc in _readable(folder) if _step(path) <= step]
+    past = list(_readable(folder, at_most=step))
     lowest, _ = min(past, key=lambda entry: entry[1])
     wanted = {lowest, *(path for path, _ in past[:keep])}
     for path in _newest_first(folder):

@@ -4,6 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,16 +43,11 @@ class Journal:
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line. A disk that takes none is no reason to stop yet: the line waits, and `sync` complains."""
         self._pending += to_json(record).encode() + b"\n"
-        try:
+        with suppress(OSError):
             self._drain()
-        except OSError:
-            return
 
     def sync(self) -> None:
-        """Wait until the disk has every record: a checkpoint must not know of lines that a power cut can take back.
-
-        Raises: StorageError if a line cannot be written.
-        """
+        """Wait until the disk has every record, before a checkpoint counts on them. Raises: StorageError."""
         with storage_errors(f"{self.path}: cannot be written"):
             self._drain()
             os.fsync(self._open())
@@ -73,8 +69,7 @@ class Journal:
             after = b"".join(line + b"\n" for line in kept)
             if after != before:
                 write_file(self.path, after)
-        intact = sum(_is_record(line) for line in lines)
-        return records - intact
+        return records - sum(map(_is_record, lines))
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -101,8 +96,7 @@ class Journal:
 
 
 def read(path: Path) -> list[Record]:
-    """Every record; [] if there is no file. A last line without its newline is being written, or was by a process
-    that was killed, and does not count.
+    """Every record; [] if there is no file. A last line without its newline, being written or cut off, does not count.
 
     Raises: StorageError naming the first line that is not a JSON object.
     """

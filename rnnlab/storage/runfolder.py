@@ -56,8 +56,7 @@ class RunFolder:
             config_text: the resolved configuration, from which the run can be loaded again.
             operative_text: the same for a human reader.
             environment: on what it runs; "corpus_sha" is the sha256 of its text.
-        Raises: ConfigError if the folder holds a run already, RunHeldError if one is starting in it right now,
-            StorageError if it cannot be written.
+        Raises: ConfigError if the folder holds a run, RunHeldError if one is starting in it right now, StorageError.
         """
         folder = cls(Path(path), config_text, environment)
         with storage_errors(f"{folder.path}: the run cannot be kept there"):
@@ -76,10 +75,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
-        """A run that was started before.
-
-        Raises: ConfigError if the folder holds none; StorageError if what it holds cannot be read.
-        """
+        """A run started before. Raises: ConfigError if the folder holds none; StorageError if it cannot be read."""
         path = Path(path)
         if not (path / CONFIG).is_file():
             raise ConfigError(f"{path}: not the folder of a run: it has no {CONFIG}")

@@ -69,7 +69,7 @@ def test_a_part_is_registered_though_another_configuration_is_final() -> None:
         """A part that a notebook defines."""
 
     assert gin.config_is_locked()
-    registry._parts["core"].pop("MadeLater")
+    registry._table.pop("core.MadeLater")
     gin.config._REGISTRY.pop("core.MadeLater")
 
 
