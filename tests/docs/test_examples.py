@@ -50,7 +50,7 @@ def attention_to_copy() -> Any:
     return names["Nearby"]
 
 
-@pytest.mark.parametrize("law", testing.laws("attention"), ids=str)
+@pytest.mark.parametrize("law", testing.laws("attention"))
 def test_the_attention_to_copy_obeys(law: testing.Law) -> None:
     law(attention_to_copy())
 
