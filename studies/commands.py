@@ -20,9 +20,7 @@ def add_commands(add: AddCommand) -> None:
 
 def _add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("study", metavar="STUDY.gin", help="a study file, or the name of one that ships")
-    command.add_argument(
-        "fragments", nargs="*", default=[], metavar="FRAGMENT", help="on top of the study's base: size/tiny, ..."
-    )
+    command.add_argument("fragments", nargs="*", metavar="FRAGMENT", help="on top of the study's base: size/tiny, ...")
     add_overrides(command)
     command.add_argument("--workers", type=int, metavar="K", help="runs at a time (default: one a GPU or a core)")
     command.add_argument("--run", metavar="DIR", help="folder of the study, new or to go on with (default: runs/STUDY)")

@@ -1,8 +1,9 @@
 """Study files: gin files that bind `Search` or `Ablation`, found, read, and written down as they were run."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from rnnlab.registry import did_you_mean
 
 T = TypeVar("T")
 
-CLASSES = ("Search", "Ablation")
+COMMANDS = {"Search": "search", "Ablation": "ablate"}  # by the class that a file for them binds
 STUDY = "study.gin"  # in the folder of a study: the definition as it was run
 HERE = Path(__file__).resolve().parent
 
@@ -36,6 +37,15 @@ def find(name: str) -> Path:
     raise ConfigError(f"no study {name!r}{nearest}")
 
 
+@contextmanager
+def config_errors(place: str) -> Iterator[None]:
+    """Put the place of a study before what a ConfigError of the body says."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"{place}: {error}") from error
+
+
 def read(path: Path, factory: type[T], overrides: Sequence[str] = ()) -> T:
     """The study as the file binds it, with further bindings on top.
 
@@ -45,12 +55,11 @@ def read(path: Path, factory: type[T], overrides: Sequence[str] = ()) -> T:
     import rnnlab.studies.search.plan  # noqa: F401
 
     resolved = config.resolve([str(path)], overrides)
-    bound = {binding.selector for binding in resolved.bindings.values()} & set(CLASSES)
+    bound = {binding.selector for binding in resolved.bindings.values()} & set(COMMANDS)
     if factory.__name__ not in bound:
         other = next(iter(bound), None)
-        command = {"Search": "search", "Ablation": "ablate"}
-        hint = f"it is for `rnnlab {command[other]}`" if other else f"it binds no {factory.__name__}.* at all"
-        raise ConfigError(f"{path}: not for `rnnlab {command[factory.__name__]}`: {hint}")
+        hint = f"it is for `rnnlab {COMMANDS[other]}`" if other else f"it binds no {factory.__name__}.* at all"
+        raise ConfigError(f"{path}: not for `rnnlab {COMMANDS[factory.__name__]}`: {hint}")
     with resolved.activate():
         study: T = resolved.construct(factory.__name__)
         resolved.audit()
@@ -70,7 +79,7 @@ def read_with(
     Raises: ConfigError, as `find` and `read`.
     """
     path = find(name)
-    of_study = [line for line in overrides if re.match(rf"\s*({'|'.join(CLASSES)})\s*\.", line)]
+    of_study = [line for line in overrides if re.match(rf"\s*({'|'.join(COMMANDS)})\s*\.", line)]
     given = [f"{factory.__name__}.{argument} = {value}" for argument, value in own.items() if value is not None]
     study: Any = read(path, factory, [*of_study, *given])
     of_runs = [line for line in overrides if line not in of_study]
@@ -80,10 +89,8 @@ def read_with(
 
 def text(study: Any) -> str:
     """The gin text that binds every argument of a study, from which it can be read again."""
-    name = type(study).__name__
-    values = {field.name: getattr(study, field.name) for field in fields(study)}
-    lines = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
-    return "".join(f"{name}.{key} = {format_value(value)}\n" for key, value in lines.items())
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(study).items()}
+    return "".join(f"{type(study).__name__}.{key} = {format_value(value)}\n" for key, value in values.items())
 
 
 def resolve_base(base: Sequence[str], overrides: Sequence[str], budget: int | None) -> Config:

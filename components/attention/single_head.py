@@ -9,14 +9,7 @@ from torch import Tensor, nn
 
 from rnnlab.errors import check_probability
 from rnnlab.ops.dropout import dropout
-from rnnlab.ops.window import (
-    InPlaceMemory,
-    Memory,
-    attention_read,
-    attention_weights,
-    check_window,
-    window_attention,
-)
+from rnnlab.ops.window import InPlaceMemory, Memory, attention_read, attention_weights, check_window, window_attention
 from rnnlab.registry import register
 
 
@@ -66,18 +59,16 @@ class SingleHead(nn.Module):
     ) -> tuple[Tensor, Memory | InPlaceState]:
         if isinstance(state, InPlaceState):
             return self._step(queries, source, state), state
-        p = self.dropout if self.training else 0.0
         y, memory = window_attention(
             self.scaled_query(queries), source, state.positions.to(source.dtype),
-            heads=self.heads, window=self.memory, p=p,
+            heads=self.heads, window=self.memory, p=self.dropout if self.training else 0.0,
         )  # fmt: skip
         return y * self.value_gate().to(source.dtype), Memory(memory)
 
     def scaled_query(self, queries: Tensor) -> Tensor:
         """q (T, B, D), with both gates of the scores and their scale."""
         q = torch.sigmoid(self.q_gate) * self.query_norm(self.query(queries))
-        scaled: Tensor = dropout(q, self.dropout, self.training) * (torch.sigmoid(self.k_gate) * self._scale)
-        return scaled
+        return dropout(q, self.dropout, self.training) * (torch.sigmoid(self.k_gate) * self._scale)
 
     @property
     def _scale(self) -> float:

@@ -43,9 +43,8 @@ class PreNorm(nn.Module):
             self.feedforward_norm = nn.LayerNorm(dim, eps=1e-12)
 
     def initial_state(self, batch: int) -> BlockState:
-        return BlockState(
-            self.core.initial_state(batch), self.attention.initial_state(batch) if self.attention else None
-        )
+        memory = self.attention.initial_state(batch) if self.attention else None
+        return BlockState(self.core.initial_state(batch), memory)
 
     def forward(self, x: Tensor, state: BlockState) -> tuple[Tensor, BlockState]:
         y, core_state = self.core(self.core_norm(x), state.core)

@@ -43,9 +43,8 @@ class SHA(nn.Module):
             self.skip_norm, self.feedforward_norm = _norm(dim), _norm(dim)  # LN_ff, LN_xff
 
     def initial_state(self, batch: int) -> BlockState:
-        return BlockState(
-            self.core.initial_state(batch), self.attention.initial_state(batch) if self.attention else None
-        )
+        memory = self.attention.initial_state(batch) if self.attention else None
+        return BlockState(self.core.initial_state(batch), memory)
 
     def forward(self, x: Tensor, state: BlockState) -> tuple[Tensor, BlockState]:
         h, core_state = self.core(self.start_norm(x), state.core)

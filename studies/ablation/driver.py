@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.plan import AblationPlan, Cell
 from rnnlab.studies.ablation.report import write_report
-from rnnlab.studies.launch.pool import ERRORS, Pool, WorkerExit, worker_environments
+from rnnlab.studies.launch.pool import ERRORS, Job, Pool, WorkerExit, worker_environments
 from rnnlab.studies.launch.run import finished, train_job
 from rnnlab.training import experiment
 
@@ -69,28 +70,29 @@ def _write_definitions(plan: AblationPlan) -> None:
 
 def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int) -> list[str]:
     """Train the cells; a line on each that failed by itself."""
-    waiting = list(todo)
-    cells = {str(cell.folder): cell for cell in todo}
-    attempts = dict.fromkeys(cells, 0)
+    waiting = [_job(plan, cell) for cell in todo]
+    attempts = Counter[str]()
     failed: list[str] = []
     with tqdm(total=kept + len(todo), initial=kept, desc="cells", unit="cell", disable=None) as bar:
         while waiting or pool.busy:
             for ended in pool.poll():
-                folder = ended.job["folder"]
-                if finished(Path(folder)) is not None:
+                if finished(Path(ended.job["folder"])) is not None:
                     bar.update()
-                elif _may_try_again(ended, attempts[folder]):
-                    waiting.append(cells[folder])
+                elif _may_try_again(ended, attempts[ended.job["folder"]]):
+                    waiting.append(ended.job)
                 else:
                     failed.append(str(ended))
             while waiting and pool.free:
-                cell = waiting.pop(0)
-                attempts[str(cell.folder)] += 1
-                variant = f"{cell.variant.name} ({plan.folder.resolve().name})"
-                job = {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder)}
-                pool.start(train_job, {**job, "variant": variant})
+                job = waiting.pop(0)
+                attempts[job["folder"]] += 1
+                pool.start(train_job, job)
             time.sleep(0.1)
     return failed
+
+
+def _job(plan: AblationPlan, cell: Cell) -> Job:
+    variant = f"{cell.variant.name} ({plan.folder.resolve().name})"
+    return {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder), "variant": variant}
 
 
 def _may_try_again(ended: WorkerExit, attempts: int) -> bool:
@@ -121,10 +123,7 @@ def _held(folder: Path) -> Iterator[None]:
 def _say_what_changed(plan: AblationPlan) -> None:
     """Tell of a baseline that is not the one that this folder was used with before; its cells stay where they are."""
     path = plan.folder / BASELINE
-    if not path.is_file():
-        return
-    found = diff(config.load(path), plan.variants[0].config)
-    if found:
+    if path.is_file() and (found := diff(config.load(path), plan.variants[0].config)):
         print(
             f"rnnlab: the baseline changed since {plan.folder} was last used, so all cells are trained anew; those of "
             f"before stay beside them\n{format_differences(found)}",

@@ -42,11 +42,11 @@ def solve_width(name: str, config: Config, cost: Cost, target: int, width: str) 
         except ConfigError:  # a width that this model cannot have
             return None
 
-    tried = {value: at(value) for value in _bisect(at, target)}
+    tried = dict(_bisect(at, target))
     if not tried:
         raise ConfigError(f"variant {name!r}: {width} fits at no value up to {WIDEST}; name another in Ablation.widths")
-    value, reached = min(tried.items(), key=lambda entry: abs((entry[1] or 0) - target))
-    error = (reached or 0) / target - 1
+    value = min(tried, key=lambda value: abs(tried[value] - target))
+    error = tried[value] / target - 1
     if abs(error) > TOLERANCE:
         raise ConfigError(
             f"variant {name!r} cannot match the baseline's {target:,} {cost} by {width}: the nearest is {value}, "
@@ -55,30 +55,31 @@ def solve_width(name: str, config: Config, cost: Cost, target: int, width: str) 
     return config.override([f"{width} = {value}"]), error
 
 
-def _bisect(at: Callable[[int], int | None], target: int) -> Iterator[int]:
-    """Widths that fit, closing in on the target from both sides."""
+def _bisect(at: Callable[[int], int | None], target: int) -> Iterator[tuple[int, int]]:
+    """(width, cost) of widths that fit, closing in on the target from both sides."""
     low, high = 0, 1
     while high <= WIDEST:
-        fitting = _near(at, high, low, 2 * high)
-        if fitting is not None:
+        if fitting := _near(at, high, low, 2 * high):
             yield fitting
-            if (at(fitting) or 0) >= target:
-                high = fitting
+            width, cost = fitting
+            if cost >= target:
+                high = width
                 break
-            low = fitting
+            low = width
         high *= 2
-    while (middle := _near(at, (low + high) // 2, low, high)) is not None:
-        yield middle
-        if (at(middle) or 0) < target:
-            low = middle
+    while fitting := _near(at, (low + high) // 2, low, high):
+        yield fitting
+        width, cost = fitting
+        if cost < target:
+            low = width
         else:
-            high = middle
+            high = width
 
 
-def _near(at: Callable[[int], int | None], value: int, low: int, high: int) -> int | None:
-    """The width nearest to `value`, strictly between the two, that fits."""
+def _near(at: Callable[[int], int | None], value: int, low: int, high: int) -> tuple[int, int] | None:
+    """(width, cost) of the width nearest to `value`, strictly between the two, that fits."""
     for distance in range(NEIGHBORS + 1):
         for candidate in (value + distance, value - distance):
-            if low < candidate < high and at(candidate) is not None:
-                return candidate
+            if low < candidate < high and (cost := at(candidate)) is not None:
+                return candidate, cost
     return None

@@ -65,11 +65,8 @@ class Ablation:
 
     def factors(self) -> list[list[Delta]]:
         """Deltas that exclude each other, by factor; a delta by itself is a factor of one."""
-        found = []
-        for name, content in self.deltas.items():
-            levels = content if isinstance(content, Mapping) else {name: content}
-            found.append([_delta(level, items) for level, items in levels.items()])
-        return found
+        by_level = [items if isinstance(items, Mapping) else {name: items} for name, items in self.deltas.items()]
+        return [[_delta(level, items) for level, items in levels.items()] for levels in by_level]
 
     def all_deltas(self) -> list[Delta]:
         return [delta for factor in self.factors() for delta in factor]
@@ -165,7 +162,9 @@ def plan_ablation(
     ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds)
     variants = _variants(ablation)
     experiment.build(variants[0].config, shapes_only=True)  # the corpus is there
-    return AblationPlan(ablation, folder, variants, _matched(ablation, variants) if ablation.match else [])
+    return AblationPlan(
+        ablation, folder, variants, _matched(ablation, ablation.match, variants) if ablation.match else []
+    )
 
 
 def _variants(ablation: Ablation) -> list[PlannedVariant]:
@@ -207,18 +206,14 @@ def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
 def _vary(base: Config, deltas: Sequence[Delta]) -> Config:
     if not deltas:
         return base
-    try:
-        return base.vary([name for delta in deltas for name in delta.fragments],
-                         [binding for delta in deltas for binding in delta.bindings])  # fmt: skip
-    except ConfigError as error:
-        raise ConfigError(f"variant {' + '.join(delta.name for delta in deltas)!r}: {error}") from error
+    fragments = [name for delta in deltas for name in delta.fragments]
+    with definition.config_errors(f"variant {' + '.join(delta.name for delta in deltas)!r}"):
+        return base.vary(fragments, [binding for delta in deltas for binding in delta.bindings])
 
 
 def _build(name: str, resolved: Config) -> None:
-    try:
+    with definition.config_errors(f"variant {name!r}"):
         costs(resolved)
-    except ConfigError as error:
-        raise ConfigError(f"variant {name!r}: {error}") from error
 
 
 def _refuse_idle_items(base: Config, whole: Config, deltas: Sequence[Delta]) -> None:
@@ -236,27 +231,25 @@ def _refuse_idle_items(base: Config, whole: Config, deltas: Sequence[Delta]) -> 
 
 
 def _refuse_twins(variants: Sequence[PlannedVariant]) -> None:
-    names: dict[str, str] = {}
-    for variant in variants:
-        twin = names.setdefault(variant.config.text, variant.name)
-        if twin != variant.name:
-            raise ConfigError(f"variants {twin!r} and {variant.name!r} are one configuration; drop one of them")
-    slugs: dict[str, str] = {}
-    for variant in variants:
-        twin = slugs.setdefault(variant.slug.lower(), variant.name)
-        if twin != variant.name:
-            raise ConfigError(f"variants {twin!r} and {variant.name!r} would share a folder; rename one of them")
+    for keys, trouble in (
+        ([variant.config.text for variant in variants], "are one configuration; drop one of them"),
+        ([variant.slug.lower() for variant in variants], "would share a folder; rename one of them"),
+    ):
+        first: dict[str, str] = {}
+        for key, variant in zip(keys, variants, strict=True):
+            twin = first.setdefault(key, variant.name)
+            if twin != variant.name:
+                raise ConfigError(f"variants {twin!r} and {variant.name!r} {trouble}")
 
 
-def _matched(ablation: Ablation, variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
+def _matched(ablation: Ablation, cost: Cost, variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
     """The baseline, and every variant at the width that gives it the baseline's cost."""
-    assert ablation.match is not None
     baseline, *others = variants
-    target = costs(baseline.config)[FACTS[ablation.match]]
+    target = costs(baseline.config)[FACTS[cost]]
     matched = [baseline]
     for variant in others:
         width = (ablation.widths or {}).get(variant.name, "LanguageModel.dim")
-        resolved, error = solve_width(variant.name, variant.config, ablation.match, target, width)
+        resolved, error = solve_width(variant.name, variant.config, cost, target, width)
         if resolved is variant.config:
             matched.append(replace(variant, match_error=error))
         else:

@@ -72,14 +72,11 @@ def _said(delta: Delta) -> tuple[set[str], set[str]]:
 
 
 def _is_spoken_of(difference: Difference, spoken: set[str], *configs: Config) -> bool:
-    bound = [config.get(difference.key) for config in configs]
-    macros = {
-        name
-        for config, binding in zip(configs, bound, strict=True)
-        if binding is not None
-        for name in macro_chain(binding.macros, config.bindings)
-    }
-    return difference.key in spoken or bool(macros & spoken)
+    for config in configs:
+        binding = config.get(difference.key)
+        if binding is not None and not spoken.isdisjoint(macro_chain(binding.macros, config.bindings)):
+            return True
+    return difference.key in spoken
 
 
 def _concerns(key: str) -> set[str]:

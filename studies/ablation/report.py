@@ -19,13 +19,12 @@ def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str,
     """
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], []
+    baseline, metric = plan.ablation.baseline, plan.ablation.metric
     for stem, title, variants in _tables(plan):
         reported = [shown for variant in variants if (shown := _trained(plan, variant)).results]
-        if not reported or reported[0].name != plan.ablation.baseline:
+        if not reported or reported[0].name != baseline:
             continue
-        table, written = write_table_and_plot(
-            reported, plan.ablation.baseline, plan.folder, plan.ablation.metric, stem, title
-        )
+        table, written = write_table_and_plot(reported, baseline, plan.folder, metric, stem, title)
         files += written
         facts["tables"][stem] = json.loads(to_json(table))
         texts.append(to_text(table))

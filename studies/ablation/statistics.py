@@ -7,6 +7,7 @@ seeds share (data order, initialization) drops out. With fewer than three seeds 
 in its place: two differences can lie close together by chance, and a test on one degree of freedom cannot tell.
 """
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -93,15 +94,15 @@ def paired_difference(baseline: Mapping[int, float], variant: Mapping[int, float
     if not _finite(baseline):
         return PairedDifference(None, no_p="the baseline diverged")
     seeds = sorted(baseline)
-    differences = np.array([variant[seed] - baseline[seed] for seed in seeds])
+    before, after = [baseline[seed] for seed in seeds], [variant[seed] for seed in seeds]
+    differences = np.subtract(after, before)
     interval = mean_interval(differences.tolist())
     if len(seeds) < MIN_SEEDS:
         count = "1 seed" if len(seeds) == 1 else f"{len(seeds)} seeds"
         return PairedDifference(interval, no_p=f"{count}, and a paired t-test needs at least {MIN_SEEDS}")
-    if np.ptp(differences) <= 1e-12 * max(map(abs, baseline.values())):  # rounding is all that would be tested
+    if np.ptp(differences) <= 1e-12 * max(map(abs, before)):  # rounding is all that would be tested
         return PairedDifference(interval, no_p="the difference is the same for every seed")
-    test = stats.ttest_rel([variant[seed] for seed in seeds], [baseline[seed] for seed in seeds])
-    return PairedDifference(interval, p=float(test.pvalue))
+    return PairedDifference(interval, p=float(stats.ttest_rel(after, before).pvalue))
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -109,11 +110,9 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
     The i-th smallest of m is multiplied by m - i + 1; a larger p never ends up below a smaller one; at most 1.
     """
-    corrected: dict[str, float] = {}
-    largest = 0.0
-    for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
-        largest = max(largest, min(1.0, p_values[name] * (len(p_values) - rank)))
-        corrected[name] = largest
+    ascending = sorted(p_values, key=lambda name: p_values[name])
+    multiplied = (min(1.0, p_values[name] * (len(ascending) - rank)) for rank, name in enumerate(ascending))
+    corrected = dict(zip(ascending, itertools.accumulate(multiplied, max), strict=True))
     return {name: corrected[name] for name in p_values}
 
 

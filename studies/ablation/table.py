@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rnnlab.errors import ConfigError
-from rnnlab.studies.ablation.statistics import MIN_SEEDS, VariantStatistics, analyze
+from rnnlab.studies.ablation.statistics import MIN_SEEDS, PairedDifference, VariantStatistics, analyze
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.runs import protocol_note
 
@@ -89,8 +89,7 @@ def write_table_and_plot(
     Raises: as `ablation_table`; StorageError if the folder cannot be written.
     """
     table = ablation_table(variants, baseline, metric, title)
-    written = tables.write(table, folder, stem)
-    return table, written + plots.save(cost_plot(variants, baseline, metric), folder, stem)
+    return table, tables.write(table, folder, stem) + plots.save(cost_plot(variants, baseline, metric), folder, stem)
 
 
 def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> dict[str, VariantStatistics]:
@@ -103,7 +102,6 @@ def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> 
 
 
 def _columns(metric: str) -> list[tables.Column]:
-    number = numerals.engineering
     return [
         tables.Column("variant", "Variant"),
         tables.Column("seeds", "Seeds", "number"),
@@ -111,23 +109,23 @@ def _columns(metric: str) -> list[tables.Column]:
         tables.Column("difference", "Δ BPC", "interval", numerals.plus_minus(3, signed=True)),
         tables.Column("p", "p", "number", numerals.probability),
         tables.Column("p_holm", "p (Holm)", "number", numerals.probability),
-        tables.Column("parameters", "Parameters", "number", number),
-        tables.Column("macs_per_byte", "MACs/byte", "number", number),
-        tables.Column("bytes_per_second", "Bytes/s", "number", number),
+        tables.Column("parameters", "Parameters", "number", numerals.engineering),
+        tables.Column("macs_per_byte", "MACs/byte", "number", numerals.engineering),
+        tables.Column("bytes_per_second", "Bytes/s", "number", numerals.engineering),
         tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
         tables.Column("bindings", "Differs from the baseline", "code"),
     ]
 
 
 def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) -> dict[str, tables.Cell]:
-    difference = statistics.difference
+    difference = statistics.difference or PairedDifference(None)
     return {
         "variant": variant.name,
         "seeds": len(statistics.seeds),
         metric: statistics.bpc,
-        "difference": difference.interval if difference else None,
-        "p": difference.p if difference else None,
-        "p_holm": difference.p_holm if difference else None,
+        "difference": difference.interval,
+        "p": difference.p,
+        "p_holm": difference.p_holm,
         **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
         "bindings": variant.bindings,
     }

@@ -6,7 +6,7 @@ Both locks die with the process that holds them.
 import hashlib
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import optuna
@@ -23,10 +23,9 @@ DRIVERS = ("sqlite", "postgresql+psycopg")
 
 def check_url(url: str) -> URL:
     """Raises: ConfigError unless it names a database that is known to carry a study."""
-    try:
+    parsed = None
+    with suppress(sqlalchemy.exc.ArgumentError):
         parsed = make_url(url)
-    except sqlalchemy.exc.ArgumentError:
-        parsed = None
     if parsed is None or parsed.drivername not in DRIVERS or (parsed.drivername == "sqlite" and not parsed.database):
         raise ConfigError(
             f"--storage {url}: use sqlite:///FILE (workers of one machine) or "
@@ -55,11 +54,11 @@ def exclusive(url: str, patience: float = PATIENCE) -> Iterator[Callable[[], Non
     Raises: StorageError if it cannot be had within `patience` [s].
     """
     parsed = check_url(url)
+    is_file = parsed.drivername == "sqlite"
     with ExitStack() as held:
-        if parsed.drivername == "sqlite":
-            held.enter_context(_file_lock(Path(f"{parsed.database}.lock"), patience))
-        else:
-            held.enter_context(_advisory_lock(url, patience))
+        held.enter_context(
+            _file_lock(Path(f"{parsed.database}.lock"), patience) if is_file else _advisory_lock(url, patience)
+        )
         yield held.close
 
 

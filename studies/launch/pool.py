@@ -28,9 +28,7 @@ Task = Callable[[Job, Check], None]  # what a worker does with a job: a function
 
 LOGS = "logs"
 
-ERRORS: dict[int, type[RnnlabError]] = {
-    kind.exit_code: kind for kind in (ConfigError, DataError, StorageError, RunHeldError)
-}
+ERRORS: dict[int, type[RnnlabError]] = {e.exit_code: e for e in (ConfigError, DataError, StorageError, RunHeldError)}
 """What a worker's exit code says, where the next worker would most likely meet the same."""
 
 PATIENCE = 120.0  # [s] that a worker gets to save before it is killed
@@ -131,15 +129,13 @@ class Slot:
         assert self._server.stdout is not None
         self._unread += self._server.stdout.read() or b""
         *lines, self._unread = self._unread.split(b"\n")
-        code: int | None = None
+        facts: dict[str, int] = {}
         for line in lines:
-            facts = json.loads(line)
-            self.pid, code = facts.get("pid", self.pid), facts.get("code", code)
-        if code is None and died is not None:
-            code = died or 1
-        if code is None:
+            facts |= json.loads(line)
+        self.pid = facts.get("pid", self.pid)
+        if "code" not in facts and died is None:
             return None
-        ended = WorkerExit(self.job, code, self._log, self._log_start)
+        ended = WorkerExit(self.job, facts.get("code", died or 1), self._log, self._log_start)
         self.job = self.pid = None
         if died is not None:
             self.close()
@@ -172,9 +168,7 @@ class Pool:
 
     def __init__(self, environments: Sequence[Mapping[str, str]], study: Path) -> None:
         self._study, self._interrupts = study, Interrupts()
-        self._slots = [
-            Slot(environment, study / LOGS / f"worker-{i}.log") for i, environment in enumerate(environments)
-        ]
+        self._slots = [Slot(variables, study / LOGS / f"worker-{i}.log") for i, variables in enumerate(environments)]
 
     def __enter__(self) -> Self:
         self._interrupts.__enter__()

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,17 +30,11 @@ def _started(pid: int) -> int | None:
     """When a process was started [clock ticks since boot], so that a number that is used again is told apart; -1 where
     the system does not say; None if there is no such process, or it has ended."""
     try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-        return None if state in "ZX" else int(fields[18])
-    except FileNotFoundError:
         if Path("/proc/self").exists():
-            return None
-    except ProcessLookupError:
+            state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+            return None if state in "ZX" else int(fields[18])
+        with suppress(PermissionError):  # of another user
+            os.kill(pid, 0)
+    except (FileNotFoundError, ProcessLookupError):
         return None
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return None
-    except PermissionError:
-        pass
     return -1

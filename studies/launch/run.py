@@ -11,7 +11,7 @@ from rnnlab.errors import ConfigError, Diverged, StorageError
 from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
 from rnnlab.studies.launch.pool import Check, Job
-from rnnlab.training import experiment
+from rnnlab.training.experiment import Experiment, build, check_corpus
 from rnnlab.training.ranks import ALONE
 from rnnlab.training.run import Watch, create, held, train_in
 
@@ -27,15 +27,11 @@ def train_job(job: Job, check: Check) -> None:
     check()
     resolved = config.load(job["config"]).override([f"Trainer.seed = {job['seed']}"])
     with suppress(Diverged):
-        train_run(experiment.build(resolved), Path(job["folder"]), variant=job["variant"])
+        train_run(build(resolved), Path(job["folder"]), variant=job["variant"])
 
 
 def train_run(
-    built: experiment.Experiment,
-    path: Path,
-    watch: Watch | None = None,
-    earlier: Sequence[Path] = (),
-    variant: str | None = None,
+    built: Experiment, path: Path, watch: Watch | None = None, earlier: Sequence[Path] = (), variant: str | None = None
 ) -> dict[str, Any]:
     """Train what was built to the end of its budget, in the folder `path`.
 
@@ -62,13 +58,13 @@ def finished(path: Path) -> dict[str, Any] | None:
     return result if result is not None and result.get("status") in ("done", "diverged") else None
 
 
-def _open(built: experiment.Experiment, path: Path, variant: str | None) -> RunFolder:
+def _open(built: Experiment, path: Path, variant: str | None) -> RunFolder:
     if not (path / CONFIG).is_file():
         return create(path, built, ALONE, **({} if variant is None else {"variant": variant}))
     folder = RunFolder.open(path)
     if folder.config_text != built.config.text:
         raise ConfigError(f"{path}: holds another run than this study puts there; choose another --run, or remove it")
-    experiment.check_corpus(built, folder.corpus_sha)
+    check_corpus(built, folder.corpus_sha)
     return folder
 
 
@@ -80,11 +76,12 @@ def _take_over(folder: RunFolder, earlier: Sequence[Path]) -> None:
     for path in earlier:
         if not (path / CONFIG).is_file():
             continue
-        source, snapshot = RunFolder.open(path), None
-        with suppress(StorageError):  # nothing whole in it
+        source = RunFolder.open(path)
+        try:
             snapshot = source.newest()
-        same = (source.config_text, source.corpus_sha) == (folder.config_text, folder.corpus_sha)
-        if snapshot is None or not same:
+        except StorageError:  # nothing whole in it
+            continue
+        if (source.config_text, source.corpus_sha) != (folder.config_text, folder.corpus_sha):
             continue
         with storage_errors(f"{folder.path}: cannot take over from {path}"):
             if (path / METRICS).exists():

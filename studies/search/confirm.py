@@ -1,8 +1,8 @@
 """The second stage of a search: the best trials, trained again over fresh seeds."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from rnnlab.studies.search.database import SharedStudy, run_folders
 from rnnlab.studies.search.plan import CONFIRM, SearchPlan
 from rnnlab.views import numerals
 from rnnlab.views.intervals import Interval
-from rnnlab.views.tables import Cell, Table
+from rnnlab.views.tables import Table, to_json
 
 
 def enqueue_candidates(plan: SearchPlan) -> int:
@@ -60,13 +60,13 @@ def write_confirmation(
     whole = [c for c in candidates if c.state is TrialState.COMPLETE] or list(candidates)
     best = min(whole, key=lambda c: math.fsum(c.intermediate_values.values()) / len(c.intermediate_values))
     number = best.user_attrs["candidate"]
-    row = next(row for row in table.rows if row["variant"] == f"trial {number}")
+    row = next(row for row in json.loads(to_json(table))["rows"] if row["variant"] == f"trial {number}")
     confirmed = {
         "trial": number,
         "seeds": row["seeds"],
-        "valid_bpc": _interval(row["valid_bpc"]),
+        "valid_bpc": row["valid_bpc"],
         "difference_to": reference.name,
-        "difference": _interval(row["difference"]),
+        "difference": row["difference"],
         "p": row["p"],
         "p_holm": row["p_holm"],
     }
@@ -82,10 +82,6 @@ def _variant(plan: SearchPlan, trials: Sequence[FrozenTrial], candidate: FrozenT
         results[seed] = {**here, "valid_bpc": bpc}
     baseline = trials[number].user_attrs.get("baseline")
     return TrainedVariant(f"trial {number}", results, () if baseline else tuple(candidate.user_attrs["bindings"]))
-
-
-def _interval(cell: Cell) -> dict[str, float | int | None] | None:
-    return asdict(cell) if isinstance(cell, Interval) else None
 
 
 def plus_minus(interval: Mapping[str, Any] | None) -> str:

@@ -68,13 +68,12 @@ class Address:
 
     def storage(self) -> RDBStorage:
         """Open the database, making its tables if there are none: under the lock."""
-        engine: dict[str, Any] = {"poolclass": sqlalchemy.NullPool}  # nothing stays open between two questions
-        if self.url.startswith("sqlite"):
-            engine["connect_args"] = {"timeout": 60}
+        connect_args = {"timeout": 60} if self.url.startswith("sqlite") else {}
         with experimental_features():  # heartbeat and retry, since Optuna 2.8
             return RDBStorage(
                 self.url,
-                engine_kwargs=engine,
+                # NullPool: nothing stays open between two questions
+                engine_kwargs={"poolclass": sqlalchemy.NullPool, "connect_args": connect_args},
                 heartbeat_interval=self.heartbeat,
                 grace_period=GRACE * self.heartbeat,
                 heartbeat_stale_trial_callback=_retry_callback(),
@@ -206,9 +205,8 @@ def run_one_trial(
 def _may_be_alive(trial: FrozenTrial) -> bool:
     """False only if it is certain: a claim that nobody signed was cut short, since signing is done under the lock."""
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
-    if worker.get("trial") != trial.number:  # unsigned, or signed by the worker of the trial that this one repeats
-        return False
-    return may_be_running(worker)
+    is_signed = worker.get("trial") == trial.number  # and not by the worker of the trial that this one repeats
+    return is_signed and may_be_running(worker)
 
 
 @contextmanager

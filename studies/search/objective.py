@@ -4,7 +4,7 @@ import math
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -41,8 +41,7 @@ def run_trial(job: Job, check: Check) -> None:
     Raises: what training raises, after the trial was queued again.
     """
     with _plan_of(job, check) as plan:
-        objective = partial(_train_trial, plan, check)
-        run_one_trial(plan.address, job["budget"], objective, plan.sampler, plan.pruner())
+        run_one_trial(plan.address, job["budget"], partial(_train_trial, plan, check), plan.sampler, plan.pruner())
 
 
 def run_candidate(job: Job, check: Check) -> None:
@@ -54,7 +53,7 @@ def run_candidate(job: Job, check: Check) -> None:
     with experimental_features():
         pruner = WilcoxonPruner()
     with _plan_of(job, check) as plan:
-        objective = partial(_train_candidate, plan, check)
+        objective = partial(_train_seeds, plan, check)
         run_one_trial(plan.confirmation, job["budget"], objective, lambda draw: RandomSampler(seed=0), pruner)
 
 
@@ -97,9 +96,7 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
     return float(result["valid_bpc"])
 
 
-def _train_candidate(
-    plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release
-) -> float:
+def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release) -> float:
     trial.suggest_int("candidate", 0, 2**31)
     attributes = trial.user_attrs
     name = f"trial {attributes['candidate']}, fresh seeds"
@@ -111,11 +108,10 @@ def _train_candidate(
         check()
         config = plan.base.vary([], [*attributes["bindings"], f"Trainer.seed = {seed}"])
         folder, *earlier = [folder / f"seed-{seed}" for folder in folders]
-        try:
+        bpc = math.inf
+        with suppress(Diverged):
             result = train_run(experiment.build(config), folder, earlier=earlier, variant=name)
             bpc = float(result.get("valid_bpc") or math.inf)
-        except Diverged:
-            bpc = math.inf
         if seed not in reported:
             _report(trial, bpc, seed)
             reported[seed] = bpc

@@ -1,7 +1,6 @@
 """Pictures of a search: history, slices, a contour over two keys, importance, and the curves that pruning looked at."""
 
 import contextlib
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 from matplotlib.tri import Triangulation
-from optuna.distributions import CategoricalDistribution
+from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.studies.search.space import Entry, literal
@@ -31,13 +30,12 @@ def history(trials: Sequence[FrozenTrial]) -> Figure:
         ends = [min(top, t.value or top) for t in pruned]  # one that was pruned early would squeeze all that matters
         axis.plot([t.number for t in pruned], ends, "x", color=PRUNED, label="pruned, at its end")
         axis.plot([t.number for t in complete], [t.value for t in complete], "o", color=COMPLETE, label="complete")
-        best = list(itertools.accumulate((float(t.value) for t in complete if t.value is not None), min))
+        best = np.minimum.accumulate([float(t.value) for t in complete if t.value is not None])
         axis.step([t.number for t in complete], best, where="post", color=PALETTE[1], lw=1.6, label="best so far")
         for trial in complete:
             if trial.user_attrs.get("baseline"):
                 axis.axhline(trial.value, color=PRUNED, lw=1, dashes=(4, 3), zorder=1, label="baseline")
-        axis.set_xlabel("Trial")
-        axis.set_ylabel(BPC)
+        axis.set(xlabel="Trial", ylabel=BPC)
         axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         figure.legend(loc="outside lower center", ncols=4)
         return figure
@@ -71,8 +69,7 @@ def contour(trials: Sequence[FrozenTrial], first: Entry, second: Entry) -> Figur
         y = _axis(axis.yaxis, second, [t.params[second.key] for t in ordered])
         n = len(complete)
         values = [float(t.value) for t in complete if t.value is not None]
-        mesh = _mesh(np.array(x[:n]), np.array(y[:n]), first, second)
-        if mesh is not None:
+        if (mesh := _mesh(np.array(x[:n]), np.array(y[:n]), first, second)) is not None:
             shown = axis.tricontourf(mesh, values, levels=12, cmap="viridis_r", alpha=0.9)
             figure.colorbar(shown, ax=axis, label=BPC)
         axis.plot(x[n:], y[n:], "x", color=PRUNED, label="pruned", ls="none")
@@ -80,8 +77,7 @@ def contour(trials: Sequence[FrozenTrial], first: Entry, second: Entry) -> Figur
         if values:
             best = int(np.argmin(values))
             axis.plot(x[best], y[best], "*", ms=15, color=PALETTE[1], mec="white", label="best", ls="none")
-        axis.set_xlabel(legible(first.key))
-        axis.set_ylabel(legible(second.key))
+        axis.set(xlabel=legible(first.key), ylabel=legible(second.key))
         figure.legend(loc="outside lower center", ncols=3)
         return figure
 
@@ -90,12 +86,10 @@ def importance(shares: Mapping[str, float]) -> Figure:
     """How much of the difference between good trials and the rest each key explains."""
     with _figure(6.0, 1.4 + 0.4 * len(shares)) as (figure, axis):
         names = list(shares)[::-1]
-        axis.barh(range(len(names)), [shares[name] for name in names], color=COMPLETE, height=0.6)
-        for place, name in enumerate(names):
-            axis.annotate(f" {shares[name]:.2f}", (shares[name], place), va="center")
+        bars = axis.barh(range(len(names)), [shares[name] for name in names], color=COMPLETE, height=0.6)
+        axis.bar_label(bars, fmt=" {:.2f}")
         axis.set_yticks(range(len(names)), [legible(name) for name in names])
-        axis.set_xlim(0, 1.12)
-        axis.set_xlabel("Importance (PED-ANOVA, share)")
+        axis.set(xlim=(0, 1.12), xlabel="Importance (PED-ANOVA, share)")
         axis.grid(axis="y", visible=False)
         return figure
 
@@ -119,9 +113,8 @@ def intermediate(trials: Sequence[FrozenTrial]) -> Figure:
                 zorder=3 if complete else 2,
             )
             labeled.add(label)
-        axis.set_xlabel("Bytes trained")
-        axis.set_ylabel(BPC)
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plots.tick(value)))
+        axis.set(xlabel="Bytes trained", ylabel=BPC)
+        axis.xaxis.set_major_formatter(lambda value, _: plots.tick(value))
         axis.xaxis.set_major_locator(MaxNLocator(6))
         if labeled:
             figure.legend(loc="outside lower center", ncols=2)
@@ -154,7 +147,9 @@ def _axis(axis: Any, entry: Entry, values: Sequence[Any]) -> list[float]:
     if d.log:
         ticks = [low + (high - low) * i / 4 for i in range(5)]
         numbers = [math.exp(tick) for tick in ticks]
-        axis.set_ticks(ticks, [plots.tick(round(number) if entry.is_int else number) for number in numbers])
+        axis.set_ticks(
+            ticks, [plots.tick(round(number) if isinstance(d, IntDistribution) else number) for number in numbers]
+        )
     room = 0.04 * (high - low) or 0.5
     axis.axes.set(**{f"{axis.axis_name}lim": (low - room, high + room)})
     return [math.log(value) if d.log else float(value) for value in values]

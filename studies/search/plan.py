@@ -19,7 +19,7 @@ from rnnlab.studies.launch.locks import check_url
 from rnnlab.studies.search.database import Address, SharedStudy
 from rnnlab.studies.search.space import Space, differences
 from rnnlab.training import experiment
-from rnnlab.views.runs import differing, parse_bindings
+from rnnlab.views.runs import parse_bindings
 
 BASE = "base.gin"
 DATABASE = "study.db"
@@ -130,14 +130,9 @@ class SearchPlan:
 
     def facts(self) -> dict[str, Any]:
         """What may not change while the study goes on."""
-        s = self.search
-        return {
-            "space": self.space.description,
-            "base": self.base.text,
-            "settings": {
-                name: getattr(s, name) for name in ("sampler", "startup", "pruner", "pruner_startup", "warmup", "seed")
-            },
-        }
+        names = ("sampler", "startup", "pruner", "pruner_startup", "warmup", "seed")
+        settings = {name: getattr(self.search, name) for name in names}
+        return {"space": self.space.description, "base": self.base.text, "settings": settings}
 
 
 def plan_search(
@@ -216,12 +211,13 @@ def _complete(plan: SearchPlan, study: optuna.Study) -> None:
 def _refuse_changes(plan: SearchPlan, recorded: Mapping[str, Any]) -> None:
     remedy = "choose another --run for another search, or go on with what it was"
     now = plan.facts()
-    if changed := differences(recorded["space"], now["space"]):
-        raise ConfigError(f"{plan.folder}: the space changed since its first trial; {remedy}\n" + "\n".join(changed))
-    found = differing([parse_bindings(recorded["base"]), parse_bindings(now["base"])])
-    if found:
-        lines = [f"{key}: {before or '-'} -> {after or '-'}" for key, (before, after) in found.items()]
-        raise ConfigError(f"{plan.folder}: the base changed since its first trial; {remedy}\n" + "\n".join(lines))
+    changes = {
+        "space": differences(recorded["space"], now["space"]),
+        "base": differences(parse_bindings(recorded["base"]), parse_bindings(now["base"])),
+    }
+    for name, lines in changes.items():
+        if lines:
+            raise ConfigError("\n".join([f"{plan.folder}: the {name} changed since its first trial; {remedy}", *lines]))
     for name, value in now["settings"].items():
         if recorded["settings"].get(name) != value:
             raise ConfigError(f"{plan.folder}: Search.{name} was {recorded['settings'].get(name)!r} when the study "

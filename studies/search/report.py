@@ -37,12 +37,9 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
     complete = [t for t in done if t.state is TrialState.COMPLETE]
     written = tables.write(trials_table(plan, done), plan.folder, "trials")
     written += _draw(plan, done, shares)
-    facts: dict[str, Any] = {
-        "folder": str(plan.folder),
-        "trials": {"complete": len(complete), "pruned": len(done) - len(complete)},
-        "importance": shares,
-    }
-    lines = [f"{len(done)} trials: {len(complete)} complete, {len(done) - len(complete)} pruned"]
+    counts = {"complete": len(complete), "pruned": len(done) - len(complete)}
+    facts: dict[str, Any] = {"folder": str(plan.folder), "trials": counts, "importance": shares}
+    lines = [f"{len(done)} trials: {counts['complete']} complete, {counts['pruned']} pruned"]
     if outside:
         lines.append(f"no baseline among them: the space does not hold the base's {', '.join(outside)}")
     if complete:
@@ -88,16 +85,13 @@ def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial]) -> Table:
     ordered = sorted(done, key=lambda t: (t.state is TrialState.PRUNED, t.value or math.inf, t.number))
     notes = [f"Valid BPC with seed {plan.seed}; of a pruned trial the last one reported."]
     for trial in ordered:
-        if history := retry_history(trial):
-            numbers = ", ".join(map(str, history))
+        if numbers := ", ".join(map(str, retry_history(trial))):
             notes.append(f"Trial {trial.number} goes on with {numbers}, whose worker stopped.")
-    rows = [_row(trial) for trial in ordered]
-    return Table(f"{len(done)} trials of {plan.address.name}", columns, rows, notes)
+    return Table(f"{len(done)} trials of {plan.address.name}", columns, [_row(trial) for trial in ordered], notes)
 
 
 def _row(trial: FrozenTrial) -> dict[str, tables.Cell]:
     name = "baseline, " if trial.user_attrs.get("baseline") else ""
-    value = trial.value if trial.value is not None and math.isfinite(trial.value) else None
     params = {
         f"param:{key}": literal(given) if isinstance(trial.distributions[key], CategoricalDistribution) else given
         for key, given in trial.params.items()
@@ -105,7 +99,7 @@ def _row(trial: FrozenTrial) -> dict[str, tables.Cell]:
     return {
         "trial": trial.number,
         "outcome": name + str(trial.user_attrs.get("outcome", trial.state.name.lower())),
-        "valid_bpc": value,
+        "valid_bpc": trial.value if trial.value is not None and math.isfinite(trial.value) else None,
         **params,
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "run": f"{TRIALS}/trial-{trial.number:04d}",
@@ -141,12 +135,12 @@ def _draw(plan: SearchPlan, trials: Sequence[FrozenTrial], shares: Mapping[str, 
 
 
 def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:
-    bindings = winner.user_attrs["bindings"]
-    best = plan.base.vary([], bindings)
-    lines = [f"# Trial {winner.number} of the search {plan.address.name}, the whole configuration."]
-    lines.append(f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.")
-    if "confirmed" in facts:
-        confirmed = facts["confirmed"]
+    best = plan.base.vary([], winner.user_attrs["bindings"])
+    lines = [
+        f"# Trial {winner.number} of the search {plan.address.name}, the whole configuration.",
+        f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.",
+    ]
+    if confirmed := facts.get("confirmed"):
         lines.append(f"# Over {confirmed['seeds']} fresh seeds: {plus_minus(confirmed['valid_bpc'])} bpc.")
     changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best)]
     lines += ["# It differs from the base in:", *changed] if changed else ["# It is the base."]

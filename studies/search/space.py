@@ -3,17 +3,19 @@
 import inspect
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeAlias
 
-import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution, distribution_to_json
+from optuna.trial import BaseTrial, FixedTrial
 
 from rnnlab.config import Config, format_value
+from rnnlab.config.bindings import prefixes
+from rnnlab.config.checks import full_selector
+from rnnlab.config.values import scoped
 from rnnlab.errors import ConfigError
 from rnnlab.registry import bindable, did_you_mean
+from rnnlab.studies.definition import config_errors
 from rnnlab.training import experiment
 
 Distribution: TypeAlias = IntDistribution | FloatDistribution | CategoricalDistribution
@@ -44,10 +46,6 @@ class Entry:
     def is_categorical(self) -> bool:
         return isinstance(self.distribution, CategoricalDistribution)
 
-    @property
-    def is_int(self) -> bool:
-        return isinstance(self.distribution, IntDistribution)
-
     def applies(self, params: Params) -> bool:
         return all(other in params and params[other] in values for other, values in self.when.items())
 
@@ -65,7 +63,7 @@ class Entry:
         steps = (value - d.low) / (d.step or 1)
         return d.low <= value <= d.high and (d.step is None or abs(steps - round(steps)) < 1e-8)
 
-    def suggest(self, trial: optuna.Trial) -> Any:
+    def suggest(self, trial: BaseTrial) -> Any:
         d = self.distribution
         if isinstance(d, CategoricalDistribution):
             return trial.suggest_categorical(self.key, d.choices)
@@ -76,17 +74,16 @@ class Entry:
     def describe(self) -> str:
         """One line that is equal where the entries are."""
         fields = json.loads(distribution_to_json(self.distribution))
-        conditions = {key: list(values) for key, values in self.when.items()}
-        return json.dumps({"type": fields["name"].removesuffix("Distribution").lower(), **fields["attributes"]}) + (
-            f" when {json.dumps(conditions)}" if conditions else ""
-        )
+        kind = fields["name"].removesuffix("Distribution").lower()
+        text = json.dumps({"type": kind, **fields["attributes"]})
+        return f"{text} when {json.dumps(self.when)}" if self.when else text
 
 
+@dataclass(frozen=True)
 class Space:
     """The keys of a search, those that others depend on before them."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self.entries = list(entries)
+    entries: Sequence[Entry]
 
     @classmethod
     def read(cls, space: Mapping[str, Any]) -> "Space":
@@ -105,12 +102,12 @@ class Space:
     def conditional(self) -> bool:
         return any(entry.when for entry in self.entries)
 
-    @cached_property
+    @property
     def description(self) -> dict[str, str]:
         """{key: all that decides its values}; what a resumed study is compared by."""
         return {entry.key: entry.describe() for entry in self.entries}
 
-    def suggest(self, trial: optuna.Trial) -> dict[str, Any]:
+    def suggest(self, trial: BaseTrial) -> dict[str, Any]:
         """Ask the trial for a value of every key that applies."""
         params: dict[str, Any] = {}
         for entry in self.entries:
@@ -130,12 +127,10 @@ class Space:
             if not entry.applies(params):
                 continue
             value = self._base_value(entry, base)
-            if value is None and not entry.holds(value):
-                outside.append(f"{entry.key} is not bound")
-            elif not entry.holds(value):
-                outside.append(f"{entry.key} = {literal(value)}")
-            else:
+            if entry.holds(value):
                 params[entry.key] = value
+            else:
+                outside.append(f"{entry.key} is not bound" if value is None else f"{entry.key} = {literal(value)}")
         return params, outside
 
     def _base_value(self, entry: Entry, base: Config) -> Any:
@@ -154,11 +149,11 @@ class Space:
         """
         start: dict[str, Any] = {}
         for entry in self.entries:
-            with _placed(f"{entry.key} = {literal(entry.ends()[0])}"):
+            with config_errors(f"Search.space, at {entry.key} = {literal(entry.ends()[0])}"):
                 value = self._base_value(entry, base)
             start[entry.key] = value if entry.holds(value) else entry.ends()[0]
         for params in self._corners(start):
-            with _placed(", ".join(self.bindings(params))):
+            with config_errors(f"Search.space, at {', '.join(self.bindings(params))}"):
                 experiment.build(base.vary([], self.bindings(params)), shapes_only=True, needs_corpus=False)
 
     def _corners(self, start: Params) -> Iterator[dict[str, Any]]:
@@ -173,29 +168,12 @@ class Space:
             for value in entry.ends():
                 corner = dict(start)
                 force(corner, entry.key, value)
-                yield self._applicable(corner)
-
-    def _applicable(self, params: Params) -> dict[str, Any]:
-        kept: dict[str, Any] = {}
-        for entry in self.entries:
-            if entry.applies(kept):
-                kept[entry.key] = params[entry.key]
-        return kept
-
-
-@contextmanager
-def _placed(bindings: str) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigError(f"Search.space, at {bindings}: {error}") from error
+                yield self.suggest(FixedTrial(corner))
 
 
 def literal(value: Any) -> str:
     """How a value stands in a gin file; a string that begins with @ or % is a reference or a macro."""
-    if isinstance(value, str) and value[:1] in ("@", "%"):
-        return value
-    return format_value(value)
+    return value if isinstance(value, str) and value[:1] in ("@", "%") else format_value(value)
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
@@ -214,8 +192,7 @@ def _read_entry(key: str, fields: Any, space: Mapping[str, Any]) -> Entry:
             nearest = did_you_mean(name, known) or f"; it takes {', '.join(known)}"
             raise ConfigError(f"{place}: a {fields['type']} has no {name!r}{nearest}")
     try:
-        given = {name: fields[name] for name in known if name in fields}
-        distribution: Distribution = make(**given)
+        distribution: Distribution = make(**{name: fields[name] for name in known if name in fields})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{place} = {fields!r}: {str(error).splitlines()[0]}") from error
     return Entry(key, distribution, _read_conditions(place, fields.get("when", {}), space))
@@ -255,15 +232,9 @@ def _ordered(entries: Mapping[str, Entry]) -> list[Entry]:
 def _value(config: Config, key: str) -> Any:
     """What the configuration gives a key: bound in its scope, in a wider one, or the default of the part."""
     scope, _, name = key.rpartition("/")
-    while True:
-        if config.get(f"{scope}/{name}" if scope else name) is not None:
-            return config.value(f"{scope}/{name}" if scope else name)
-        if not scope:
-            break
-        scope = scope.rpartition("/")[0]
+    for prefix in prefixes(scope):
+        if config.get(scoped(prefix, name)) is not None:
+            return config.value(scoped(prefix, name))
     selector, _, argument = name.rpartition(".")
-    for known, factory in bindable().items():
-        if selector in (known, known.rpartition(".")[2]):
-            parameter = inspect.signature(factory).parameters.get(argument)
-            return None if parameter is None or parameter.default is parameter.empty else parameter.default
-    return None
+    parameter = inspect.signature(bindable()[full_selector(selector)]).parameters.get(argument) if selector else None
+    return None if parameter is None or parameter.default is parameter.empty else parameter.default
