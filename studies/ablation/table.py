@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from rnnlab.errors import ConfigError
 from rnnlab.studies.ablation.statistics import MIN_SEEDS, PairedDifference, VariantStatistics, analyze
+from rnnlab.studies.launch.run import score
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.runs import protocol_note
 
@@ -32,8 +33,7 @@ class TrainedVariant:
 
     def bpc(self, metric: str) -> dict[int, float]:
         """The metric by seed [bits/byte]; NaN where training diverged."""
-        values = {seed: result.get(metric) for seed, result in self.results.items()}
-        return {seed: math.nan if value is None else float(value) for seed, value in values.items()}
+        return {seed: score(result, metric) for seed, result in self.results.items()}
 
     def mean(self, key: str) -> float | None:
         """Mean of another figure over the seeds, exact where they agree; None if no seed has it."""

@@ -17,7 +17,7 @@ from rnnlab.errors import ConfigError, Diverged, Stopped
 from rnnlab.storage import metrics
 from rnnlab.storage.metrics import Record
 from rnnlab.studies.launch.pool import Check, Job
-from rnnlab.studies.launch.run import train_run
+from rnnlab.studies.launch.run import score, train_run
 from rnnlab.studies.search.database import (
     Release,
     SharedStudy,
@@ -88,12 +88,13 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
         raise
     except Diverged:
         result = {"status": "diverged"}
-    if result["status"] == "diverged" or not math.isfinite(result["valid_bpc"]):
+    bpc = score(result)
+    if not math.isfinite(bpc):
         trial.set_user_attr("outcome", "diverged")
         reporter.report(reporter.budget, math.inf)
         raise optuna.TrialPruned
     trial.set_user_attr("outcome", "complete")
-    return float(result["valid_bpc"])
+    return bpc
 
 
 def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release) -> float:
@@ -110,8 +111,8 @@ def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
         folder, *earlier = [folder / f"seed-{seed}" for folder in folders]
         bpc = math.inf
         with suppress(Diverged):
-            result = train_run(experiment.build(config), folder, earlier=earlier, variant=name)
-            bpc = float(result.get("valid_bpc") or math.inf)
+            found = score(train_run(experiment.build(config), folder, earlier=earlier, variant=name))
+            bpc = found if math.isfinite(found) else math.inf
         if seed not in reported:
             _report(trial, bpc, seed)
             reported[seed] = bpc

@@ -84,9 +84,11 @@ def test_with_two_seeds_there_is_no_column_of_p_values_and_a_note_says_why() -> 
     assert "p_holm" in tables.to_csv(table).splitlines()[0]
 
 
-def test_a_diverged_seed_leaves_the_row_without_a_mean_and_says_so() -> None:
+@pytest.mark.parametrize("ending", [{"valid_bpc": None}, {"status": "diverged", "valid_bpc": 2.7}])
+def test_a_diverged_seed_leaves_the_row_without_a_mean_and_says_so(ending: dict[str, Any]) -> None:
+    """Whether or not it had been evaluated before it diverged."""
     broken = variant("broken", 2.7)
-    broken.results[2]["valid_bpc"] = None  # type: ignore[index]
+    broken.results[2].update(ending)  # type: ignore[attr-defined]
     table = ablation_table([*study(), broken], "lstm")
     assert table.rows[3]["valid_bpc"] is None
     assert "No p-value for broken: seed 2 diverged." in table.notes
