@@ -158,6 +158,7 @@ def test_runs_have_readable_names_and_no_point_twice(url: str) -> None:
         assert steps == list(range(2, 21, 2))
 
 
+@pytest.mark.long
 def test_the_custom_page_lays_curves_out(url: str) -> None:
     layout = ask(url, "plugin/custom_scalars/layout")
     assert [category["title"] for category in layout["category"]] == ["Learning", "Optimization", "Machine"]
@@ -225,6 +226,7 @@ def status(url: str) -> str:
     return str(session["status"])
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_a_killed_run_is_a_failure_until_it_is_resumed(tmp_path: Path) -> None:
     bindings = quick_runs.bindings(tmp_path, steps=100_000)

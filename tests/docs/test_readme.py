@@ -89,6 +89,7 @@ def test_the_network_is_closed_in_the_copy(copy: Path) -> None:
         assert "the network is closed" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.packaging
 @pytest.mark.timeout(3600)

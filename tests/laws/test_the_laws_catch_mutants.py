@@ -52,6 +52,7 @@ def test_every_law_catches_a_mutant() -> None:
     assert {mutant.law for mutant in MUTANTS} == laws
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_each_mutant_has_a_law_that_caught_it_and_others_that_did_too() -> None:
     print()

@@ -41,6 +41,7 @@ def prepare(run: Path, url: str, trials: int, workers: int) -> tuple[SearchPlan,
     return plan, ["search", path, "--run", run, "--storage", url, "--workers", str(workers), "--json"]
 
 
+@pytest.mark.long
 def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=5, bytes=1280, confirm=1, confirm_seeds=2, heartbeat=2)
     runs = [tmp_path / machine / "shared" for machine in ("here", "there")]  # one name, as the same command gives
