@@ -35,6 +35,7 @@ def process_number(settings: Settings, add: int) -> Answer:
     return {"number": os.getpid() + add}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_task_has_a_process_of_its_own() -> None:
     asked = table.Table(Settings())

@@ -79,6 +79,7 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_sixteen_workers_hold_no_copy_of_it(gigabyte: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

@@ -196,6 +196,7 @@ def test_a_cache_that_cannot_be_written_costs_a_compilation_and_no_more(
     assert "compiling for this process alone" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @needs_compiler
 def test_sixteen_processes_that_start_at_once_share_one_compilation(cache: Path) -> None:
