@@ -26,7 +26,8 @@ def memory_of_one(subject: Subject) -> None:
 
 @law(*SEQUENCES, applies=has_memory)
 def long_memory(subject: Subject) -> None:
-    """A memory longer than anything seen works, streams, and is as good as one twice as long."""
+    """A memory just long enough, or longer than anything seen, works and streams; twice the longer one is no better."""
+    streams(subject.case(T, B, memory=T))
     case = subject.case(T, B, memory=LONG)
     streams(case)
     longer = subject.case(T, B, memory=2 * LONG)

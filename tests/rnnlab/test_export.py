@@ -125,7 +125,6 @@ CORES = [part.name for part in registry.parts("core")]
 ATTENTIONS = ["None", *(f"@attention.{part.name}" for part in registry.parts("attention"))]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("core", "attention", "memory"), covering(list(product(CORES, ATTENTIONS, [1, 2, 7]))))
 def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str, attention: str, memory: int) -> None:
     parts = [f"Block.core = @core.{core}", f"attention = {attention}", "LanguageModel.init_std = 0.3"]
