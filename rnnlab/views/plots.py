@@ -147,7 +147,7 @@ def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: st
     axis.set_xlabel(f"{cost_label[:1].upper()}{cost_label[1:]}")
     axis.set_ylabel(f"{bpc_label[:1].upper()}{bpc_label[1:]} [bits/byte], mean and 95% interval")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
-    axis.xaxis.set_major_locator(MaxNLocator(6))
+    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     _name_points(figure, axis, points)
     return figure
 
