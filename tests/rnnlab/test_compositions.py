@@ -127,8 +127,9 @@ def test_every_recipe_and_optimizer_learns_at_every_size(recipe: str, size: str,
     learn_and_evaluate(["sha_rnn", size, recipe], [*SMALL, *text])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fragment", [name for names in FOLDERS.values() for name in names])
-@pytest.mark.parametrize("root", [pytest.param(r, marks=() if r == "sha_rnn" else pytest.mark.slow) for r in ROOTS])
+@pytest.mark.parametrize("root", ROOTS)
 def test_every_fragment_has_an_effect_on_every_root(root: str, fragment: str) -> None:
     if root == "sha_lstm_no_attention" and fragment.startswith("memory/"):
         pytest.skip("refused, and tested above")

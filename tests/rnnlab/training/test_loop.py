@@ -137,6 +137,7 @@ def test_a_longer_budget_at_a_learning_rate_of_0_is_refused(text: Path, tmp_path
     assert not (tmp_path / "run" / "resumed.gin").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["Trainer.batch_size = 8", "Trainer.seed = 2", "dropout = 0.2", "Muon.lr = 0.1"])
 def test_resuming_cannot_change_the_past(change: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", text, "Trainer.steps = 3")

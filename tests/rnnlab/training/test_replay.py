@@ -24,6 +24,7 @@ def recorded(run: Path, step: int) -> dict[str, Any]:
     return next(record for record in journal(run) if record["kind"] == "train" and record["step"] == step)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "start"), [(1, 0), (3, 0), (29, 28), (30, 28)])
 def test_a_step_comes_out_as_it_was_recorded(step: int, start: int, run: Path) -> None:
     found, before = replay(run, step), recorded(run, step)

@@ -120,6 +120,7 @@ def test_a_trial_that_failed_is_tried_again_with_its_parameters_and_what_it_repo
     assert retry_history(second) == [0]
 
 
+@pytest.mark.slow
 @BY_HAND
 def test_a_failed_trial_is_queued_once_however_many_notice(address: Address) -> None:
     with open_study(address) as study:
