@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 
 from bench.tasks import Answer
@@ -29,7 +28,7 @@ def text(points: Points) -> str:
 def draw(points: Points, path: Path) -> list[Path]:
     """PNG and SVG beside each other, called `path` with those endings."""
     lengths = sorted(points)
-    with matplotlib.rc_context(plots.STYLE):
+    with plots.styled():
         figure = Figure(figsize=(8.4, 3.4), layout="constrained")
         quantities = (("Time of a step [ms]", "seconds", 1e3), ("Peak memory [MB]", "peak_memory_mb", 1.0))
         for axis, (label, key, unit), color in zip(figure.subplots(1, 2), quantities, plots.PALETTE, strict=False):

@@ -56,7 +56,7 @@ def _link(entry: dict[str, Any]) -> str:
 def _bindable(part: registry.Part) -> str:
     """What a configuration may bind on the part, with types and defaults, and the fragments that name it."""
     arguments = [
-        f"`{part.name}.{parameter}`"
+        re.sub(r"Optional\[[\w.]*\.(\w+)\]", r"\1 | None", f"`{part.name}.{parameter}`")
         for parameter in list(inspect.signature(part.factory).parameters.values())
         if parameter.name not in ("dim", "core", "attention", "feedforward", "params")
     ]

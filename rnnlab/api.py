@@ -4,45 +4,50 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rnnlab import config
-from rnnlab.data.corpora import open_corpus
+from rnnlab.console import say
+from rnnlab.data.corpora import open_split
+from rnnlab.data.splits import Split
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score
 from rnnlab.evaluation import evaluate as _evaluate
 from rnnlab.model import LanguageModel
-from rnnlab.storage.checkpoint import Snapshot
-from rnnlab.storage.runfolder import RunFolder
+from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
+from rnnlab.storage.runfolder import RunFolder, new_folder
 from rnnlab.training import experiment
 from rnnlab.training.ranks import ranks
-from rnnlab.training.run import create, held, train_in
+from rnnlab.training.run import create, held, open_again, train_in
 from rnnlab.training.threads import choose_threads, using_threads
 
 
 def train(
-    fragments: Sequence[str],
-    overrides: Sequence[str] = (),
+    fragments: str | Sequence[str],
+    overrides: str | Sequence[str] = (),
     run: str | Path | None = None,
     init: str | Path | None = None,
 ) -> dict[str, Any]:
     """Train a configuration to the end of its budget.
 
     Args:
-        fragments: names under gin/ or paths of files: ["sha_rnn", "size/tiny", "core/qrnn"].
-        overrides: single gin bindings: ["Block.dropout = 0.2"].
+        fragments: one or several names under gin/ or paths of files: ["sha_rnn", "size/tiny", "core/qrnn"].
+        overrides: one or several gin bindings: ["Block.dropout = 0.2"].
         run: the folder to make; None for a new one under runs/.
         init: a run of the same model whose weights it starts from; None for weights drawn from the seed.
     Returns: the result, as in result.json, with the folder under "run".
     Raises: ConfigError, DataError, StorageError before the first step; Diverged or Stopped with a checkpoint written.
     """
+    if run == "":
+        raise ConfigError("run = '': name a folder, or None for a new one under runs/")
     resolved = config.resolve(fragments, overrides)
+    new = partial(new_folder, _run_name(fragments))
     facts = {} if init is None else {"init": os.path.abspath(init)}  # resumed from wherever
     with ranks() as among:
         built = experiment.build(resolved)
-        path = among.broadcast_from_rank0(lambda: _new_run_name(fragments) if run is None else Path(run))
-        folder = create(path, built, among, **facts)
+        folder = create(new if run is None else run, built, among, **facts)
         with held(folder, among):
             return train_in(folder, built, ranks=among)
 
@@ -53,13 +58,14 @@ MAY_CHANGE = ("bytes", "steps", "epochs", "device", "threads", "compile", "cuda_
 scores is not among them: one curve has one protocol."""
 
 
-def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+def resume(run: str | Path, overrides: str | Sequence[str] = ()) -> dict[str, Any]:
     """Go on with a run from its newest whole checkpoint; bit for bit on the CPU.
 
     Args:
         run: the folder.
-        overrides: bindings of the budget, logging, evaluation or device, for this and every later resumption; they are
-            added to resumed.gin. A schedule keeps the horizon of the budget that the run began with.
+        overrides: bindings of the budget, logging, evaluation or device, and of where the text lies now, for this and
+            every later resumption; they are added to resumed.gin. A schedule keeps the horizon of the budget that the
+            run began with.
     Returns: the result, as `train` does.
     Raises: ConfigError if an override would change the past, or prolong a run whose learning rate comes to 0; DataError
         if the corpus has changed; StorageError if no checkpoint of this experiment is whole; RunHeldError.
@@ -67,20 +73,28 @@ def resume(run: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     folder = RunFolder.open(run)
     with ranks() as among, held(folder, among):
         original = folder.config()
+        overrides = [overrides] if isinstance(overrides, str) else overrides
         resumed = original.override([*folder.resumed_with(), *overrides])
         for difference in config.diff(original, resumed):
-            if difference.key not in [f"Trainer.{name}" for name in MAY_CHANGE]:
+            if not _may_change(difference.key):
                 raise ConfigError(
                     f"{difference.key} = {difference.right}: resuming cannot change it from {difference.left}, only "
                     f"Trainer.{', '.join(MAY_CHANGE)}; start a new run instead"
                 )
-        built = experiment.build(resumed)
-        experiment.check_corpus(built, folder.corpus_sha)
+        built = open_again(folder, resumed)
         return train_in(folder, built, ranks=among, original=original, overrides=overrides)
 
 
-def _new_run_name(fragments: Sequence[str]) -> Path:
-    stem = "-".join(Path(fragment).stem for fragment in fragments)
+def _may_change(key: str) -> bool:
+    """Whether a resumption may: a text may lie elsewhere, since its hash has to be the old one."""
+    name = key.rpartition("/")[2]
+    is_budget = name in [f"Trainer.{argument}" for argument in MAY_CHANGE]
+    return is_budget or name == "Trainer.source" or config.is_place(*name.rpartition(".")[::2])
+
+
+def _run_name(fragments: str | Sequence[str]) -> Path:
+    names = [fragments] if isinstance(fragments, str) else fragments
+    stem = "-".join(Path(fragment).stem for fragment in names)[:100]
     return Path("runs") / f"{stem}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
@@ -103,19 +117,22 @@ def load(
     best: bool = False,
     device: str = "auto",
     needs_corpus: bool = False,
-    overrides: Sequence[str] = (),
+    overrides: str | Sequence[str] = (),
 ) -> LoadedRun:
     """The model of a run, from its newest checkpoint or its best.
 
     Args:
+        needs_corpus: the text that the run was trained on has to be there.
         overrides: bindings on top of the run's own that keep the names and shapes of parameters, such as of a memory.
     Raises: ConfigError if there is no such run; StorageError if no checkpoint is whole; DataError if a corpus that is
-        needed cannot be opened.
+        needed cannot be opened, or is not the one that the run was trained on.
     """
     folder = RunFolder.open(run)
-    configuration = folder.config().override([f"Trainer.device = {device!r}", *overrides])
-    built = experiment.build(configuration, needs_corpus=needs_corpus)
+    resumed = folder.config().override([*folder.resumed_with(), f"Trainer.device = {device!r}"])
+    configuration = resumed.override(overrides)
+    built = open_again(folder, configuration) if needs_corpus else experiment.build(configuration, needs_corpus=False)
     snapshot = folder.best() if best else folder.newest()
+    check_same_experiment(snapshot, tensors={f"model/{name}": x for name, x in built.model.state_dict().items()})
     built.model.load_state_dict(snapshot.section("model"))
     built.model.eval()
     return LoadedRun(built, folder, snapshot)
@@ -133,19 +150,35 @@ def evaluate(
     """BPC of a run on a split of its corpus, or of another one, read with the run's own batch size and bptt.
 
     Args:
+        split: train, valid, test, or all for the whole text.
+        corpus: another text than the run's own; that it is another one is said on standard error.
         limit: score about the first so many bytes of the split [bytes]; None for all of it, of which a run with a small
             budget has scored a part (`valid_protocol` and `protocol` in result.json say how much).
-    Raises: StorageError if the run cannot be loaded; DataError if the corpus cannot be opened.
+    Raises: StorageError if the run cannot be loaded; DataError if the corpus cannot be opened, or is the run's own and
+        has changed; Diverged if the BPC is not finite.
     """
     loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
     trainer = loaded.experiment.trainer
-    text = loaded.experiment.corpus if corpus is None else open_corpus(corpus)
-    assert text is not None
+    text = text_of(loaded, split, corpus)
     with using_threads(choose_threads(loaded.experiment, loaded.folder.environment.get("threads"))):
         return _evaluate(
-            loaded.model, text.split(split), batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, limit=limit,
+            loaded.model, text, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, limit=limit,
             progress=True,
         )  # fmt: skip
+
+
+def text_of(loaded: LoadedRun, split: str, corpus: str | None) -> Split:
+    """A split of the run's own corpus, or of another one.
+
+    Raises: ConfigError for an unknown split; DataError if the other one cannot be opened.
+    """
+    if corpus is None:
+        assert loaded.experiment.corpus is not None
+        return loaded.experiment.corpus.split(split)
+    text = open_split(corpus, split)
+    if text.file.sha256 != loaded.folder.corpus_sha:
+        say(f"{corpus} is another text than the one that {loaded.folder.path} was trained on")
+    return text
 
 
 def resolve_any(name: str) -> config.Config:

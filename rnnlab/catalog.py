@@ -6,13 +6,15 @@ from typing import Any
 import torch
 
 from rnnlab import registry
+from rnnlab.console import say
 from rnnlab.model import count_parameters
 
 DIM = 1024  # D at which costs are listed, the paper's
 
 
 def catalog(kind: str | None = None) -> list[dict[str, Any]]:
-    """One entry a part: kind, name, selector, summary, source, package, and for modules parameters and macs at D 1024.
+    """One entry a part: kind, name, selector, summary, source, package, and for modules parameters and macs at D 1024;
+    what a part raises when it is built stands under "broken".
 
     Raises: ConfigError if there is no such kind.
     """
@@ -23,9 +25,16 @@ def _entry(part: registry.Part) -> dict[str, Any]:
     entry = {name: getattr(part, name) for name in ("kind", "name", "selector", "summary", "source")}
     entry["package"] = part.distribution
     if part.kind in ("core", "attention", "feedforward"):
-        with torch.device("meta"):
-            module = part.factory(DIM)
-        entry |= {"parameters": count_parameters(module), "macs": module.macs(), "dim": DIM}
+        try:
+            with torch.device("meta"):
+                module = part.factory(DIM)
+            entry |= {"parameters": count_parameters(module), "macs": module.macs(), "dim": DIM}
+        except Exception as error:  # someone's part, and no reason to hide the others
+            entry["broken"] = f"{type(error).__name__}: {error}"
+            say(
+                f"{part.selector} of {part.distribution} has no cost at D {DIM}: {entry['broken']}; "
+                f"`rnnlab check {part.selector}` says more"
+            )
         memory = inspect.signature(part.factory).parameters.get("memory")
         if memory is not None:
             entry["memory"] = memory.default
@@ -36,7 +45,7 @@ def catalog_text(entries: list[dict[str, Any]]) -> str:
     """For a terminal: a line of name, cost and summary a part, its source below."""
     lines = []
     for entry in entries:
-        cost = ""
+        cost = "  [broken]" if "broken" in entry else ""
         if "macs" in entry:
             memory = f" at memory {entry['memory']:,}" if "memory" in entry else ""
             cost = f"  [{entry['parameters']:,} parameters, {entry['macs']:,} MACs/position at D {DIM}{memory}]"

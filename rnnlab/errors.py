@@ -26,15 +26,30 @@ class DataError(RnnlabError):
 
 
 class Diverged(RnnlabError):
-    """A loss or gradient that is not finite; the parameters are those from before the step."""
+    """A loss, gradient or score that is not finite.
+
+    Attributes:
+        step: whose replay shows it; None for the one after the last.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, step: int | None = None) -> None:
+        super().__init__(message, step)
+        self.message, self.step = message, step
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class StorageError(RnnlabError):
     """A run folder or checkpoint that cannot be written, read or trusted."""
 
     exit_code = 5
+
+
+class FolderLost(StorageError):
+    """The folder that is written to is no longer the one that was opened."""
 
 
 class RunHeldError(RnnlabError):

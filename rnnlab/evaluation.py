@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.data.splits import Batches, Split
+from rnnlab.errors import Diverged
 from rnnlab.progress import ProgressBar
 from rnnlab.state import State, detach
 
@@ -49,6 +50,7 @@ def evaluate(
         limit: score only about the first so many bytes of the split [bytes]; None for all of it.
         progress: show how far it has come.
         between_chunks: called before every chunk; may raise to stop.
+    Raises: Diverged if the BPC is not finite; DataError.
     Differs: the first byte of every sequence has nothing to be predicted from and is not scored, nor are the at most
         `batch_size` - 1 bytes that are left over after the cut.
     """
@@ -71,10 +73,10 @@ def evaluate(
                 bar.show((position + length) * batch_size)
     finally:
         model.train(was_training)
-    return Score(
-        float(nats) / (last * batch_size) / LN2,
-        protocol_of(model, split, batch_size=batch_size, bptt=bptt, limit=limit),
-    )
+    bpc = float(nats) / (last * batch_size) / LN2
+    if not math.isfinite(bpc):
+        raise Diverged(f"the {split.name} BPC is {bpc}: the parameters or what they give are not finite")
+    return Score(bpc, protocol_of(model, split, batch_size=batch_size, bptt=bptt, limit=limit))
 
 
 def protocol_of(model: nn.Module, split: Split, *, batch_size: int, bptt: int, limit: int | None) -> Protocol:

@@ -10,7 +10,7 @@ A part that owns its initialization, as recurrent cores do, holds `nn.Parameter`
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import NewType, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -110,6 +110,10 @@ class Foldable(Protocol):
 
 Slot: TypeAlias = Callable[..., nn.Module]
 """A factory for a part, called `slot(dim)`; what gin makes of `@core.LSTM`."""
+
+Place = NewType("Place", str)
+"""Type of an argument that says where a file lies. A relative one is relative to the file that binds it, or to the
+working folder if the command line does. It is no part of what a configuration is: files may move."""
 
 KINDS = ("core", "attention", "feedforward", "block", "optimizer", "schedule", "corpus")
 """What can be registered; the first four stand in a model and obey the laws of `rnnlab check`."""

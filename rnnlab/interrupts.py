@@ -1,4 +1,8 @@
-"""SIGINT and SIGTERM as a request to stop: at the next safe place of a run, and at once where nothing is at stake."""
+"""Signals as a request to stop: at the next safe place of a run, and at once where nothing is at stake.
+
+Beside SIGINT and SIGTERM those by which terminals and schedulers say that the end is near: SIGHUP, SIGUSR1, SIGUSR2 and
+SIGXCPU. A signal that is ignored when the block begins, as nohup does with SIGHUP, stays ignored.
+"""
 
 import signal
 import threading
@@ -8,6 +12,8 @@ from types import FrameType
 from typing import Any, NoReturn, Self
 
 from rnnlab.errors import Stopped
+
+REQUESTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"))
 
 
 class Interrupts:
@@ -22,7 +28,7 @@ class Interrupts:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in _heard():
                 self._previous[number] = signal.signal(number, self._note)
         return self
 
@@ -41,7 +47,7 @@ class Interrupts:
 
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
-    """Within the block SIGTERM raises Stopped where it finds the program, as SIGINT raises KeyboardInterrupt.
+    """Within the block a signal raises Stopped where it finds the program; SIGINT raises KeyboardInterrupt, as always.
 
     What is held is let go and the exit code is that of a signal. Outside the main thread the block does nothing.
     """
@@ -52,8 +58,14 @@ def stopping_at_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = signal.signal(signal.SIGTERM, stop)
+    previous = {number: signal.signal(number, stop) for number in _heard() if number is not signal.SIGINT}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _heard() -> list[signal.Signals]:
+    """SIGINT always: a shell starts what it puts in the background deaf to it, and a study's workers with it."""
+    return [n for n in REQUESTS if n is signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN]

@@ -2,6 +2,8 @@
 
     with locked(folder / "lock"):
         ...
+    with locked_folder(folder) as lock:     # the file `lock` in it, and the folder itself
+        lock.check()                        # before each thing that is written
 
 The descriptor is ours and not that of `filelock.FileLock`: FileLock closes it in a forked child, and a child that still
 writes would not keep the lock after its parent has died.
@@ -12,19 +14,38 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
 POLL = 0.05  # [s] between attempts
+LOCK = "lock"  # name of the lock file of a folder
 
 
 class LockTaken(Exception):
     """Another process holds the lock; the message says which one."""
 
 
+class LockLost(Exception):
+    """The lock file is gone or another one: someone removed, moved or replaced it, or the folder that it lies in."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    """A lock that is held."""
+
+    path: Path
+    descriptor: int
+
+    def check(self) -> None:
+        """Raises: LockLost if the file of that name is no longer the one that is locked."""
+        if not _is_at(self.path, self.descriptor):
+            raise LockLost
+
+
 @contextmanager
-def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
+def locked(path: Path, patience: float = 0.0) -> Iterator[Lock]:
     """Hold the lock inside the block. Forked children share it.
 
     Args:
@@ -36,12 +57,28 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[None]:
         with suppress(OSError):  # the name of the holder is a courtesy: a full disk is no reason not to hold the lock
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        yield
+        yield Lock(path, descriptor)
     finally:
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
         unlock_descriptor(descriptor)  # closing alone would leave it to a child that shares it
         os.close(descriptor)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[Lock]:
+    """Hold the file `lock` in a folder, and the folder itself, so that who deletes the file lets no second writer in.
+
+    Raises: as `locked`.
+    """
+    with locked(folder / LOCK) as lock, ExitStack() as stack:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        stack.callback(os.close, descriptor)
+        with suppress(OSError):  # NFS locks no folders: there the file has to do
+            if not lock_descriptor(descriptor, blocking=False):
+                raise LockTaken("another process, whose lock file was removed")
+            stack.callback(unlock_descriptor, descriptor)
+        yield lock
 
 
 def _acquire(path: Path, until: float) -> int:
@@ -61,6 +98,6 @@ def _acquire(path: Path, until: float) -> int:
 
 def _is_at(path: Path, descriptor: int) -> bool:
     """Whether the locked file is still the one of that name: who deletes a lock file lets a second writer in."""
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):
         return os.path.samestat(os.fstat(descriptor), os.lstat(path))
     return False

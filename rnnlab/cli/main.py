@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 import rnnlab
 from rnnlab.cli import models, train, views
-from rnnlab.cli.options import FIRST_RANK, Command, add_overrides
+from rnnlab.cli.options import Command, add_overrides, speaks
+from rnnlab.console import prepare_streams, say
 from rnnlab.errors import ConfigError, DataError, RankLost, RnnlabError, Stopped
 from rnnlab.interrupts import stopping_at_once
 
@@ -24,8 +25,10 @@ COMMANDS = "rnnlab.commands"
 
 def run() -> NoReturn:
     """The `rnnlab` command: `main`, and the end of the process."""
+    prepare_streams()
+    os.environ.update(MPLBACKEND="agg", MATPLOTLIBRC=os.devnull)  # a notebook's backend, or TeX, is not there for us
     code = main()
-    if "RANK" in os.environ:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
         from rnnlab.training.ranks import leave
 
         leave(code)
@@ -36,20 +39,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 a broken law, and for the rest see `rnnlab.errors`."""
     parser = build_parser()
     options = parser.parse_args(arguments)
+    for name, value in vars(options).items():
+        if name != "prompt" and "" in (value if isinstance(value, list) else [value]):
+            parser.error(f"an empty argument for {name.upper()}: it names nothing")
     try:
         with stopping_at_once():
             return int(options.run_command(options) or 0)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains again on its way out
-        return 0
     except KeyboardInterrupt:
         return 130
     except RnnlabError as error:
         if options.debug:
             traceback.print_exc()
-        if FIRST_RANK or isinstance(error, (DataError, RankLost)):  # the others say only what may be theirs alone
-            label = "" if isinstance(error, Stopped) else "error: "
-            print(f"rnnlab: {label}{error}", file=sys.stderr)
+        if speaks(options) or isinstance(error, (DataError, RankLost)):  # the others say only what may be theirs alone
+            say(f"{error}" if isinstance(error, Stopped) else f"error: {error}")
         return error.exit_code
 
 
@@ -71,7 +73,7 @@ class _CommandLine(argparse.ArgumentParser):
         return namespace, unknown
 
     def error(self, message: str) -> Any:
-        print(f"rnnlab: error: {message}; `{self.prog} --help` shows what it takes", file=sys.stderr)
+        say(f"error: {message}; `{self.prog} --help` shows what it takes")
         raise SystemExit(ConfigError.exit_code)
 
 

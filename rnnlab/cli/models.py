@@ -7,14 +7,16 @@ import sys
 from pathlib import Path
 
 from rnnlab.cli.options import AddCommand, add_best, add_device, add_run, print_answer
+from rnnlab.console import standard_output
 from rnnlab.errors import ConfigError
+
+SPLITS = ("train", "valid", "test", "all")
 
 
 def add_commands(add: AddCommand) -> None:
     evaluate = add("eval", _eval, "Score a run on a split, with state and memory carried.")
     add_run(evaluate)
-    evaluate.add_argument("--split", default="test", choices=("train", "valid", "test"),
-                          help="which part of the text (default: test)")  # fmt: skip
+    evaluate.add_argument("--split", default="test", choices=SPLITS, help="which part of the text (default: test)")
     add_best(evaluate)
     evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     add_device(evaluate)
@@ -43,8 +45,7 @@ def add_commands(add: AddCommand) -> None:
     add_run(probe)
     probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
     probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
-    probe.add_argument("--split", default="valid", choices=("train", "valid", "test"),
-                       help="which part of the text (default: valid)")  # fmt: skip
+    probe.add_argument("--split", default="valid", choices=SPLITS, help="which part of the text (default: valid)")
     probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
     add_best(probe)
     add_device(probe)
@@ -73,7 +74,7 @@ def _eval(options: argparse.Namespace) -> None:
     p = score.protocol
     memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
     how = f"{p.bytes_scored:,} bytes scored, batch size {p.batch_size}, bptt {p.bptt}, {memory}"
-    answer = {"split": options.split, "bpc": score.bpc, **asdict(p)}
+    answer = {"split": options.split, "corpus": options.corpus, "bpc": score.bpc, **asdict(p)}
     print_answer(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
 
 
@@ -115,9 +116,10 @@ def _generate(options: argparse.Namespace) -> None:
         loaded.model, prompt, count=options.bytes, temperature=options.temperature, top_p=options.top_p,
         seed=options.seed, samples=options.samples,
     )  # fmt: skip
-    write(continuation, sys.stdout.buffer, options.samples, readable=sys.stdout.isatty())
-    if sys.stdout.isatty():
-        print()
+    with standard_output() as out:
+        write(continuation, out.buffer, options.samples, readable=out.isatty())
+        if out.isatty():
+            print(file=out)
 
 
 def _probe(options: argparse.Namespace) -> None:

@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
-Command = Callable[[argparse.Namespace], int | None]
+from rnnlab.console import escaped, standard_output
 
-FIRST_RANK = os.environ.get("RANK", "0") == "0"  # of those that torchrun starts, the one that speaks for all
+Command = Callable[[argparse.Namespace], int | None]
 
 
 class AddCommand(Protocol):
@@ -45,7 +45,7 @@ def overrides(options: argparse.Namespace) -> list[str]:
     """The bindings that the sugar stands for, before those of --set, which win."""
     from rnnlab.data.corpora import corpus_bindings
 
-    corpus = getattr(options, "corpus", None)  # a resumption has neither corpus nor seed to choose
+    corpus = getattr(options, "corpus", None)  # a resumption has no seed to choose
     sugar = corpus_bindings(corpus) if corpus else []
     for name in ("bytes", "seed", "device"):
         value = getattr(options, name, None)
@@ -58,5 +58,17 @@ def print_answer(options: argparse.Namespace, answer: Any, text: str) -> None:
     """One JSON object if that was asked for, else the text; once, however many ranks there are."""
     from rnnlab.storage.metrics import finite
 
-    if FIRST_RANK:
-        print(json.dumps(finite(answer), indent=2, default=str) if options.json else text)
+    if speaks(options):
+        with standard_output() as out:
+            print(json.dumps(finite(answer), indent=2, default=str) if options.json else escaped(text), file=out)
+
+
+def ranks_of(options: argparse.Namespace) -> int:
+    """How many processes torchrun started for this command; what is left over in the environment of another is none."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    return int(count) if getattr(options, "is_distributed", False) and count.isdecimal() else 1
+
+
+def speaks(options: argparse.Namespace) -> bool:
+    """Whether this process prints: of those that torchrun started, the first alone."""
+    return ranks_of(options) == 1 or os.environ.get("RANK", "0") == "0"

@@ -9,19 +9,27 @@ from rnnlab.cli.options import AddCommand, add_device, add_overrides, add_run, o
 
 def add_commands(add: AddCommand) -> None:
     train = add("train", _train, "Train a configuration.", takes_config=True)
+    train.set_defaults(is_distributed=True)
     train.add_argument("--run", metavar="DIR", help="folder of the run (default: a new one under runs/)")
     train.add_argument("--init", metavar="RUN", help="start from the weights of another run of the same model")
 
     resume = add("resume", _resume, "Go on with a run from its newest whole checkpoint.")
+    resume.set_defaults(is_distributed=True)
     add_run(resume)
     resume.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
                         help="budget, evaluation, logging or saving, 'Trainer.keep = 5'; repeatable")  # fmt: skip
+    resume.add_argument(
+        "--corpus", metavar="NAME_OR_PATH", help="where its text lies now; the hash has to be the old one"
+    )
     resume.add_argument("--bytes", type=int, metavar="N", help="another budget: Trainer.bytes")
     resume.add_argument("--device", metavar="D", help="Trainer.device: auto, cpu, cuda, cuda:1")
 
     replay = add("replay", _replay, "Look at one step once more: loss, gradient norms, the bytes it read.")
     add_run(replay)
     replay.add_argument("--step", type=int, required=True, metavar="K", help="1 is the first")
+    replay.add_argument(
+        "--corpus", metavar="NAME_OR_PATH", help="where its text lies now; the hash has to be the old one"
+    )
     add_device(replay)
 
     importing = add("import", _import, "Make a run of a state dict of the first SHA-RNN implementation.")
@@ -61,9 +69,11 @@ def _result_text(result: dict[str, Any]) -> str:
 def _replay(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
+    from rnnlab.data.corpora import corpus_bindings
     from rnnlab.training.replay import replay, replay_text
 
-    found = replay(options.run, options.step, options.device)
+    moved = corpus_bindings(options.corpus) if options.corpus else []
+    found = replay(options.run, options.step, options.device, moved)
     print_answer(options, asdict(found), replay_text(found))
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from rnnlab.cli.options import AddCommand, overrides, print_answer
+from rnnlab.console import standard_output
 from rnnlab.errors import ConfigError
 
 
@@ -74,7 +75,7 @@ def _diff(options: argparse.Namespace) -> None:
     from rnnlab.config import diff, format_differences
 
     differences = diff(resolve_any(options.a), resolve_any(options.b))
-    answer = {"differences": [{"key": d.key, "a": d.left, "b": d.right} for d in differences]}
+    answer = {"differences": [{"key": d.key, "a": d.left, "b": d.right, "default": d.is_default} for d in differences]}
     print_answer(options, answer, format_differences(differences).rstrip("\n") or "no difference")
 
 
@@ -90,7 +91,8 @@ def _check(options: argparse.Namespace) -> int:
 
     if bool(options.parts) == options.all:
         raise ConfigError("name the parts to check, or --all")
-    return testing.report(options.parts, slow=options.slow, as_json=options.json)  # no part named: all of them
+    with standard_output() as out:
+        return testing.report(options.parts, slow=options.slow, as_json=options.json, out=out)  # no part named: all
 
 
 def _bench(options: argparse.Namespace) -> None:
@@ -108,4 +110,6 @@ def _bench(options: argparse.Namespace) -> None:
 def _fetch(options: argparse.Namespace) -> None:
     from rnnlab.data.fetch import fetch
 
-    print(fetch(options.corpus, options.source))
+    path = fetch(options.corpus, options.source)
+    with standard_output() as out:
+        print(path, file=out)

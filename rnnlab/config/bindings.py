@@ -1,8 +1,9 @@
 """One line of a configuration, and how much it weighs against another."""
 
 import enum
+import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from rnnlab.config.values import Macro, Value, format_value, leaves, references, scoped, shorten
@@ -30,6 +31,7 @@ class Binding:
     value: Value  # with its macros unexpanded
     location: str  # "file:line" or "--set"
     precedence: Precedence
+    folder: str = ""  # that relative paths in it are relative to
     is_default: bool = False  # it may stay without effect, whatever its precedence; see `Config.vary`
 
     @cached_property
@@ -48,6 +50,13 @@ class Binding:
     @cached_property
     def macros(self) -> tuple[str, ...]:
         return tuple(leaf.name for leaf in leaves(self.value) if isinstance(leaf, Macro))
+
+    def anchored(self) -> "Binding":
+        """The same with an absolute path for a relative one."""
+        if not isinstance(self.value, str) or not self.value:
+            return self
+        path = os.path.join(self.folder, os.path.expanduser(self.value))
+        return replace(self, value=os.path.abspath(path))
 
     def __str__(self) -> str:
         return f"{self.location}: `{self.key} = {shorten(self.text, 60)}`"

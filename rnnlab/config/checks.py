@@ -15,7 +15,7 @@ from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.parser import Assignment
 from rnnlab.config.values import Macro, Reference, Value, expand, format_value, replace, shorten
 from rnnlab.errors import ConfigError
-from rnnlab.interfaces import KINDS
+from rnnlab.interfaces import KINDS, Place
 from rnnlab.registry import bindable, did_you_mean
 
 RENAMED = {
@@ -28,9 +28,11 @@ RENAMED = {
 """What configurations of 0.1.0 said. They are refused, and told the new word."""
 
 
-def check(assignment: Assignment, location: str, precedence: Precedence) -> Binding:
+def check(assignment: Assignment, location: str, precedence: Precedence, folder: str = "") -> Binding:
     """The binding that an assignment makes, with full selectors in its key and in its references.
 
+    Args:
+        folder: that relative paths are relative to.
     Raises: ConfigError for an unknown part, argument or reference, and for a literal of the wrong type.
     """
     try:
@@ -38,11 +40,18 @@ def check(assignment: Assignment, location: str, precedence: Precedence) -> Bind
         value = replace(assignment.value, _with_full_selector)
     except ConfigError as error:
         raise ConfigError(f"{location}: {error}") from None
-    binding = Binding(assignment.scope, selector, assignment.argument, value, location, precedence)
+    binding = Binding(assignment.scope, selector, assignment.argument, value, location, precedence, folder)
     if selector:
         _check_argument(binding)
         _check_type(binding, value)
     return binding
+
+
+def is_place(selector: str, argument: str) -> bool:
+    """Whether an argument says where a file lies."""
+    known = parameters(bindable()[selector]) if selector in bindable() else {}
+    hint = known[argument].annotation if argument in known else Any
+    return hint is Place or Place in get_args(hint)
 
 
 def full_selector(given: str) -> str:

@@ -18,28 +18,38 @@ class Difference:
     key: str
     left: str | None
     right: str | None
+    is_default: bool = False  # of a part that one side alone uses, which nothing binds
 
 
 def diff(left: Config, right: Config) -> list[Difference]:
     """Every key whose value differs, by key: macros replaced, wider scopes and the parts' own defaults followed.
 
-    A part that only one side uses is a difference where it was bound to something else than its default.
+    A part that only one side uses is a difference in all its arguments, those that it has by default included.
     """
     bindings = {binding.key: binding for config in (right, left) for binding in config.bindings.values()}
     differences = []
-    for key, binding in sorted(bindings.items()):
+    for key, binding in bindings.items():
         if binding.selector and _uses(left, binding) + _uses(right, binding) > 0:
             pair = _value(left, binding), _value(right, binding)
-            default = _default(binding)
-            if pair[0] != pair[1] and set(pair) != {None, default}:
+            if pair[0] != pair[1]:
                 differences.append(Difference(key, *pair))
-    return differences
+    for selector in left.reach.selectors ^ right.reach.selectors:
+        for argument in parameters(bindable()[selector]):
+            default = _default(selector, argument)
+            if default is not None and f"{selector}.{argument}" not in bindings:
+                on_the_left = selector in left.reach.selectors
+                pair = (default, None) if on_the_left else (None, default)
+                differences.append(Difference(f"{selector}.{argument}", pair[0], pair[1], is_default=True))
+    return sorted(differences, key=lambda difference: difference.key)
 
 
 def format_differences(differences: Sequence[Difference]) -> str:
     """A line a key, `key: left -> right`, aligned; `-` where a side has none."""
     width = max((len(difference.key) for difference in differences), default=0)
-    return "".join(f"{d.key:<{width}}  {d.left or '-'} -> {d.right or '-'}\n" for d in differences)
+    return "".join(
+        f"{d.key:<{width}}  {d.left or '-'} -> {d.right or '-'}{'  (default)' if d.is_default else ''}\n"
+        for d in differences
+    )
 
 
 def _uses(config: Config, binding: Binding) -> bool:
@@ -50,11 +60,11 @@ def _value(config: Config, binding: Binding) -> str | None:
     if binding.selector not in config.reach.selectors:
         return None
     bound = supplier(config.bindings, binding.scope, binding.selector, binding.argument)
-    return _default(binding) if bound is None else format_value(config.expanded(bound))
+    return _default(binding.selector, binding.argument) if bound is None else format_value(config.expanded(bound))
 
 
-def _default(binding: Binding) -> str | None:
-    default = parameters(bindable()[binding.selector])[binding.argument].default
+def _default(selector: str, argument: str) -> str | None:
+    default = parameters(bindable()[selector])[argument].default
     if default is inspect.Parameter.empty:
         return None
     try:

@@ -1,6 +1,7 @@
 """A configuration: fragments and overrides, resolved to one binding a key."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,11 +11,15 @@ from typing import Any
 
 from rnnlab.config.activation import Operative, activated, construct
 from rnnlab.config.bindings import Binding, Precedence, Reach, macro_chain, prefixes, reach
-from rnnlab.config.checks import check_expanded, full_selector, parameters
+from rnnlab.config.checks import check_expanded, full_selector, is_place, parameters
 from rnnlab.config.sources import Source, read_fragment, read_override
 from rnnlab.config.values import Value, expand, references, scoped
+from rnnlab.console import say
 from rnnlab.errors import ConfigError
 from rnnlab.registry import bindable, did_you_mean
+
+BUDGETS = ("Trainer.bytes", "Trainer.steps", "Trainer.epochs")
+"""A run ends at the first of them that it reaches."""
 
 
 class Config:
@@ -33,7 +38,8 @@ class Config:
 
     @property
     def sha(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """Of what it is, wherever its files lie."""
+        return hashlib.sha256(identity(self.text).encode()).hexdigest()
 
     @cached_property
     def reach(self) -> Reach:
@@ -63,11 +69,11 @@ class Config:
     def _definitions(self) -> dict[str, Value]:
         return {key: binding.value for key, binding in self.bindings.items() if not binding.selector}
 
-    def override(self, overrides: Sequence[str]) -> "Config":
+    def override(self, overrides: str | Sequence[str]) -> "Config":
         """The same sources with further bindings on top, as behind --set. Raises: ConfigError as `resolve`."""
-        return _resolve([*self._sources, *map(read_override, overrides)])
+        return _resolve([*self._sources, *map(read_override, _several(overrides))])
 
-    def vary(self, fragments: Sequence[str], overrides: Sequence[str]) -> "Config":
+    def vary(self, fragments: str | Sequence[str], overrides: str | Sequence[str]) -> "Config":
         """A variant: the same sources with further fragments and bindings. What they leave of the first without effect
         is no mistake; `attention/none` after `memory/512` says all it means.
 
@@ -77,7 +83,8 @@ class Config:
             replace(source, bindings=tuple(replace(binding, is_default=True) for binding in source.bindings))
             for source in self._sources
         ]
-        return _resolve([*own, *map(read_fragment, fragments), *map(read_override, overrides)])
+        varied = [*map(read_fragment, _several(fragments)), *map(read_override, _several(overrides))]
+        return _resolve([*own, *varied])
 
     @contextmanager
     def activate(self) -> Iterator[None]:
@@ -121,15 +128,42 @@ class Config:
         return self._operative
 
 
-def resolve(fragments: Sequence[str], overrides: Sequence[str] = ()) -> Config:
+def identity(text: str) -> str:
+    """What a configuration is, wherever its files lie: `Config.text` without the lines that bind places."""
+    lines = {line.partition(" = ")[0]: line for line in text.splitlines(keepends=True)}
+    places = {key for key in lines if is_place(*key.rpartition("/")[2].rpartition(".")[::2])}
+    macros = {name for key in places for name in re.findall(r" = %(\w+)", lines[key])}
+    return "".join(line for key, line in lines.items() if key not in places | macros)
+
+
+def resolve(fragments: str | Sequence[str], overrides: str | Sequence[str] = ()) -> Config:
     """Read, order and check fragments and overrides.
 
     Args:
         fragments: names below the config folder, or files.
-        overrides: single bindings, as behind --set; the later wins.
+        overrides: single bindings, as behind --set; the later wins. One of either may be a string by itself.
     Raises: ConfigError in one line: place, what is wrong, the nearest name.
     """
-    return _resolve([*map(read_fragment, fragments), *map(read_override, overrides)])
+    sources = [*map(read_fragment, _several(fragments)), *map(read_override, _several(overrides))]
+    _say_what_replaces_a_users_root(sources)
+    return _resolve(sources)
+
+
+def _several(given: str | Sequence[str]) -> Sequence[str]:
+    return [given] if isinstance(given, str) else given
+
+
+def _say_what_replaces_a_users_root(sources: Sequence[Source]) -> None:
+    """A size and a recipe are above every root: above those that ship by design, above one's own by surprise."""
+    above = [s for s in sources if s.precedence in (Precedence.SIZE, Precedence.TRAIN)]
+    final = {b.key: b for s in sorted(above, key=lambda source: source.precedence) for b in s.bindings}
+    for root in (source for source in sources if source.name and source.precedence is Precedence.ROOT):
+        own = {binding.key: binding for binding in root.bindings}
+        replaced = [key for key, binding in own.items() if key in final and final[key].text != binding.text]
+        if replaced:
+            shown = [f"{key} = {final[key].text} ({final[key].location}) for {own[key].text}" for key in replaced[:6]]
+            more = f" and {len(replaced) - 6} more" if len(replaced) > 6 else ""
+            say(f"{root.name}: sizes and recipes win over a root: {', '.join(shown)}{more}; --set wins over all")
 
 
 def load(path: Path | str) -> Config:
@@ -145,7 +179,7 @@ def _resolve(sources: Sequence[Source]) -> Config:
     sources = sorted(sources, key=lambda source: source.precedence)  # stable: within a precedence the later wins
     _refuse_conflicts(sources)
     written = [binding for source in sources for binding in source.bindings]
-    final = {binding.key: binding for binding in written}
+    final = _with_one_budget({binding.key: binding for binding in written})
     if not any(source.precedence is Precedence.ROOT for source in sources):
         return Config(final, sources)  # fragments without their model: what they refer to may be defined there
     definitions = {key: binding for key, binding in final.items() if not binding.selector}
@@ -154,11 +188,24 @@ def _resolve(sources: Sequence[Source]) -> Config:
     reached = reach(final)
     mentioned = _mentioned(written)
     for binding in written:
-        if final[binding.key] is binding and binding.key not in reached.keys:
+        if final.get(binding.key) is binding and binding.key not in reached.keys:
             # A root, size or recipe may be idle; it must still fit something, if only what another binding replaced.
             known = mentioned if binding.may_be_idle else reached
             _refuse_unreached(binding, known)
-    return Config({key: binding for key, binding in final.items() if key in reached.keys}, sources)
+    return Config(_anchored({key: binding for key, binding in final.items() if key in reached.keys}), sources)
+
+
+def _with_one_budget(bindings: dict[str, Binding]) -> dict[str, Binding]:
+    """A budget on the command line takes the place of those in files, which would end the run before it."""
+    said = [key for key in BUDGETS if key in bindings and bindings[key].precedence is Precedence.OVERRIDE]
+    return {key: b for key, b in bindings.items() if not said or key not in BUDGETS or key in said}
+
+
+def _anchored(bindings: dict[str, Binding]) -> dict[str, Binding]:
+    """The same with absolute paths wherever an argument is a place: a run may go on from another folder."""
+    places = [binding for binding in bindings.values() if is_place(binding.selector, binding.argument)]
+    found = [key for place in places for key in (place.key, *macro_chain(place.macros, bindings))]
+    return {**bindings, **{key: bindings[key].anchored() for key in found}}
 
 
 def _mentioned(written: Sequence[Binding]) -> Reach:

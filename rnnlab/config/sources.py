@@ -9,6 +9,7 @@ from pathlib import Path
 from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.checks import check
 from rnnlab.config.parser import LARGEST_FILE, Include, parse, parse_assignment
+from rnnlab.console import say
 from rnnlab.errors import ConfigError
 from rnnlab.registry import did_you_mean
 
@@ -24,6 +25,7 @@ class Source:
     precedence: Precedence
     folder: str  # of the shipped fragments it belongs to, such as "core"; empty for roots and for what is the user's
     bindings: tuple[Binding, ...]  # from low to high: what is included, then the file's own
+    name: str = ""  # of the user's file; empty for what ships
 
 
 @cache
@@ -58,22 +60,29 @@ def read_fragment(name: str, precedence: Precedence | None = None) -> Source:
     if precedence is None and not inside and any(binding.key == MODEL for binding in bindings):
         own_precedence = Precedence.ROOT
         bindings = [replace(binding, precedence=own_precedence) for binding in bindings]
-    return Source(own_precedence, folder, tuple(bindings))
+    return Source(own_precedence, folder, tuple(bindings), "" if inside else _shown(path))
 
 
 def read_override(text: str) -> Source:
     """One binding from the command line. Raises: ConfigError if the text is not exactly one sound binding."""
     name = "--set"
-    return Source(Precedence.OVERRIDE, "", (check(parse_assignment(text, name), name, Precedence.OVERRIDE),))
+    binding = check(parse_assignment(text, name), name, Precedence.OVERRIDE, os.getcwd())
+    return Source(Precedence.OVERRIDE, "", (binding,))
 
 
 def _find(name: str) -> Path:
-    for candidate in _candidates(name, Path(), config_folder()):
+    """A fragment that ships wins over a file of its name: what a command means does not depend on where it is run."""
+    found = [path for path in _candidates(name, Path()) if os.path.isfile(path)]
+    known = fragments()
+    if name in known:
+        if found and _place(found[0]) is None:
+            say(f"{name} is the fragment that ships; for the file of that name write {os.path.join('.', found[0])}")
+        return config_folder() / f"{name}.gin"
+    for candidate in (*found, *_candidates(name, config_folder())):
         if os.path.isfile(candidate):
             return candidate
     if "=" in name:
         raise ConfigError(f"no fragment or file {name!r}; a binding goes behind --set")
-    known = fragments()
     if os.path.isdir(name):
         example = next((fragment for fragment in known if "/" not in fragment), "sha_rnn")
         raise ConfigError(f"{name!r} is a folder; name a .gin file or a fragment such as {example!r}")
@@ -115,7 +124,7 @@ class _Reader:
             if isinstance(statement, Include):
                 yield from self.read(self._included(statement, path, reading, location), reading)
                 continue
-            binding = check(statement, location, self._precedence)
+            binding = check(statement, location, self._precedence, str(path.parent.resolve()))
             if binding.key in own:
                 raise ConfigError(f"{binding}: the same key stands at {own[binding.key].location}; keep one of the two")
             own[binding.key] = binding

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rnnlab import cache, registry
+from rnnlab.console import say
 from rnnlab.data import hashes
 from rnnlab.data.publication import making, publication
-from rnnlab.data.splits import Corpus, MappedFile, Split
+from rnnlab.data.splits import Corpus, Split, TextFile, whole
 from rnnlab.errors import ConfigError, DataError
+from rnnlab.interfaces import Place
 
 MIN_CORPUS = 40
 """Least size of a corpus that is to be split [bytes]: 5% of it are two bytes, one input and one target."""
 
 
-def cut(name: str, file: MappedFile) -> Corpus:
+def cut(name: str, file: TextFile) -> Corpus:
     """By byte: 90% of a file to train on, 5% to validate on, the rest to test on. Raises: DataError if too short."""
-    size = len(file.bytes)
+    size = len(file)
     if size < MIN_CORPUS:
         raise DataError(
             f"{file.path} holds {size} of the {MIN_CORPUS} bytes that a cut 90/5/5 takes at least; name a longer text"
@@ -54,7 +56,7 @@ class Published:
                 f"{self.name} is not in {path.parent}; `rnnlab fetch {self.name}` downloads it, "
                 f"`rnnlab fetch {self.name} --from FILE` takes it from a zip or a raw file"
             )
-        file = MappedFile(path)
+        file = TextFile(path)
         if file.sha256 != self.sha256:
             raise DataError(
                 f"{path} is not {self.name}: its SHA-256 is {file.sha256}, not {self.sha256}; "
@@ -98,11 +100,11 @@ def PythonStdlib() -> Corpus:
 
     Raises: DataError if this Python carries no sources or the cache cannot be written.
     """
-    return cut("python_stdlib", MappedFile(build_python_stdlib()))
+    return cut("python_stdlib", TextFile(build_python_stdlib()))
 
 
 @registry.register("corpus")
-def File(path: str = "", valid: str | None = None, test: str | None = None) -> Corpus:
+def File(path: Place | None = None, valid: Place | None = None, test: Place | None = None) -> Corpus:
     """Any file, read as bytes: split 90/5/5, or with files of its own to validate and test on.
 
     Args:
@@ -114,12 +116,26 @@ def File(path: str = "", valid: str | None = None, test: str | None = None) -> C
         raise ConfigError("File.path is not set; name the file with --corpus FILE or --set \"File.path = 'FILE'\"")
     if (valid is None) != (test is None):
         raise ConfigError("File.valid and File.test go together; set both, or neither and the file is cut 90/5/5")
-    train = MappedFile(path)
+    train = _opened(path)
     if valid is None or test is None:
         return cut(train.path.name, train)
-    files = {"train": train, "valid": MappedFile(valid), "test": MappedFile(test)}
-    splits = {name: Split(name, file, 0, len(file.bytes)) for name, file in files.items()}
+    files = {"train": train, "valid": TextFile(valid), "test": TextFile(test)}
+    splits = {name: Split(name, file, 0, len(file)) for name, file in files.items()}
     return Corpus(train.path.name, **splits)
+
+
+PACKED = {b"\x1f\x8b": "gzip", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd",
+          b"7z\xbc\xaf": "7z", b"\x04\x22\x4d\x18": "lz4"}  # fmt: skip
+"""What files begin with that are packed."""
+
+
+def _opened(path: str | Path) -> TextFile:
+    """A file of the user; says if it is a packed one."""
+    file = TextFile(path)
+    begins = file.read(0, min(8, len(file))).tobytes()
+    if kind := next((kind for magic, kind in PACKED.items() if begins.startswith(magic)), None):
+        say(f"{file.path} is packed ({kind}), and is read as it is; unpack it if its text is meant")
+    return file
 
 
 def build_python_stdlib() -> Path:
@@ -174,8 +190,18 @@ def corpus_bindings(name_or_path: str) -> list[str]:
 def open_corpus(name_or_path: str) -> Corpus:
     """The named corpus, or the file at that path split 90/5/5. Raises: DataError if neither is there or can be used."""
     found = _find(name_or_path)
-    corpus: Corpus = found.factory() if isinstance(found, registry.Part) else File(name_or_path)
+    corpus: Corpus = found.factory() if isinstance(found, registry.Part) else File(Place(str(found)))
     return corpus
+
+
+def open_split(name_or_path: str, split: str) -> Split:
+    """The same, one split of it; all of a file may be too short to be cut.
+
+    Raises: as `open_corpus`; ConfigError if there is no such split.
+    """
+    if split == "all" and isinstance(found := _find(name_or_path), Path):
+        return whole(_opened(found))
+    return open_corpus(name_or_path).split(split)
 
 
 def _find(name_or_path: str) -> registry.Part | Path:

@@ -51,13 +51,15 @@ def stamp(path: Path) -> Stamp:
     return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
-def sha256(path: Path) -> tuple[Stamp, str]:
+def sha256(path: Path, remembered: bool = True) -> tuple[Stamp, str]:
     """The SHA-256 of a file and the stamp under which it holds; remembered while that stamp lasts.
 
+    Args:
+        remembered: False to read the file in any case.
     Raises: DataError if the file cannot be read, or is written to meanwhile.
     """
     before = stamp(path)
-    known = _recall(path, before)
+    known = _recall(path, before) if remembered else None
     if known is not None:
         return before, known
     if time.time_ns() - before.changed < CLOCK_TICK:

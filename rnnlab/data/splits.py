@@ -1,13 +1,14 @@
-"""Text as bytes: mapped files, their splits, and the batches a recurrent model reads them in.
+"""Text as bytes: files, their splits, and the batches a recurrent model reads them in.
 
-A text is never copied into the process, and a file that changes under a run is noticed before the next chunk is cut.
+A text is read piece by piece and never held as a whole, and a file that changes under a run is noticed before the next
+chunk is cut. It is not mapped: a mapping whose file is cut short kills the process.
 """
 
 import copy
 import hashlib
-import mmap
 import os
 import random
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,28 +23,45 @@ from rnnlab.errors import ConfigError, DataError
 
 Bytes = npt.NDArray[np.uint8]
 
-RELEASE_AFTER = 8 << 20
-"""Bytes read through a mapping before its pages are given back [bytes]; they stay in the system's cache. One access may
-map a page of 2 MB, so that a stream of any length keeps at most this and 2 MB a sequence in the process."""
+SPLITS = ("train", "valid", "test", "all")
+AT_ONCE = 8 << 20  # [bytes] read for an accelerator in one piece
 
 
-class MappedFile:
-    """A file as it was opened: its bytes, mapped and read-only. Raises: DataError if it cannot be read or is empty."""
+class TextFile:
+    """A file as it was opened, to be read at any place. Raises: DataError if it cannot be read or is empty."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(os.path.abspath(os.path.expanduser(path)))
         self.stamp = hashes.stamp(self.path)
         if self.stamp.size == 0:
             raise DataError(f"{self.path} is empty; name a file that holds text")
-        try:
-            with open(self.path, "rb") as file:
-                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:  # ValueError: emptied since the stamp was taken
-            raise DataError(f"{self.path} cannot be read: {error}; name a file that can") from None
-        if len(self._map) != self.stamp.size:
-            raise self._changed()
-        self.bytes: Bytes = np.frombuffer(self._map, dtype=np.uint8)
+        self._open()
         self._sha256: str | None = None
+
+    def __len__(self) -> int:
+        return self.stamp.size
+
+    def _open(self) -> None:
+        try:
+            self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read: {error}; name a file that can") from None
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+
+    def read(self, start: int, stop: int) -> Bytes:
+        """The bytes [start, stop), within the file. Raises: DataError if it has become shorter, or the disk fails."""
+        read = np.empty(stop - start, dtype=np.uint8)
+        done = 0
+        while done < len(read):
+            try:
+                piece = os.pread(self._descriptor, len(read) - done, start + done)
+            except OSError as error:
+                raise DataError(f"{self.path} cannot be read: {hashes.reason_of(error)}") from None
+            if not piece:
+                raise self._changed()
+            read[done : done + len(piece)] = np.frombuffer(piece, dtype=np.uint8)
+            done += len(piece)
+        return read
 
     @property
     def sha256(self) -> str:
@@ -65,15 +83,26 @@ class MappedFile:
             return
         if self._sha256 is None or seen.size != self.stamp.size:
             raise self._changed()
-        seen, digest = hashes.sha256(self.path)
+        self._accept(*hashes.sha256(self.path))
+
+    def verify_content(self) -> None:
+        """Hash the file once more: a page that a program changed in memory may not show in the stamp yet.
+
+        Raises: DataError if the content is no longer what was opened.
+        """
+        opened = self.sha256
+        seen, digest = hashes.sha256(self.path, remembered=False)
+        if digest != opened:
+            raise self._changed()
+        self._accept(seen, digest)
+
+    def _accept(self, seen: hashes.Stamp, digest: str) -> None:
         if digest != self._sha256:
             raise self._changed()
+        if seen.inode != self.stamp.inode:  # from now on read the file of that name, whatever becomes of the old one
+            self._close()
+            self._open()
         self.stamp = seen
-
-    def release(self) -> None:
-        """Give the pages read so far back to the system, so that a stream of any length stays small."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
 
     def _changed(self) -> DataError:
         return DataError(
@@ -83,26 +112,31 @@ class MappedFile:
 
 @dataclass(frozen=True)
 class Split:
-    """A stretch of a mapped file: what is trained on, validated on, or tested on."""
+    """A stretch of a file: what is trained on, validated on, or tested on."""
 
     name: str
-    file: MappedFile
+    file: TextFile
     start: int  # [bytes]
     stop: int  # [bytes]
 
     @property
     def bytes(self) -> Bytes:
-        """(n,) read-only view."""
-        return self.file.bytes[self.start : self.stop]
+        """(n,), read from the file."""
+        return self.file.read(self.start, self.stop)
 
     def __len__(self) -> int:
         return self.stop - self.start
 
     def __getitem__(self, part: slice) -> "Split":
-        """The stretch `split[start:stop]`, still a view."""
+        """The stretch `split[start:stop]`; nothing is read."""
         start, stop, step = part.indices(len(self))
         assert step == 1
         return Split(self.name, self.file, self.start + start, self.start + max(start, stop))
+
+
+def whole(file: TextFile) -> Split:
+    """All of a file."""
+    return Split("all", file, 0, len(file))
 
 
 @dataclass(eq=False)
@@ -115,14 +149,18 @@ class Corpus:
     test: Split
 
     def split(self, name: str) -> Split:
-        """Raises: ConfigError if it is none of train, valid, test."""
-        if name not in ("train", "valid", "test"):
-            raise ConfigError(f"no split {name!r}; the splits are train, valid and test")
+        """train, valid, test, or all: the file that they were cut from. Raises: ConfigError for any other."""
+        if name == "all":
+            if len(self.files) > 1:
+                raise ConfigError(f"{self.name} has {len(self.files)} files; name one of the splits train, valid, test")
+            return whole(self.train.file)
+        if name not in SPLITS:
+            raise ConfigError(f"no split {name!r}; the splits are {', '.join(SPLITS)}")
         chosen: Split = getattr(self, name)
         return chosen
 
     @property
-    def files(self) -> list[MappedFile]:
+    def files(self) -> list[TextFile]:
         """The files the splits lie in, each once."""
         return list(dict.fromkeys(split.file for split in (self.train, self.valid, self.test)))
 
@@ -136,6 +174,11 @@ class Corpus:
         """Raises: DataError if a file is no longer what was opened."""
         for file in self.files:
             file.verify()
+
+    def verify_content(self) -> None:
+        """Raises: DataError if a file, hashed once more, is no longer what was opened."""
+        for file in self.files:
+            file.verify_content()
 
 
 class Batches:
@@ -164,25 +207,26 @@ class Batches:
         self.length = len(split) // batch_size  # [bytes] of a sequence; positions 0 .. length - 2 can be predicted from
         self.count = batch_size // ranks
         self.first = rank * self.count
-        start = self.first * self.length
-        self._bytes = split.bytes[start : start + self.count * self.length].reshape(self.count, self.length)
         self._resident: Tensor | None = None
-        self._unreleased = 0
 
     def to(self, device: torch.device | str) -> "Batches":
-        """The same, held on an accelerator as uint8 so that chunks are cut there; on the CPU the text stays mapped."""
+        """The same, held on an accelerator as uint8 so that chunks are cut there; on the CPU the text stays on disk."""
         if torch.device(device).type == "cpu":
             return self
-        resident = torch.empty(self._bytes.shape, dtype=torch.uint8, device=device)
-        for sequence, data in zip(resident, self._bytes, strict=True):
-            for start in range(0, self.length, RELEASE_AFTER):
-                self.split.file.verify()
-                piece = data[start : start + RELEASE_AFTER].copy()  # torch warns of memory it may not write to
-                sequence[start : start + RELEASE_AFTER] = torch.from_numpy(piece).to(device)
-                self.split.file.release()
+        resident = torch.empty((self.count, self.length), dtype=torch.uint8, device=device)
+        for start in range(0, self.length, AT_ONCE // self.count or 1):
+            self.split.file.verify()
+            stop = min(self.length, start + (AT_ONCE // self.count or 1))
+            resident[:, start:stop] = torch.from_numpy(self._read(start, stop)).to(device)
         moved = copy.copy(self)
         moved._resident = resident
         return moved
+
+    def _read(self, start: int, stop: int) -> Bytes:
+        """(count, stop - start): positions [start, stop) of the sequences of this process."""
+        first = self.split.start + self.first * self.length
+        begins = range(first, first + self.count * self.length, self.length)
+        return np.stack([self.split.file.read(begin + start, begin + stop) for begin in begins])
 
     def chunk(self, position: int, length: int) -> tuple[Tensor, Tensor]:
         """inputs (T, B) at positions [position, position + length) of each sequence, and targets (T, B) one byte later.
@@ -192,16 +236,12 @@ class Batches:
         Raises: DataError if the file changed since it was opened.
         """
         assert 0 <= position < position + length <= self.length - 1
-        self.split.file.verify()  # before reading: a mapping that outlasts its file kills the process on access
+        self.split.file.verify()
         stop = position + length + 1
         if self._resident is not None:
             window = self._resident[:, position:stop].t().to(torch.int64, memory_format=torch.contiguous_format)
         else:
-            window = torch.from_numpy(np.ascontiguousarray(self._bytes[:, position:stop].T, dtype=np.int64))
-            self._unreleased += window.numel()
-            if self._unreleased >= RELEASE_AFTER:
-                self.split.file.release()
-                self._unreleased = 0
+            window = torch.from_numpy(np.ascontiguousarray(self._read(position, stop).T, dtype=np.int64))
         return window[:-1], window[1:]
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from torch import Tensor
 from rnnlab.errors import StorageError
 from rnnlab.storage import tensorfile
 from rnnlab.storage.durable import STAGED, storage_errors, sync_folder, write_synced
+from rnnlab.storage.jsonfile import parse
 from rnnlab.storage.tensorfile import Damaged, open_regular
 
 SCHEMA = 3
@@ -28,6 +30,7 @@ STATE = "state.safetensors"
 MANIFEST = "manifest.json"
 STEP = "step-"
 REPLACED = f"{STAGED}replaced-"
+OURS = re.compile(rf"({re.escape(STAGED)}|{re.escape(REPLACED)}){STEP}\d+")
 MAX_MANIFEST = 2**20  # [bytes]
 
 RECORDED = ("step", "position", "facts", "config_sha", "corpus_sha")
@@ -91,7 +94,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
 def sweep(folder: Path) -> None:
     """Remove what a process that died while saving left; only for who holds the run. Raises: StorageError."""
     with storage_errors(f"{folder}: leftovers cannot be removed"):
-        for leftover in sorted(folder.glob(f"{STAGED}*")):
+        for leftover in sorted(path for path in folder.glob(f"{STAGED}*") if OURS.fullmatch(path.name)):
             original = folder / leftover.name.removeprefix(REPLACED)
             if leftover.name.startswith(REPLACED) and not original.exists():
                 os.rename(leftover, original)  # died between the two renames of a replacement: the old one stands
@@ -127,7 +130,7 @@ def _read_manifest(path: Path) -> tuple[Snapshot, Facts]:
         body = _unseal(data) if len(data) <= MAX_MANIFEST else None
     except FileNotFoundError:
         raise Damaged(f"{where}: missing") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise Damaged(f"{where}: not a manifest ({type(error).__name__}: {error})") from error
     if body is None:
         raise Damaged(f"{where}: does not match its seal")
@@ -221,8 +224,8 @@ def _seal(body: Mapping[str, Any]) -> bytes:
 
 
 def _unseal(data: bytes) -> dict[str, Any] | None:
-    """Inverse of `_seal`; None if these are not the bytes that it made. Raises: ValueError, RecursionError."""
-    body = json.loads(data)
+    """Inverse of `_seal`; None if these are not the bytes that it made. Raises: ValueError."""
+    body = parse(data)
     if not isinstance(body, dict) or "seal" not in body:
         return None
     del body["seal"]

@@ -25,6 +25,8 @@ REMEDIES = {
     errno.EPERM: "choose a folder that you may write to",
     errno.EROFS: "choose a folder that can be written to",
     errno.EEXIST: "a file of this name is in the way; choose another folder",
+    errno.EISDIR: "a folder of this name is in the way; move it away",
+    errno.ENAMETOOLONG: "choose a shorter name",
     errno.ENOTDIR: "a part of this path is a file; choose another folder",
 }
 
@@ -54,10 +56,15 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_synced(path: Path, data: bytes) -> None:
     """Write `data` and wait until the disk has it; not atomic. Raises: OSError."""
-    with path.open("wb") as file:
+    with open(path, "wb", opener=_open_no_link) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    """A link that someone put in the place of a staged file would lead the bytes into another file."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
 
 
 def sync_folder(folder: Path) -> None:

@@ -10,8 +10,10 @@ from typing import Any
 
 from rnnlab.errors import StorageError
 from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.storage.jsonfile import parse
 
 Record = dict[str, Any]
+JOURNAL = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 LOST = {"kind": "lost"}
 """Stands for a record that the run once wrote and the file no longer has."""
 
@@ -78,7 +80,7 @@ class Journal:
 
     def _open(self) -> int:
         if self._descriptor is None:
-            self._descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._descriptor = os.open(self.path, JOURNAL, 0o666)
         return self._descriptor
 
     def _drain(self) -> None:
@@ -105,11 +107,11 @@ def read(path: Path) -> list[Record]:
     for number, line in enumerate(lines, start=1):
         if not _is_record(line):
             raise StorageError(f"{path}:{number}: not a JSON object; `rnnlab resume` sets such a line aside")
-    return [json.loads(line) for line in lines]
+    return [parse(line) for line in lines]
 
 
 def _is_record(line: bytes) -> bool:
     try:
-        return isinstance(json.loads(line), dict)
-    except (ValueError, RecursionError):
+        return isinstance(parse(line), dict)
+    except ValueError:
         return False

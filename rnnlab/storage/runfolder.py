@@ -6,20 +6,23 @@ A folder with config.gin in it is a run; that file is written last.
 """
 
 import hashlib
+import itertools
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from rnnlab import config
-from rnnlab.errors import ConfigError, RunHeldError, StorageError
-from rnnlab.locks import LockTaken, locked
+from rnnlab.config import identity
+from rnnlab.errors import ConfigError, FolderLost, RunHeldError, StorageError
+from rnnlab.locks import LOCK, Lock, LockLost, LockTaken, locked_folder
 from rnnlab.storage import checkpoint
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.durable import STAGED, storage_errors, write_file
+from rnnlab.storage.jsonfile import read_object
 from rnnlab.storage.metrics import Journal, to_json
 
 CONFIG = "config.gin"
@@ -29,11 +32,22 @@ METRICS = "metrics.jsonl"
 RESULT = "result.json"
 CHECKPOINTS = "checkpoints"
 TENSORBOARD = "tb"
-LOCK = "lock"
 RESUMED = "resumed.gin"
 
 FORMAT = 2
 """Of the folder, in environment.json. 0.1.0 wrote none there, and other words in config.gin."""
+
+
+def new_folder(path: Path) -> Path:
+    """Make a folder that was not there: `path`, or the first of `path-2`, `path-3`, ... Raises: StorageError."""
+    with storage_errors(f"{path}: the run cannot be kept there"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for number in itertools.count(1):
+            made = path if number == 1 else path.with_name(f"{path.name}-{number}")
+            with suppress(FileExistsError):
+                made.mkdir()
+                break
+        return made
 
 
 class RunFolder:
@@ -47,6 +61,7 @@ class RunFolder:
         self.journal = Journal(path / METRICS)
         self.checkpoints = path / CHECKPOINTS
         self.tensorboard = path / TENSORBOARD
+        self._lock: Lock | None = None
 
     @classmethod
     def create(cls, path: Path | str, config_text: str, operative_text: str, environment: Mapping[str, Any]) -> Self:
@@ -79,14 +94,8 @@ class RunFolder:
         path = Path(path)
         if not (path / CONFIG).is_file():
             raise ConfigError(f"{path}: not the folder of a run: it has no {CONFIG}")
-        with storage_errors(f"{path}: cannot be read"):
-            try:
-                config_text = (path / CONFIG).read_text(encoding="utf-8")
-                environment = json.loads((path / ENVIRONMENT).read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise StorageError(f"{path}: {CONFIG} or {ENVIRONMENT} is damaged: {error}") from error
-        if not isinstance(environment, dict):
-            raise StorageError(f"{path / ENVIRONMENT}: a JSON object is expected")
+        config_text = _read_text(path / CONFIG)
+        environment = read_object(path / ENVIRONMENT, "restore it from a copy; without it nobody knows the text")
         if environment.get("format") != FORMAT:
             raise StorageError(
                 f"{path}: a run of rnnlab {environment.get('rnnlab', 'of another version')}, which this version cannot "
@@ -101,18 +110,20 @@ class RunFolder:
     def resumed_with(self) -> list[str]:
         """The bindings that earlier resumptions changed, oldest first."""
         path = self.path / RESUMED
-        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return _read_text(path).splitlines() if path.exists() else []
 
     def note_resumption(self, overrides: Sequence[str]) -> None:
         """Keep what a resumption changed. Raises: StorageError."""
         if overrides:
+            self.check_place()
             with storage_errors(f"{self.path / RESUMED}: cannot be written"):
                 lines = [*self.resumed_with(), *overrides]
                 write_file(self.path / RESUMED, "".join(f"{line}\n" for line in lines).encode())
 
     @property
     def config_sha(self) -> str:
-        return hashlib.sha256(self.config_text.encode()).hexdigest()
+        """Of what the configuration is, wherever its files lie."""
+        return hashlib.sha256(identity(self.config_text).encode()).hexdigest()
 
     @property
     def corpus_sha(self) -> str:
@@ -128,8 +139,8 @@ class RunFolder:
         """
         with self._locked():
             with storage_errors(f"{self.path}: leftovers cannot be removed"):
-                for leftover in self.path.glob(f"{STAGED}*"):
-                    leftover.unlink()
+                for name in (CONFIG, OPERATIVE, ENVIRONMENT, METRICS, RESULT, RESUMED):
+                    (self.path / f"{STAGED}{name}").unlink(missing_ok=True)
             checkpoint.sweep(self.checkpoints)
             try:
                 yield self
@@ -141,16 +152,29 @@ class RunFolder:
         with ExitStack() as held:
             with storage_errors(f"{self.path / LOCK}: cannot be locked"):
                 try:
-                    held.enter_context(locked(self.path / LOCK))
+                    self._lock = held.enter_context(locked_folder(self.path))
                 except LockTaken as holder:
                     raise RunHeldError(f"{self.path}: held by {holder}; wait for it, or stop it first") from None
+            held.callback(setattr, self, "_lock", None)
             yield
+
+    def check_place(self) -> None:
+        """Raises: FolderLost if this is no longer the folder that is held."""
+        if self._lock is not None:
+            try:
+                self._lock.check()
+            except LockLost:
+                raise FolderLost(
+                    f"{self.path}: the folder or its {LOCK} was removed, moved or replaced while the run was going; "
+                    f"nothing more is written. `rnnlab resume` goes on from the last checkpoint, wherever that is now"
+                ) from None
 
     def save(self, snapshot: Snapshot, keep: int = 2) -> None:
         """Add a checkpoint, after the journal is safe; see `checkpoint.save`.
 
         Raises: StorageError if either cannot be written; the checkpoints of before are whole.
         """
+        self.check_place()
         self.journal.sync()
         own = replace(snapshot, config_sha=self.config_sha, corpus_sha=self.corpus_sha)
         checkpoint.save(self.checkpoints, own, keep)
@@ -181,24 +205,26 @@ class RunFolder:
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Replace result.json. Raises: StorageError."""
+        self.check_place()
         with storage_errors(f"{self.path / RESULT}: cannot be written"):
             write_file(self.path / RESULT, (to_json(result) + "\n").encode())
 
     def discard_result(self) -> None:
         """Remove the result of a run that goes on: until it ends again it has none. Raises: StorageError."""
+        self.check_place()
         with storage_errors(f"{self.path / RESULT}: cannot be removed"):
             (self.path / RESULT).unlink(missing_ok=True)
 
     def result(self) -> dict[str, Any] | None:
         """What result.json says; None if the run has not come to an end. Raises: StorageError."""
         path = self.path / RESULT
-        if not path.exists():
-            return None
-        with storage_errors(f"{path}: cannot be read"):
-            try:
-                result = json.loads(path.read_bytes())
-            except ValueError as error:
-                raise StorageError(
-                    f"{path}: not JSON ({error}); remove it, and `rnnlab resume` writes it anew"
-                ) from error
-        return result if isinstance(result, dict) else None
+        return read_object(path, "remove it, and `rnnlab resume` writes it anew") if path.exists() else None
+
+
+def _read_text(path: Path) -> str:
+    """Raises: StorageError if it cannot be read, or is no text."""
+    with storage_errors(f"{path}: cannot be read"):
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise StorageError(f"{path}: not UTF-8 text ({error.reason}); restore it from a copy") from error

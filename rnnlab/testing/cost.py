@@ -5,6 +5,7 @@ from typing import cast
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from rnnlab.errors import LawError
 from rnnlab.interfaces import Foldable
 from rnnlab.model import count_parameters
 from rnnlab.testing.case import Case, Setting, Subject
@@ -34,6 +35,25 @@ def cost(subject: Subject) -> None:
     counted = counter.get_total_flops() / 2 / LONG_ENOUGH
     if counted > 1.1 * here:
         case.refuse(f"macs() is {here}, but torch counts {counted:.0f} multiply-accumulates a position")
+
+
+@law(*EVERY_KIND)
+def sizes_without_numbers(subject: Subject) -> None:
+    """Built on torch's meta device, whose tensors have no numbers, it has the same parameters and the same macs()."""
+    case = subject.case(T, B)
+    try:
+        with torch.device("meta"):
+            bare = case.with_module(subject.build(case.setting))
+    except LawError as error:
+        case.refuse(f"on the meta device, on which `rnnlab show` counts, {error}")
+    own, counted = (
+        {name: tuple(parameter.shape) for name, parameter in module.named_parameters()}
+        for module in (case.module, bare.module)
+    )
+    if own != counted:
+        case.refuse(f"it has the parameters {own}, and on the meta device {counted}")
+    if _macs(case) != _macs(bare):
+        case.refuse(f"macs() is {_macs(case)}, and on the meta device {_macs(bare)}")
 
 
 @law(*EVERY_KIND, applies=lambda subject: isinstance(subject.build(Setting(T, B, subject.dim)), Foldable))

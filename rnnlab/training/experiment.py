@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -125,9 +126,11 @@ def environment(experiment: Experiment) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """Of the checkout this package runs from; None for an installed wheel."""
+    """Of the checkout this package runs from; None for an installed wheel, and where git does not say."""
     here = Path(rnnlab.__file__).resolve().parent
     if not (here.parent / ".git").exists():
         return None
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    with suppress(OSError, subprocess.SubprocessError):  # no git, or one that hangs on a slow disk
+        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
+    return None

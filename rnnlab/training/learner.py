@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.profiler import record_function
 
 from rnnlab.data.splits import Batches, chunk_length
-from rnnlab.errors import Diverged
+from rnnlab.errors import Diverged, StorageError
 from rnnlab.evaluation import LN2, cross_entropy
 from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.rng import seed_torch
@@ -251,15 +251,31 @@ class Learner:
         return Snapshot(p.step, p.position, tensors, facts)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Go on from a run's `snapshot`, on any number of ranks. Raises: StorageError if it is of another model."""
+        """Go on from a run's `snapshot`, on any number of ranks.
+
+        Raises: StorageError if it is of another model, or lacks what a checkpoint has.
+        """
         check_same_experiment(snapshot, tensors={f"model/{name}": x for name, x in self.model.state_dict().items()})
+        try:
+            self._restore(snapshot)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:  # resealed by someone, or written to harm
+            said = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            raise StorageError(
+                f"the checkpoint of step {snapshot.step} has its hash, but is not as rnnlab writes one ({said}); "
+                f"remove it, and `rnnlab resume` takes the one before"
+            ) from error
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        progress = Progress(**snapshot.facts["progress"])
+        if odd := [name for name, value in asdict(progress).items() if not isinstance(value, int | float | None)]:
+            raise ValueError(f"progress.{odd[0]} is no number")
         self.model.load_state_dict(snapshot.section("model"))
         load_optimizer_tensors(self.optimizer, self.model.named_parameters(), snapshot.section("optimizer"))
         state = unflatten(self.model.initial_state(self.trainer.batch_size), snapshot.section("state"))
         own = select_batch(state, slice(self.batches.first, self.batches.first + self.batches.count))
         self.state = to(map_state(Tensor.contiguous, own), self.device)
         self.scaler.load_state_dict(snapshot.facts["scaler"])
-        self.progress = Progress(**snapshot.facts["progress"])
+        self.progress = progress
 
 
 def budgets(trainer: Trainer) -> dict[str, float]:

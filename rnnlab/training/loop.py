@@ -1,6 +1,5 @@
 """A run from its first step to its result: what is evaluated, written down and saved on the way, and how it ends."""
 
-import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from dataclasses import asdict, replace
 import torch
 
 from rnnlab.data.splits import Batches, Split
-from rnnlab.errors import Diverged, Stopped, StorageError
+from rnnlab.errors import ConfigError, Diverged, FolderLost, Stopped, StorageError
 from rnnlab.evaluation import LN2, Score, evaluate, protocol_of
 from rnnlab.interrupts import Interrupts
 from rnnlab.model import count_parameters, fold
@@ -63,8 +62,8 @@ class Loop:
     def run(self) -> Record:
         """Train to the end of the budget, evaluate, write the result and return it.
 
-        Raises: Stopped on SIGINT or SIGTERM and Diverged, both with the state saved; StorageError if it cannot be;
-            RankLost if another rank died.
+        Raises: Stopped at a signal and Diverged, both with the state saved; StorageError if it cannot be; DataError if
+            the text is no longer what it was; RankLost if another rank died.
         """
         with self.interrupts:
             try:
@@ -77,8 +76,8 @@ class Loop:
                 raise Stopped(error.signal, place) from None
             except Diverged as error:
                 self._end("diverged")
-                shown = f"`rnnlab replay {self.folder.path} --step {self.learner.progress.step + 1}` shows the step"
-                raise Diverged(f"{error}; {shown}") from None
+                step = self.learner.progress.step + 1 if error.step is None else error.step
+                raise Diverged(f"{error}; `rnnlab replay {self.folder.path} --step {step}` shows the step") from None
 
     def _train(self) -> None:
         learner = self.learner
@@ -115,8 +114,7 @@ class Loop:
             return
         score = self._score(self.learner.corpus.valid, self.evaluations.valid)
         p = self.learner.progress
-        finite = [bpc for bpc in (p.best_valid_bpc, score.bpc) if bpc is not None and math.isfinite(bpc)]
-        best = min(finite, default=None)
+        best = score.bpc if p.best_valid_bpc is None else min(p.best_valid_bpc, score.bpc)
         self.learner.progress = replace(
             p, evaluated_at=p.step, evaluated_bytes=p.bytes, valid_bpc=score.bpc, best_valid_bpc=best
         )
@@ -127,12 +125,16 @@ class Loop:
 
     def _score(self, split: Split, limit: int | None) -> Score:
         t, learner, started = self.trainer, self.learner, time.perf_counter()
-        score = self.ranks.broadcast_from_rank0(
-            lambda: evaluate(
-                learner.model, split, batch_size=t.eval_batch_size, bptt=t.eval_bptt, limit=limit, progress=True,
-                between_chunks=self.interrupts.check,
-            )
-        )  # fmt: skip
+        try:
+            score = self.ranks.broadcast_from_rank0(
+                lambda: evaluate(
+                    learner.model, split, batch_size=t.eval_batch_size, bptt=t.eval_bptt, limit=limit, progress=True,
+                    between_chunks=self.interrupts.check,
+                )
+            )  # fmt: skip
+        except Diverged as error:
+            step = learner.progress.step
+            raise Diverged(f"step {step}: {error}", step) from None
         seconds = learner.progress.seconds_evaluating + time.perf_counter() - started
         learner.progress = replace(learner.progress, seconds_evaluating=seconds)
         return score
@@ -175,7 +177,7 @@ class Loop:
             self.ranks.broadcast_from_rank0(lambda: self.folder.save(snapshot, self.trainer.keep))
         except StorageError as failure:
             self._failed_saves += 1
-            if must or self._failed_saves >= MOST_FAILED_SAVES:
+            if must or isinstance(failure, FolderLost) or self._failed_saves >= MOST_FAILED_SAVES:
                 raise
             if self._failed_saves == 1:
                 self._warn(f"{failure}; going on, the checkpoint before is whole")
@@ -197,6 +199,7 @@ class Loop:
 
     def _finish(self) -> Record:
         score = self._score(self.learner.corpus.test, self.evaluations.test)
+        self.ranks.broadcast_from_rank0(self.learner.corpus.verify_content)
         result = {**self._summary(), "status": "done", "test_bpc": score.bpc, "protocol": asdict(score.protocol)}
         self._write_result(result)
         return result
@@ -241,6 +244,11 @@ def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:
     trainer, corpus = experiment.trainer, experiment.corpus
     trainer.training_device(ranks.count)
     assert corpus is not None
-    Batches(corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count))
+    batches = Batches(corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count))
+    if (trainer.accumulate - 1) * trainer.bptt >= batches.length:
+        raise ConfigError(
+            f"Trainer.accumulate = {trainer.accumulate}: a step would read more than all of {corpus.train.file.path}, "
+            f"{batches.length:,} bytes a sequence in chunks of {trainer.bptt:,}; take a smaller number"
+        )
     for split in (corpus.valid, corpus.test):
         Batches(split, trainer.eval_batch_size)

@@ -21,13 +21,15 @@ from typing import Any, NoReturn, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from rnnlab.errors import RankLost, RnnlabError
+from rnnlab.errors import ConfigError, RankLost, RnnlabError
 from rnnlab.state import State, concat_batch, map_state
 
 T = TypeVar("T")
 
+JOINING = timedelta(minutes=5)  # until all ranks have come
 PATIENCE = timedelta(days=30)  # the others wait while rank 0 evaluates; a rank that dies is noticed by its connection
 
 LAST_WORD = 5.0
@@ -130,15 +132,14 @@ ALONE = Ranks()
 @contextmanager
 def ranks() -> Iterator[Ranks]:
     """The ranks that torchrun started, connected within the block; `ALONE` without torchrun."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count == 1 or dist.is_initialized():
+    if os.environ.get("WORLD_SIZE", "1") == "1" or dist.is_initialized():
         yield ALONE
         return
     backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))
     if local < torch.cuda.device_count():  # what happens where there are fewer devices than ranks, Trainer decides
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(local)
-    dist.init_process_group(backend, timeout=PATIENCE)
+    _join(backend)
     try:
         among = Ranks(dist.get_rank(), dist.get_world_size())
         yield among
@@ -146,6 +147,29 @@ def ranks() -> Iterator[Ranks]:
     finally:
         _left.append(dist.group.WORLD)
         dist.destroy_process_group()
+
+
+def _join(backend: str) -> None:
+    """Meet the other ranks. Raises: ConfigError if nobody said where; RankLost if one does not come."""
+    names = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
+    told = {name: os.environ.get(name, "") for name in names}
+    if missing := [name for name in names if not told[name] or (name != "MASTER_ADDR" and not told[name].isdecimal())]:
+        here = ", ".join(f"{name}={told[name]!r}" for name in names)
+        raise ConfigError(
+            f"the environment is that of one rank of several, but {missing[0]} is not what torchrun sets ({here}); "
+            f"start with `torchrun --nproc-per-node N -m -- rnnlab train ...`, or unset WORLD_SIZE and RANK"
+        )
+    try:
+        store, rank, count = next(rendezvous("env://", timeout=JOINING))
+        store.set(f"rnnlab rank {rank}", "here")
+        store.wait([f"rnnlab rank {other}" for other in range(count)], JOINING)
+    except dist.DistError as error:
+        raise RankLost(
+            f"rank {told['RANK']}: not all of the {told['WORLD_SIZE']} ranks came to {told['MASTER_ADDR']}:"
+            f"{told['MASTER_PORT']} within {JOINING.total_seconds():.0f} s; start them together, or unset WORLD_SIZE "
+            f"and RANK if there is to be one process ({str(error).splitlines()[0]})"
+        ) from error
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
 
 
 def leave(code: int) -> NoReturn:

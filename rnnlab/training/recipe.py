@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.distributed as dist
 
 from rnnlab.data.splits import Corpus
 from rnnlab.errors import ConfigError
@@ -13,6 +14,11 @@ from rnnlab.registry import configurable
 from rnnlab.training.schedules import Schedule
 
 MOST_THREADS = 1024
+
+
+def local_rank() -> int:
+    """This process among the connected ranks of its machine; what the environment says of others may be left over."""
+    return int(os.environ.get("LOCAL_RANK", "0")) if dist.is_initialized() else 0
 
 
 @configurable
@@ -81,7 +87,7 @@ class Trainer:
             raise ConfigError(f"Trainer.device = {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise ConfigError(f"Trainer.device = {name!r}: this torch sees no CUDA device; use --device cpu")
-        rank = int(os.environ.get("LOCAL_RANK", "0"))  # of the ranks on this machine each takes a device
+        rank = local_rank()  # of the ranks on this machine each takes a device
         number = rank if device.index is None else device.index
         if device.type == "cuda" and number >= torch.cuda.device_count():
             raise ConfigError(

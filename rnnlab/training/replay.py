@@ -1,7 +1,7 @@
 """One step of a run once more, from the checkpoint before it: what a NaN or a spike of the loss was made of."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training import experiment
 from rnnlab.training.gradients import global_norm, norms_by_part
 from rnnlab.training.learner import Learner
+from rnnlab.training.run import open_again
 from rnnlab.training.threads import choose_threads, using_threads
 
 SHOWN = 60  # [bytes] of a sequence's text, from its beginning and its end
@@ -45,12 +46,13 @@ class Seen:
     texts: list[str]  # text, escaped and abbreviated
 
 
-def replay(run: str | Path, step: int, device: str = "auto") -> Replay:
+def replay(run: str | Path, step: int, device: str = "auto", overrides: Sequence[str] = ()) -> Replay:
     """Recompute a run up to `step` and look at that one; nothing is written.
 
     Args:
         run: its folder, which another process may hold.
         step: 1 for the first; a run that diverged did so in the step after its last.
+        overrides: bindings of where its text lies now.
     Raises: ConfigError if the run has no such step; DataError if the corpus is not what it was; Diverged if a step
         between the checkpoint and this one is not finite.
     """
@@ -59,8 +61,7 @@ def replay(run: str | Path, step: int, device: str = "auto") -> Replay:
     folder = RunFolder.open(run)
     original = folder.config()
     here = [f"Trainer.device = {device!r}", "Trainer.cuda_graph = False"]  # one step, perhaps on a CPU
-    built = experiment.build(original.override([*folder.resumed_with(), *here]))
-    experiment.check_corpus(built, folder.corpus_sha)
+    built = open_again(folder, original.override([*folder.resumed_with(), *here, *overrides]))
     learner = Learner(built, horizon=experiment.build(original, shapes_only=True, needs_corpus=False).trainer)
     with using_threads(choose_threads(built, folder.environment.get("threads"))):
         start = _restore(learner, folder, step)

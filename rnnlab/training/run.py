@@ -13,12 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rnnlab.config import Config
-from rnnlab.errors import ConfigError
+from rnnlab.console import say
+from rnnlab.errors import ConfigError, DataError
 from rnnlab.model import LanguageModel
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.training.experiment import Experiment, environment
-from rnnlab.training.learner import Learner
+from rnnlab.training.experiment import Experiment, build, check_corpus, environment
+from rnnlab.training.learner import Learner, budgets
 from rnnlab.training.loop import Loop, Observer, check_fit
 from rnnlab.training.ranks import ALONE, Ranks
 from rnnlab.training.recipe import Trainer
@@ -28,10 +29,11 @@ Watch = Callable[[Loop], Observer]
 """Makes an observer that may save the loop it is given, and may raise Stopped to end the run."""
 
 
-def create(path: Path | str, built: Experiment, ranks: Ranks = ALONE, **facts: str) -> RunFolder:
+def create(path: Path | str | Callable[[], Path], built: Experiment, ranks: Ranks = ALONE, **facts: str) -> RunFolder:
     """The folder of a new run.
 
     Args:
+        path: the folder, or what makes a new one once it is known that there will be a run.
         facts: what environment.json holds beside the machine: `variant`, what the seeds of a configuration share;
             `init`, the run whose weights it starts from.
     Raises: ConfigError if the folder holds a run, or nothing could be trained in it; DataError; StorageError.
@@ -40,7 +42,22 @@ def create(path: Path | str, built: Experiment, ranks: Ranks = ALONE, **facts: s
     if "init" in facts:
         initialize(built.model, facts["init"])
     told = {**environment(built), "threads": choose_threads(built), **facts}
-    return ranks.broadcast_from_rank0(lambda: RunFolder.create(path, built.config.text, built.operative, told))
+    return ranks.broadcast_from_rank0(
+        lambda: RunFolder.create(path() if callable(path) else path, built.config.text, built.operative, told)
+    )
+
+
+def open_again(folder: RunFolder, resolved: Config) -> Experiment:
+    """What a run was made of, with the text that it was trained on.
+
+    Raises: ConfigError; DataError if the text is not there, or is another one.
+    """
+    try:
+        built = build(resolved)
+        check_corpus(built, folder.corpus_sha)
+    except DataError as error:
+        raise DataError(f"{error}; where its text has moved, --corpus FILE says where to") from None
+    return built
 
 
 @contextmanager
@@ -84,6 +101,9 @@ def train_in(
         if snapshot is None and "init" in folder.environment:
             initialize(built.model, folder.environment["init"])
         loop.restore(snapshot)
+        if overrides and loop.learner.fraction() >= 1.0 and ranks.first:
+            bounds = ", ".join(f"{name} {bound:,}" for name, bound in budgets(built.trainer).items())
+            say(f"{folder.path} is at the end of its budget ({bounds}): nothing more is trained")
         ranks.broadcast_from_rank0(lambda: folder.note_resumption(overrides))
         with BoardObserver(folder) if ranks.first else nullcontext() as board:
             loop.observers = [*([board] if board else []), *([watch(loop)] if watch else [])]

@@ -94,9 +94,9 @@ def _status(kind: type[BaseException] | None) -> int:
 
 def scalars(record: Mapping[str, Any]) -> dict[str, float]:
     """The points that a record of metrics.jsonl stands for, by tag; a field of numbers by part is a tag a part."""
-    points = {}
+    points, kind = {}, str(record.get("kind"))
     for name, value in record.items():
-        tag = TAGS.get((record["kind"], name), f"{record['kind']}/{name}")
+        tag = TAGS.get((kind, name), f"{kind}/{name}")
         for end, number in value.items() if isinstance(value, Mapping) else [("", value)]:
             if name not in UNDRAWN and isinstance(number, int | float):  # null stands for what is not finite
                 points[f"{tag}/{end}" if end else tag] = float(number)

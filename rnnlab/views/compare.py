@@ -114,7 +114,7 @@ def _write(
     files = []
     for table in made:
         files += tables.write(table, out, f"{table.columns[0].key}s")
-    files += plots.save(plots.learning_curves(panels(variants)), out, "curves")
+    files += plots.drawn(lambda: plots.learning_curves(panels(variants)), out, "curves")
     html = out / "compare.html"
     with storage_errors(f"{html}: the page cannot be written"):
         html.write_text(page.render(variants, made, found), encoding="utf-8")

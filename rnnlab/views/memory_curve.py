@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from rnnlab.api import load
-from rnnlab.data.corpora import open_corpus
+from rnnlab.api import load, text_of
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score, evaluate
 from rnnlab.views import numerals, plots, tables
@@ -46,7 +44,7 @@ class MemoryCurve:
         ]
         return Table(f"{name}: {self.split} BPC against memory", columns, rows, notes)
 
-    @matplotlib.rc_context(plots.STYLE)
+    @plots.styled()
     def figure(self) -> Figure:
         figure = Figure(figsize=(6.0, 4.0), layout="constrained")
         axis = figure.subplots()
@@ -86,16 +84,13 @@ def memory_curve(
     attentions = [module for module in loaded.model.modules() if isinstance(getattr(module, "memory", None), int)]
     if not attentions:
         raise ConfigError(f"{run}: no attention of this model has a memory, so there is none to change")
-    text = loaded.experiment.corpus if corpus is None else open_corpus(corpus)
-    assert text is not None
+    text = text_of(loaded, split, corpus)
     trained = {int(module.memory) for module in attentions}  # type: ignore[arg-type]
     trainer, points = loaded.experiment.trainer, []
     for length in dict.fromkeys(lengths):
         for module in attentions:
             module.memory = length  # type: ignore[assignment]
-        score = evaluate(
-            loaded.model, text.split(split), batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, progress=True
-        )
+        score = evaluate(loaded.model, text, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, progress=True)
         points.append((length, score))
     own = trained.pop()
     return MemoryCurve(split, None if trained else own, points)
@@ -105,4 +100,4 @@ def write(curve: MemoryCurve, run: str | Path, stem: str) -> list[Path]:
     """Write table and plot as `run/memory/stem.*`. Raises: StorageError."""
     folder = Path(run) / FOLDER
     written = tables.write(curve.table(Path(run).resolve().name), folder, stem)
-    return [*written, *plots.save(curve.figure(), folder, stem)]
+    return [*written, *plots.drawn(curve.figure, folder, stem)]

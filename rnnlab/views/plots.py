@@ -5,13 +5,14 @@ tell series apart, and every point also has a shape.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+import matplotlib.style
 from matplotlib import font_manager, ft2font
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -20,6 +21,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
+from rnnlab.console import say
+from rnnlab.errors import StorageError
 from rnnlab.storage.durable import storage_errors
 from rnnlab.views.intervals import Interval
 from rnnlab.views.numerals import engineering
@@ -53,6 +56,25 @@ NAMING: dict[str, Any] = {"textcoords": "offset points", "color": "#222222",
 """How a text stands beside what it names."""
 
 
+@contextmanager
+def styled(**more: Any) -> Iterator[None]:
+    """Draw in our style over matplotlib's defaults: what a user's matplotlibrc says could be TeX that is not there."""
+    with matplotlib.style.context(["default", {**STYLE, **more}]):
+        yield
+
+
+def drawn(draw: Callable[[], Figure], folder: Path, stem: str) -> list[Path]:
+    """Draw and save; a plot that fails costs the plot, and a line on standard error. Raises: StorageError."""
+    try:
+        with styled():
+            return save(draw(), folder, stem)
+    except StorageError:
+        raise
+    except Exception as error:
+        say(f"{folder / stem}: the plot cannot be drawn ({type(error).__name__}: {error}); all else is written")
+        return []
+
+
 @dataclass(frozen=True)
 class Series:
     """The learning curves of one variant in one panel."""
@@ -81,7 +103,7 @@ class CostPoint:
     is_baseline: bool = False
 
 
-@matplotlib.rc_context(STYLE)
+@styled()
 def learning_curves(panels: Sequence[Panel]) -> Figure:
     """Panels side by side over one BPC axis: validation strong, seeds and training thin, one legend beneath."""
     names = list(dict.fromkeys(series.name for panel in panels for series in panel.series))
@@ -129,7 +151,7 @@ def _bpc_range(panel: Panel) -> tuple[float, float]:
     return min(shown) - room, max(shown) + room
 
 
-@matplotlib.rc_context(STYLE)
+@styled()
 def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: str) -> Figure:
     """One point a variant, with its 95% interval, named where it stands; a dashed line marks the baseline.
 
@@ -219,7 +241,7 @@ def _boxes(axis: Any, point: CostPoint) -> list[Bbox]:
 def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write `folder/stem.png` and `.svg`; equal figures give equal bytes. Raises: StorageError."""
     paths = [folder / f"{stem}.png", folder / f"{stem}.svg"]
-    with storage_errors(f"{folder}: the plot cannot be written"), matplotlib.rc_context(STYLE):
+    with storage_errors(f"{folder}: the plot cannot be written"), styled():
         folder.mkdir(parents=True, exist_ok=True)
         figure.savefig(paths[0], dpi=160, metadata={"Software": None})
         figure.savefig(paths[1], metadata={"Date": None})

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from rnnlab.api import load
-from rnnlab.data.corpora import open_corpus
+from rnnlab.api import load, text_of
+from rnnlab.console import say
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.views import probe_pictures
@@ -38,9 +38,7 @@ def probe(
     Raises: ConfigError, DataError, StorageError in the user's words.
     """
     loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
-    text = loaded.experiment.corpus if corpus is None else open_corpus(corpus)
-    assert text is not None
-    part = text.split(split)
+    part = text_of(loaded, split, corpus)
     if size < SMALLEST:
         raise ConfigError(f"--bytes {size}: a probe reads {SMALLEST} bytes or more")
     if len(part) < SMALLEST:
@@ -57,10 +55,14 @@ def probe(
 
 
 def _draw(findings: Findings, folder: Path, tensorboard: Path, step: int) -> list[Path]:
-    files = []
+    files: list[Path] = []
+    try:
+        pictures = {name: probe_pictures.to_png(figure) for name, figure in probe_pictures.draw(findings).items()}
+    except Exception as error:
+        say(f"{folder}: the pictures cannot be drawn ({type(error).__name__}: {error}); probe.json has the figures")
+        return files
     with EventFile(tensorboard, PICTURES) as page:
-        for name, figure in probe_pictures.draw(findings).items():
-            png, size = probe_pictures.to_png(figure)
+        for name, (png, size) in pictures.items():
             page.picture(f"probe/{name}", png, size, step)
             files.append(folder / f"{name}.png")
             write_file(files[-1], png)

@@ -4,14 +4,13 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from rnnlab.views.examination import MARKUP
 from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Findings, ForgetGates
-from rnnlab.views.plots import NAMING, PALETTE, SHAPES, STYLE, tick
+from rnnlab.views.plots import NAMING, PALETTE, SHAPES, styled, tick
 
 MUTED = "#777777"
 EXPECTED: dict[str, Any] = {"color": MUTED, "lw": 1.2, "dashes": (4, 3)}  # a line to compare with
@@ -19,7 +18,7 @@ KIND_COLORS = dict(zip(("core", "attention", "feedforward"), PALETTE, strict=Fal
 DPI = 150
 
 
-@matplotlib.rc_context({**STYLE, "axes.titlelocation": "left"})
+@styled(**{"axes.titlelocation": "left"})
 def draw(findings: Findings) -> dict[str, Figure]:
     """{name: picture} of all that was found."""
     pictures = {
@@ -43,7 +42,7 @@ def to_png(figure: Figure) -> tuple[bytes, tuple[int, int]]:
     """The picture as PNG, the same bytes for the same picture, and its width and height [pixels]."""
     figure.set_dpi(DPI)
     content = io.BytesIO()
-    with matplotlib.rc_context(STYLE):
+    with styled():
         figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
     return content.getvalue(), figure.canvas.get_width_height()
 

@@ -3,7 +3,6 @@
 Reads `config.gin`, `metrics.jsonl`, `environment.json` and `result.json`, takes no lock and writes nothing.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 
 from rnnlab.errors import StorageError
 from rnnlab.storage import metrics
+from rnnlab.storage.jsonfile import read_object
 
 SEED = "Trainer.seed"
 PROTOCOL = {"batch_size": "batch size {}", "bptt": "bptt {}", "memory": "memory {}", "bytes_scored": "{} bytes scored"}
@@ -158,17 +158,8 @@ def _text(path: Path) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     """The object in the file; empty if there is no file yet."""
-    if not path.exists():
-        return {}
-    try:
-        answer = json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise StorageError(
-            f"{path}: not JSON ({error}); restore it, or remove the file to treat the run as unfinished"
-        ) from error
-    if not isinstance(answer, dict):
-        raise StorageError(f"{path}: a JSON object is expected, not {type(answer).__name__}")
-    return answer
+    remedy = "restore it, or remove the file to treat the run as unfinished"
+    return read_object(path, remedy) if path.exists() else {}
 
 
 def _curve(records: Sequence[Mapping[str, Any]], kind: str, field: str) -> list[Point]:

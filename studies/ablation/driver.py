@@ -13,7 +13,7 @@ from tqdm import tqdm
 from rnnlab import config
 from rnnlab.config import diff, format_differences
 from rnnlab.errors import RnnlabError, RunHeldError
-from rnnlab.locks import LockTaken, locked
+from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.plan import AblationPlan, Cell
@@ -23,7 +23,6 @@ from rnnlab.studies.launch.run import finished, train_job
 from rnnlab.training import experiment
 
 BASELINE = "baseline.gin"
-LOCK = "lock"
 
 MOST_ATTEMPTS = 3  # at a cell whose worker is killed
 
@@ -112,7 +111,7 @@ def _held(folder: Path) -> Iterator[None]:
         with storage_errors(f"{folder}: the study cannot be kept there"):
             folder.mkdir(parents=True, exist_ok=True)
             try:
-                stack.enter_context(locked(folder / LOCK))
+                stack.enter_context(locked_folder(folder))
             except LockTaken as holder:
                 raise RunHeldError(
                     f"{folder}: another process is at this study ({holder}); wait for it, or stop it first"

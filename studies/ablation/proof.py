@@ -93,4 +93,5 @@ def _comes_with_a_part(difference: Difference, baseline: Config, variant: Config
 
 def shown(differences: Sequence[Difference]) -> tuple[str, ...]:
     """The bindings of the variant, for a table."""
-    return tuple(f"{d.key} = {d.right}" if d.right is not None else f"{d.key} is not used" for d in differences)
+    bound = [difference for difference in differences if not difference.is_default]
+    return tuple(f"{d.key} = {d.right}" if d.right is not None else f"{d.key} is not used" for d in bound)

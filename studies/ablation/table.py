@@ -89,7 +89,8 @@ def write_table_and_plot(
     Raises: as `ablation_table`; StorageError if the folder cannot be written.
     """
     table = ablation_table(variants, baseline, metric, title)
-    return table, tables.write(table, folder, stem) + plots.save(cost_plot(variants, baseline, metric), folder, stem)
+    drawn = plots.drawn(lambda: cost_plot(variants, baseline, metric), folder, stem)
+    return table, tables.write(table, folder, stem) + drawn
 
 
 def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> dict[str, VariantStatistics]:

@@ -146,8 +146,9 @@ class Reporter:
     def observer(self, loop: Loop) -> Observer:
         """An observer for the loop. What the journal of a continued run holds is reported first."""
         for record in metrics.read(loop.folder.journal.path):
-            if record["kind"] == "valid" and record["valid_bpc"] is not None:
-                self.report(record["bytes"], record["valid_bpc"])
+            kind, seen, bpc = (record.get(name) for name in ("kind", "bytes", "valid_bpc"))
+            if kind == "valid" and isinstance(seen, int) and isinstance(bpc, float):
+                self.report(seen, bpc)
 
         def observe(record: Record) -> None:
             if record["kind"] != "valid":

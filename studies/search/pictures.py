@@ -5,7 +5,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -44,7 +43,7 @@ def history(trials: Sequence[FrozenTrial]) -> Figure:
 def slices(trials: Sequence[FrozenTrial], entries: Sequence[Entry]) -> Figure:
     """BPC against each key by itself; later trials are darker."""
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
-    with matplotlib.rc_context(plots.STYLE):
+    with plots.styled():
         figure = Figure(figsize=(3.1 * len(entries) + 0.8, 3.4), layout="constrained")
         axes = figure.subplots(1, len(entries), sharey=True, squeeze=False)[0]
         newest = max((t.number for t in complete), default=1) or 1
@@ -123,7 +122,7 @@ def intermediate(trials: Sequence[FrozenTrial]) -> Figure:
 
 @contextlib.contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
-    with matplotlib.rc_context(plots.STYLE):
+    with plots.styled():
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots()
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +123,16 @@ def _importance(study: SharedStudy) -> dict[str, float]:
 def _draw(plan: SearchPlan, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> list[Path]:
     entries = plan.space.entries
     figures = {
-        "history": pictures.history(trials),
-        "slice": pictures.slices(trials, entries),
-        "intermediate": pictures.intermediate(trials),
+        "history": partial(pictures.history, trials),
+        "slice": partial(pictures.slices, trials, entries),
+        "intermediate": partial(pictures.intermediate, trials),
     }
     ordered = [entry for entry in entries if not entry.is_categorical] or entries
     if len(ordered) >= 2:
-        figures["contour"] = pictures.contour(trials, *ordered[:2])
+        figures["contour"] = partial(pictures.contour, trials, *ordered[:2])
     if shares:
-        figures["importance"] = pictures.importance(shares)
-    return [path for name, figure in figures.items() for path in plots.save(figure, plan.folder / PLOTS, name)]
+        figures["importance"] = partial(pictures.importance, shares)
+    return [path for name, draw in figures.items() for path in plots.drawn(draw, plan.folder / PLOTS, name)]
 
 
 def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any]) -> Path:
@@ -142,7 +143,7 @@ def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any])
     ]
     if confirmed := facts.get("confirmed"):
         lines.append(f"# Over {confirmed['seeds']} fresh seeds: {plus_minus(confirmed['valid_bpc'])} bpc.")
-    changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best)]
+    changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best) if not d.is_default]
     lines += ["# It differs from the base in:", *changed] if changed else ["# It is the base."]
     path = plan.folder / BEST
     with storage_errors(f"{path}: cannot be written"):

@@ -37,6 +37,13 @@ class Child:
         assert self.status is not None, f"process {self.pid} hangs: {self.err}"
         return self.status
 
+    def wait_until_paused(self) -> None:
+        """Until a SIGSTOP of its own has taken hold: a SIGCONT before that would be lost."""
+        deadline = time.monotonic() + PATIENCE
+        while Path(f"/proc/{self.pid}/stat").read_text().rpartition(") ")[2][0] != "T":
+            assert time.monotonic() < deadline, f"process {self.pid} was never paused: {self.err}"
+            time.sleep(0.01)
+
     def kill(self) -> int:
         self.signal(signal.SIGKILL)
         return self.wait()

@@ -199,6 +199,12 @@ class CostsAFraction(Leaky):
         return super().macs() / 1  # type: ignore[return-value]
 
 
+class ReadsANumberWhenBuilt(Leaky):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim)
+        self.scale = self.leak.mean().item()
+
+
 class LearnsADeadParameter(Leaky):
     def __init__(self, dim: int) -> None:
         super().__init__(dim)

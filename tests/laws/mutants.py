@@ -50,6 +50,7 @@ MUTANTS = [
     Mutant(broken_cores.InitializesUnseeded, "core", "same seed same part"),
     Mutant(broken_cores.HidesItsMatrix, "core", "cost"),
     Mutant(broken_cores.CostsAFraction, "core", "cost"),
+    Mutant(broken_cores.ReadsANumberWhenBuilt, "core", "sizes without numbers"),
     Mutant(broken_cores.BehavesWhileCompiled, "core", "compiled is eager"),
     Mutant(broken_attentions.SeesOneTooFew, "attention", "window"),
     Mutant(broken_attentions.SeesOneTooMany, "attention", "window"),

@@ -25,12 +25,21 @@ class TestDiff:
         right = resolve(["sha_rnn"], ["dropout = 0.5"])
         assert [(row.key, row.left, row.right) for row in diff(left, right)] == [("Block.dropout", "0.1", "0.5")]
 
-    def test_of_swapped_parts_shows_the_swap_and_what_is_bound_on_one_side(self, lab: Path) -> None:
+    def test_of_swapped_parts_shows_the_swap_and_all_that_each_of_them_has_by_binding_or_default(
+        self, lab: Path
+    ) -> None:
         rows = diff(resolve(["sha_rnn", "size/tiny"]), resolve(["sha_rnn", "size/tiny", "core/qrnn"]))
-        assert [(row.key, row.left, row.right) for row in rows] == [
-            ("Block.core", "@core.LSTM", "@core.QRNN"),
-            ("core.QRNN.width", None, "2"),
+        assert [(row.key, row.left, row.right, row.is_default) for row in rows] == [
+            ("Block.core", "@core.LSTM", "@core.QRNN", False),
+            ("core.LSTM.dropconnect", "0.0", None, True),
+            ("core.QRNN.width", None, "2", False),
         ]
+        assert "0.0 -> -  (default)\n" in format_differences(rows)
+
+    def test_of_swapped_parts_shows_what_is_bound_to_a_default(self, lab: Path) -> None:
+        variant = resolve(["sha_rnn", "core/qrnn"], ["QRNN.width = 1"])
+        rows = diff(resolve(["sha_rnn"]), variant)
+        assert ("core.QRNN.width", None, "1", False) in [(r.key, r.left, r.right, r.is_default) for r in rows]
 
     def test_is_symmetric(self, lab: Path) -> None:
         left, right = (

@@ -10,9 +10,16 @@ from tests.rnnlab.config.resolving import refusal, write
 
 
 class TestLookUp:
-    def test_a_file_here_comes_before_a_fragment_of_that_name(self, lab: Path) -> None:
-        write(Path("memory/2k.gin"), "memory = 3")
-        assert resolve(["sha_rnn", "memory/2k"]).value("memory") == 3
+    @pytest.mark.parametrize("shadow", ["memory/2k", "memory/2k.gin"])
+    def test_a_fragment_comes_before_a_file_of_its_name_which_is_said(
+        self, lab: Path, shadow: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(Path(shadow), "memory = 3")
+        assert resolve(["sha_rnn", "memory/2k"]).value("memory") == 2048
+        assert capsys.readouterr().err == (
+            f"rnnlab: memory/2k is the fragment that ships; for the file of that name write ./{shadow}\n"
+        )
+        assert resolve(["sha_rnn", f"./{shadow}"]).value("memory") == 3
 
     def test_the_suffix_may_be_written_or_not(self, lab: Path) -> None:
         assert resolve(["sha_rnn.gin", "core/qrnn"]).text == resolve(["sha_rnn", "core/qrnn.gin"]).text

@@ -11,7 +11,7 @@ import pytest
 from rnnlab import registry
 from rnnlab.data import corpora
 from rnnlab.data.corpora import corpus_bindings, open_corpus
-from rnnlab.data.splits import MappedFile
+from rnnlab.data.splits import TextFile
 from rnnlab.errors import ConfigError, DataError
 from tests.rnnlab.small_texts import random_bytes, written
 
@@ -29,7 +29,7 @@ def test_enwik8_would_be_cut_as_the_paper_cuts_it(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     with open(path, "wb") as file:
         file.truncate(corpora.PUBLISHED["enwik8"].size)
-    corpus = corpora.cut("sparse", MappedFile(path))
+    corpus = corpora.cut("sparse", TextFile(path))
     assert [len(split) for split in (corpus.train, corpus.valid, corpus.test)] == [90_000_000, 5_000_000, 5_000_000]
 
 
