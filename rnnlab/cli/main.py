@@ -25,14 +25,19 @@ COMMANDS = "rnnlab.commands"
 
 def run() -> NoReturn:
     """The `rnnlab` command: `main`, and the end of the process."""
-    prepare_streams()
-    os.environ.update(MPLBACKEND="agg", MATPLOTLIBRC=os.devnull)  # a notebook's backend, or TeX, is not there for us
+    prepare()
     code = main()
     if os.environ.get("WORLD_SIZE", "1") != "1":
         from rnnlab.training.ranks import leave
 
         leave(code)
     sys.exit(code)
+
+
+def prepare() -> None:
+    """Make this process fit for commands, whatever it was started from."""
+    prepare_streams()
+    os.environ.update(MPLBACKEND="agg", MATPLOTLIBRC=os.devnull)  # a notebook's backend, or TeX, is not there for us
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
