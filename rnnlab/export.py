@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.api import LoadedRun, load
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, Diverged
 from rnnlab.interfaces import HasAttentionWeights
 from rnnlab.model import VOCABULARY, fold, replace_parts
 from rnnlab.state import flatten, leaves, unflatten
@@ -102,7 +102,8 @@ def export(run: str | Path, out: Path, *, best: bool = False) -> dict[str, Any]:
         best: the best checkpoint in place of the newest.
     Returns: what config.json says.
     Raises: ConfigError if the extra `export` is not installed, the state of a part has no fixed size, or a program does
-        not compute what the model does; StorageError. Nothing is written then.
+        not compute what the model does; Diverged if the model's logits are not finite; StorageError. Nothing is written
+            then.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -228,6 +229,8 @@ class Yardstick(NamedTuple):
         logits, _ = model(tokens, model.initial_state(1))  # type: ignore[operator]
         double = copy.deepcopy(model).double()
         exact, _ = double(tokens, double.initial_state(1))  # type: ignore[operator]
+        if not bool(logits.isfinite().all()):
+            raise Diverged("the run's logits are not finite; a model like this is of no use anywhere")
         return cls(tokens, exact, error(logits, exact))
 
     def error_of(self, name: str, run_step: RunStep, step: OneStep) -> float:
@@ -236,7 +239,8 @@ class Yardstick(NamedTuple):
         worst = 0.0
         for token, exact in zip(self.tokens, self.exact, strict=True):
             found, *state = run_step(token, state)
-            worst = max(worst, error(found, exact))
+            off = error(found, exact)
+            worst = worst if off <= worst else off  # written so that a NaN stays
         # the model's own error, or a rounding of the largest logit where it happens to be smaller
         allowed = NO_WORSE * max(self.own_error, rounding_of(self.exact))
         if not worst <= allowed:

@@ -58,6 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if speaks(options) or isinstance(error, (DataError, RankLost)):  # the others say only what may be theirs alone
             say(f"{error}" if isinstance(error, Stopped) else f"error: {error}")
         return error.exit_code
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        if options.debug:
+            traceback.print_exc()
+        told = (str(error) or "MemoryError").splitlines()[0]
+        less = "a smaller LanguageModel.dim, Trainer.batch_size or Trainer.bptt needs less"
+        say(f"error: there is not enough memory ({told}); {less}")
+        return ConfigError.exit_code
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Told by its words: torch's error for the CPU has no class of its own."""
+    return isinstance(error, MemoryError) or ("memory" in str(error) and "allocat" in str(error))
 
 
 class _CommandLine(argparse.ArgumentParser):

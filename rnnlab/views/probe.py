@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from rnnlab.api import load, text_of
 from rnnlab.console import say
-from rnnlab.errors import ConfigError, DataError
+from rnnlab.errors import ConfigError, DataError, Diverged
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.views import probe_pictures
 from rnnlab.views.board import PICTURES
@@ -35,7 +36,7 @@ def probe(
         size: about how much of the split to read [bytes].
         run, corpus, split, best, device: as for `rnnlab.evaluate`.
     Returns: the figures that the pictures show, and the paths of what was written under "files".
-    Raises: ConfigError, DataError, StorageError in the user's words.
+    Raises: ConfigError, DataError, StorageError in the user's words; Diverged if the model's BPC is not finite.
     """
     loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
     part = text_of(loaded, split, corpus)
@@ -44,6 +45,8 @@ def probe(
     if len(part) < SMALLEST:
         raise DataError(f"{part.file.path}: the {split} split has {len(part)} bytes, and a probe needs {SMALLEST}")
     findings = examine(loaded.model, part[:size], progress=True)
+    if not math.isfinite(findings.bpc):
+        raise Diverged(f"{run}: the {split} BPC is {findings.bpc}: the parameters or what they give are not finite")
     folder = loaded.folder.path / "probe" if out is None else out
     fields = dataclasses.asdict(findings, dict_factory=lambda pairs: {name: _plain(value) for name, value in pairs})
     told = {"step": loaded.snapshot.step, **fields}

@@ -1,6 +1,8 @@
-"""F9, F10: numbers that are not finite never reach the parameters; a spike of the loss is told at its step."""
+"""F9, F10, F31: numbers that are not finite never reach the parameters, and are never a result; a spike is told."""
 
+import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from rnnlab.training import learner
 from rnnlab.training import loop as training
 from rnnlab.training.loop import Loop
 from rnnlab.training.replay import replay
-from tests.faults.processes import Processes
+from tests.faults.processes import Child, Processes
 from tests.rnnlab.tiny_runs import journal, new_loop, train, write_text
 
 pytestmark = pytest.mark.faults
@@ -121,6 +123,45 @@ def test_f9_a_run_that_diverges_by_itself_exits_4_and_the_replay_shows_it(proces
     assert "loss nan" in shown.out or "loss inf" in shown.out or "norm nan" in shown.out
     again = processes.resume(run)
     assert again.wait() == 4, "it is the same step"
+
+
+def a_step_that_went_astray(run: Path, text: Path, processes: Processes) -> Child:
+    """One step at a learning rate that leaves parameters of 1e30, then the evaluation at the end."""
+    recipe = ("Trainer.steps = 1", "Trainer.optimizer = @optimizer.AdamW", "AdamW.lr = 1e30", "Cosine.warmup = 0")
+    return processes.train(run, text, *recipe)
+
+
+def test_f31_a_run_whose_score_is_not_finite_is_not_done(processes: Processes, text: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    child = a_step_that_went_astray(run, text, processes)
+    assert child.wait() == 4, child.err
+    assert re.search(r"step 1: the valid BPC is (nan|inf).*`rnnlab replay .* --step 1` shows the step", child.err)
+    assert json.loads((run / "result.json").read_text())["status"] == "diverged"
+    assert processes.start("replay", str(run), "--step", "1").wait() == 0
+    assert processes.resume(run).wait() == 4, "the same state scores the same"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["eval"],
+        ["eval", "--memory", "1,8"],
+        ["generate"],
+        ["probe", "--split", "train"],
+        ["export", "--out", "exported"],
+    ],
+    ids=" ".join,
+)
+def test_f31_a_model_that_is_not_finite_ends_what_reads_it(
+    command: list[str], processes: Processes, text: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    assert a_step_that_went_astray(run, text, processes).wait() == 4
+    child = processes.start(command[0], str(run), *command[1:])
+    assert child.wait() == 4, child.err
+    assert "not finite" in child.err
+    assert "Traceback" not in child.err
+    assert child.out == ""
 
 
 @pytest.mark.parametrize("at", [61, 64, 70])

@@ -1,9 +1,11 @@
-"""F3: SIGINT and SIGTERM at any moment. The run ends within a step and a save, and goes on as if nothing had been."""
+"""F3, F34: signals at any moment. The run ends within a step and a save, and goes on as if nothing had been."""
 
 import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.storage import checkpoint
-from tests.faults.processes import Processes, expect_equal, wait_for_step
+from tests.faults.processes import PATIENCE, Processes, expect_equal, train_arguments, wait_for_step
 
 pytestmark = pytest.mark.faults
 
@@ -87,6 +89,50 @@ def test_f3_a_signal_at_a_random_moment_ends_the_run_where_it_is_whole(
     stopped, _ = checkpoint.newest(run / "checkpoints")
     expect_stopped(run, stopped.step, child.err)
     finish(processes, run, text, whole)
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU"])
+def test_f34_a_signal_of_a_terminal_or_a_scheduler_ends_the_run_within_a_step(
+    name: str, processes: Processes, text: Path, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    fault = {"target": "rnnlab.training.learner:Learner.step", "call": 10, "signals": [name]}
+    child = processes.train(run, text, faults=[fault])
+    assert child.wait() == 128 + signal.Signals[name], child.err
+    expect_stopped(run, 10, child.err)
+    finish(processes, run, text, whole)
+
+
+def test_f34_the_limit_on_cpu_time_ends_the_run_within_a_step(text: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    arguments = train_arguments(run, text, "Trainer.steps = 1000000", "Trainer.log_every = 1000")
+    child = subprocess.run(
+        ["sh", "-c", 'ulimit -S -t 10; exec "$0" "$@"', sys.executable, "-m", "rnnlab", *arguments],
+        capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    # beyond the limit the signal comes every second, so perhaps once more while Python ends
+    assert child.returncode in (128 + signal.SIGXCPU, -signal.SIGXCPU), child.stderr
+    expect_stopped(run, checkpoint.newest(run / "checkpoints")[0].step, child.stderr)
+
+
+def test_f34_a_run_under_nohup_outlives_the_terminal(text: Path, whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    command = ["nohup", sys.executable, "-m", "rnnlab", *train_arguments(run, text)]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    ) as child:
+        wait_for_step(run, 3)
+        child.send_signal(signal.SIGHUP)
+        assert child.wait(PATIENCE) == 0
+    expect_equal(run, whole)
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1"])
+def test_f34_a_signal_ends_an_evaluation_at_once(name: str, processes: Processes, whole: Path) -> None:
+    fault = {"target": "rnnlab.evaluation:cross_entropy", "call": 2, "signals": [name]}
+    child = processes.start("eval", str(whole), faults=[fault])
+    assert child.wait() == 128 + signal.Signals[name], child.err
+    assert child.out == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
