@@ -239,8 +239,7 @@ class Yardstick(NamedTuple):
         worst = 0.0
         for token, exact in zip(self.tokens, self.exact, strict=True):
             found, *state = run_step(token, state)
-            off = error(found, exact)
-            worst = worst if off <= worst else off  # written so that a NaN stays
+            worst = max(worst, error(found, exact))
         # the model's own error, or a rounding of the largest logit where it happens to be smaller
         allowed = NO_WORSE * max(self.own_error, rounding_of(self.exact))
         if not worst <= allowed:

@@ -5,6 +5,8 @@ from functools import cache
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from rnnlab import registry
 from rnnlab.catalog import catalog, catalog_text
@@ -68,3 +70,19 @@ def test_the_text_shows_a_part_a_line_with_its_source_below() -> None:
         assert f"{entry['parameters']:,} parameters" in first
         assert "at memory 1,024" in first
         assert entry["source"] in second
+
+
+def test_a_part_that_cannot_be_sized_is_named_and_hides_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    @registry.register("core")
+    class ReadsANumber(nn.Module):
+        """Looks at a number when it is built."""
+
+        def __init__(self, dim: int) -> None:
+            super().__init__()
+            self.scale = torch.ones(dim).mean().item()
+
+    listed = {entry["selector"]: entry for entry in catalog("core")}
+    assert "meta tensors" in listed["core.ReadsANumber"]["broken"]
+    assert "parameters" in listed["core.LSTM"]
+    assert "core.ReadsANumber" in capsys.readouterr().err
+    assert re.search(r"core.ReadsANumber +Looks at a number.*\[broken\]", catalog_text(list(listed.values())))

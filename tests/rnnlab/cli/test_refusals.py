@@ -51,6 +51,9 @@ BAD = [
     Bad("corpus that is not there", train_with(corpus="nowhere.txt"), DataError, ["'nowhere.txt'", "enwik8"]),
     Bad("corpus misspelt", train_with(corpus="enwik9"), DataError, ["'enwik9'", "'enwik8'"]),
     Bad("empty corpus", train_with(corpus="empty.txt"), DataError, ["empty.txt", "empty"]),
+    Bad("empty name", [*train_with()[:-1], ""], ConfigError, ["empty argument for RUN"]),
+    Bad("empty corpus name", train_with(corpus=""), ConfigError, ["empty argument for CORPUS"]),
+    Bad("empty run to score", ["eval", ""], ConfigError, ["empty argument for RUN"]),
     Bad("short corpus", train_with(corpus="short.txt"), DataError, ["short.txt", "39", "longer"]),
     Bad(
         "too many sequences",

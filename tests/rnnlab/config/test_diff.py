@@ -31,10 +31,12 @@ class TestDiff:
         rows = diff(resolve(["sha_rnn", "size/tiny"]), resolve(["sha_rnn", "size/tiny", "core/qrnn"]))
         assert [(row.key, row.left, row.right, row.is_default) for row in rows] == [
             ("Block.core", "@core.LSTM", "@core.QRNN", False),
-            ("core.LSTM.dropconnect", "0.0", None, True),
+            ("core.LSTM.dropconnect", "0.0", None, False),
             ("core.QRNN.width", None, "2", False),
         ]
-        assert "0.0 -> -  (default)\n" in format_differences(rows)
+        unbound = diff(resolve(["sha_rnn"]), resolve(["sha_rnn"], ["Block.core = @core.QRNN"]))
+        assert ("core.QRNN.width", None, "1", True) in [(r.key, r.left, r.right, r.is_default) for r in unbound]
+        assert "core.QRNN.width        - -> 1  (default)\n" in format_differences(unbound)
 
     def test_of_swapped_parts_shows_what_is_bound_to_a_default(self, lab: Path) -> None:
         variant = resolve(["sha_rnn", "core/qrnn"], ["QRNN.width = 1"])

@@ -68,3 +68,40 @@ class TestPrecedence:
         binding = config.get("Trainer.batch_size")
         assert binding is not None
         assert (binding.value, binding.precedence, binding.location) == (4, Precedence.PART, "train/fast.gin:1")
+
+    @pytest.mark.parametrize("given", ["sha_rnn", ["sha_rnn"]])
+    def test_one_fragment_or_binding_may_stand_by_itself(self, lab: Path, given: object) -> None:
+        assert resolve(given, "dropout = 0.4").text == resolve(["sha_rnn"], ["dropout = 0.4"]).text  # type: ignore[arg-type]
+
+    def test_what_a_size_replaces_in_a_root_of_the_user_is_said(
+        self, lab: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write(Path("mine.gin"), "include 'sha_rnn.gin'\nLanguageModel.dim = 48\nTrainer.batch_size = 3")
+        resolve(["mine.gin", "size/tiny"])
+        told = capsys.readouterr().err
+        assert told.startswith("rnnlab: mine.gin: sizes and recipes win over a root: ")
+        assert "LanguageModel.dim = " in told
+        assert "for 48" in told
+        resolve(["sha_rnn", "size/tiny"])
+        assert capsys.readouterr().err == "", "over a root that ships a size wins by design"
+
+
+class TestBudgets:
+    """Against roots that ship: a budget on the command line is the one that counts."""
+
+    def budgets(self, *overrides: str, file: str = "Trainer.epochs = 2\nTrainer.steps = 5\n") -> list[object]:
+        write(Path("mine.gin"), file)
+        config = resolve(["sha_rnn", "size/tiny", "mine.gin"], overrides)
+        return [config.value(f"Trainer.{name}") for name in ("bytes", "steps", "epochs")]
+
+    def test_of_the_command_line_takes_the_place_of_those_in_files(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert self.budgets("Trainer.bytes = 640") == [640, None, None]
+        assert self.budgets("Trainer.epochs = 7") == [None, None, 7]
+        assert self.budgets("Trainer.bytes = 640", "Trainer.steps = 9") == [640, 9, None]
+
+    def test_of_files_stand_beside_each_other(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert self.budgets()[1:] == [5, 2]

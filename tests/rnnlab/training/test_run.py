@@ -68,3 +68,30 @@ def test_a_model_that_differs_is_refused_by_the_name_of_a_tensor_and_leaves_no_f
     assert cli.main(["train", *FRAGMENTS, "core/gru", *sets, "--init", str(other), "--run", str(tmp_path / "gru")]) == 2
     assert "not there" in capsys.readouterr().err
     assert checkpoint.newest(other / "checkpoints")[0].step > 0, "the other run is as it was"
+
+
+def test_runs_that_begin_in_one_second_get_folders_of_their_own(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
+    made = [api.train(FRAGMENTS, bindings(text, "Trainer.steps = 1"))["run"] for _ in range(3)]
+    assert made == [f"runs/sha_rnn-tiny-20260101-000000{end}" for end in ("", "-2", "-3")]
+
+
+def test_a_run_in_no_folder_is_refused(text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="name a folder"):
+        api.train(FRAGMENTS, bindings(text), run="")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_that_is_used_up_is_told_to_who_prolongs_the_run(
+    text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    constant = ("Trainer.schedule = @schedule.Constant", "Trainer.epochs = 1", "Trainer.steps = None")
+    first = api.train(FRAGMENTS, bindings(text, *constant), run=run)
+    assert api.resume(run, f"Trainer.bytes = {first['bytes_trained']}")["steps"] == first["steps"]
+    assert "is at the end of its budget (bytes " in capsys.readouterr().err
+    assert api.resume(run, f"Trainer.bytes = {2 * first['bytes_trained']}")["steps"] > first["steps"]
