@@ -35,6 +35,16 @@ ROWS = {
     "F24": "thousands of steps: memory and descriptors",
     "F25": "wheel in a bare environment",
     "F26": "laws of the parts, with mutants",
+    "F27": "a folder or lock that was removed, moved, replaced or linked",
+    "F28": "identity of a worker across containers and hosts",
+    "F29": "shared and foreign folders: code and hashes are ours or none",
+    "F30": "a text that moved or changed: its hash decides",
+    "F31": "a score that is not finite",
+    "F32": "plots, glyphs, the commit, progress and streams that fail",
+    "F33": "secrets in an address",
+    "F34": "signals of terminals and schedulers, a time limit",
+    "F35": "a record that is odd but can be read",
+    "F36": "work without an end: absurd counts, absent peers, trickles",
 }
 FILES = {
     "test_bad_gin.py": "F11",
