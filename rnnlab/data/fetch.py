@@ -77,9 +77,11 @@ def obtain(
     patience: Patience = Patience(),
 ) -> Path:
     """Publish a corpus in the cache, from `source` or else `url`. Raises: DataError; the cache is then as before."""
+    target = cache.folder() / published.name
+    if _is_there(published, target):  # before the lock, which takes a folder that can be written to
+        return target
     with making(published.name) as root:
-        target = root / published.name
-        if target.is_file() and hashes.sha256(target)[1] == published.sha256:
+        if _is_there(published, target):  # another process may have brought it while this one waited
             return target
         if source is not None:
             path = Path(os.path.abspath(os.path.expanduser(source)))
@@ -101,6 +103,10 @@ def obtain(
                 f"`rnnlab fetch {published.name} --from FILE`"
             ) from None
         return target
+
+
+def _is_there(published: Published, target: Path) -> bool:
+    return target.is_file() and hashes.sha256(target)[1] == published.sha256
 
 
 def _download(published: Published, url: str, file: IO[bytes], patience: Patience) -> None:

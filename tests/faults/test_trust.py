@@ -3,19 +3,28 @@
 Others are played by nobody, whose files root can make; permissions do not bind root, so that root plays nobody too.
 """
 
+import hashlib
+import itertools
+import json
 import os
 import shlex
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
 import torch
 
+from rnnlab.data import corpora, hashes
+from rnnlab.data.corpora import Published
+from rnnlab.data.fetch import obtain
+from rnnlab.errors import DataError
 from rnnlab.ops import native
+from tests.rnnlab.small_texts import random_bytes, written
 
 pytestmark = pytest.mark.faults
 
@@ -184,3 +193,161 @@ def test_f29_a_folder_that_root_has_filled_serves_those_who_cannot_write_to_it(
         native.kernels.cache_clear()
         assert computes(native.kernels())
     assert copying.read_text() == "\n"
+
+
+# Corpora
+
+
+TEXT = random_bytes(5000)
+NAMED = Published("named", "http://127.0.0.1:9/named.zip", len(TEXT), hashlib.sha256(TEXT).hexdigest())
+FALSE = TEXT[:-1] + b"?"
+
+
+@pytest.fixture
+def shared(open_place: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of corpora that everybody can write to."""
+    folder = open_place / "shared"
+    folder.mkdir()
+    folder.chmod(0o777)
+    monkeypatch.setenv("RNNLAB_DATA", str(folder))
+    return folder
+
+
+def noted(stamps: Path, path: Path, digest: str) -> Path:
+    """A note in a folder of notes, as rnnlab writes it."""
+    stamps.mkdir(parents=True, exist_ok=True)
+    note = stamps / hashes._note(path).name
+    note.write_text(json.dumps({"path": str(path), "stamp": hashes.stamp(path), "sha256": digest}))
+    return note
+
+
+@needs_root
+def test_f29_a_note_that_others_planted_does_not_make_a_false_corpus_the_published_one(shared: Path) -> None:
+    with as_nobody():
+        false = written(shared / "named", FALSE)
+        for stamps in (shared / "stamps", shared / "user-0" / "stamps"):
+            stamps.mkdir(parents=True)
+            (stamps / f"{hashlib.blake2b(os.fsencode(false), digest_size=16).hexdigest()}.json").write_text(
+                json.dumps({"path": str(false), "stamp": hashes.stamp(false), "sha256": NAMED.sha256})
+            )
+    with pytest.raises(DataError, match="is not named: its SHA-256 is"):
+        NAMED.open()
+    given = written(shared.parent / "given", TEXT)
+    assert obtain(NAMED, given).read_bytes() == TEXT
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o646])
+def test_f29_a_note_that_others_can_write_is_not_believed(tmp_path: Path, own_cache: Path, mode: int) -> None:
+    text = written(tmp_path / "text", TEXT)
+    noted(own_cache / "stamps", text, "false").chmod(mode)
+    assert hashes.sha256(text)[1] == NAMED.sha256
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_f29_a_note_that_is_no_file_is_neither_believed_nor_waited_for(
+    tmp_path: Path, own_cache: Path, kind: str
+) -> None:
+    text = written(tmp_path / "text", TEXT)
+    note = noted(own_cache / "stamps", text, "false")
+    moved = note.rename(tmp_path / "moved")
+    if kind == "link":
+        note.symlink_to(moved)
+    elif kind == "pipe":
+        os.mkfifo(note)
+    else:
+        note.mkdir()
+    assert hashes.sha256(text)[1] == NAMED.sha256
+
+
+@needs_root
+def test_f29_each_user_of_a_shared_folder_has_notes_that_hold(shared: Path) -> None:
+    path = written(shared / "named", TEXT)
+    for user in ("root", "nobody"):
+        with as_nobody() if user == "nobody" else nullcontext():
+            assert hashes.sha256(path)[1] == NAMED.sha256
+            note = hashes._note(path)
+            note.write_text(note.read_text().replace(NAMED.sha256, f"of {user}"))
+    assert hashes.sha256(path)[1] == "of root"
+    with as_nobody():
+        assert hashes.sha256(path)[1] == "of nobody"
+
+
+@needs_root
+def test_f29_a_folder_that_root_has_filled_serves_with_its_notes(shared: Path) -> None:
+    shared.chmod(0o755)
+    path = obtain(NAMED, written(shared.parent / "given", TEXT))
+    (note,) = (shared / "stamps").iterdir()
+    with as_nobody():
+        assert NAMED.open().sha256 == NAMED.sha256
+        assert obtain(NAMED) == path, "no download, and no lock that nobody could make"
+    note.write_text(note.read_text().replace(NAMED.sha256, "as root noted"))
+    with as_nobody():
+        assert hashes.sha256(path)[1] == "as root noted"
+
+
+@needs_root
+@pytest.mark.slow
+def test_f29_a_library_text_of_another_is_used_if_it_is_the_right_one_and_whatever_its_record_says(
+    shared: Path,
+) -> None:
+    good = corpora.PythonStdlib().sha256
+    (path,) = shared.glob("python_stdlib-*.txt")
+    shutil.rmtree(shared / "user-0")
+    os.chown(path, NOBODY, NOBODY)
+    inode = path.stat().st_ino
+    assert corpora.PythonStdlib().sha256 == good
+    assert path.stat().st_ino == inode, "compared with the sources, and left where it is"
+    shutil.rmtree(shared / "user-0")
+    with as_nobody():
+        path.write_bytes(FALSE)
+        (shared / "user-0").mkdir()
+        for folder in (shared, shared / "user-0"):
+            (folder / f"{path.name}.sha256").write_text(f"{hashlib.sha256(FALSE).hexdigest()}  {path.name}\n")
+    assert corpora.PythonStdlib().sha256 == good
+
+
+def test_f29_what_lies_under_the_name_of_a_staged_file_is_not_written_through(tmp_path: Path, own_cache: Path) -> None:
+    own_cache.mkdir()
+    victim = written(tmp_path / "victim", b"mine")
+    (own_cache / ".tmp-named").symlink_to(victim)
+    assert obtain(NAMED, written(tmp_path / "given", TEXT)).read_bytes() == TEXT
+    assert victim.read_bytes() == b"mine"
+
+
+def test_f29_a_corpus_is_never_writable_by_others(tmp_path: Path, own_cache: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = obtain(NAMED, written(tmp_path / "given", TEXT))
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert own_cache.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.slow
+def test_f29_a_name_that_others_move_about_gets_no_file_the_hash_of_another(tmp_path: Path, own_cache: Path) -> None:
+    for folder in ("true", "false"):
+        (tmp_path / folder).mkdir()
+    places = [written(tmp_path / "true" / "text", TEXT), written(tmp_path / "false" / "text", FALSE)]
+    link, over = tmp_path / "link", threading.Event()
+    link.symlink_to(places[0].parent)
+
+    def move_about() -> None:
+        for turn in itertools.cycle((1, 0)):
+            if over.is_set():
+                return
+            (tmp_path / "next").symlink_to(places[turn].parent)
+            os.replace(tmp_path / "next", link)
+
+    thread = threading.Thread(target=move_about)
+    thread.start()
+    stamps = {hashes.stamp(place): hashlib.sha256(place.read_bytes()).hexdigest() for place in places}
+    try:
+        for _ in range(1000):
+            shutil.rmtree(own_cache, ignore_errors=True)
+            with suppress(DataError):
+                seen, digest = hashes.sha256(link / "text")
+                assert stamps[seen] == digest
+    finally:
+        over.set()
+        thread.join()
