@@ -3,13 +3,13 @@
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from rnnlab import cache
+from rnnlab.console import say
 from rnnlab.data import hashes
 from rnnlab.errors import DataError
 from rnnlab.locks import LockTaken, locked
@@ -39,7 +39,7 @@ def making(name: str) -> Iterator[Path]:
             try:
                 held.enter_context(locked(lock))
             except LockTaken as holder:
-                print(f"{holder} is making {name} in {root}; waiting for it", file=sys.stderr)
+                say(f"{holder} is making {name} in {root}; waiting for it")
                 held.enter_context(locked(lock, patience=math.inf))
         yield root
 
