@@ -101,13 +101,13 @@ def export(run: str | Path, out: Path, *, best: bool = False) -> dict[str, Any]:
             `config.json` (what the inputs and outputs are) go.
         best: the best checkpoint in place of the newest.
     Returns: what config.json says.
-    Raises: ConfigError if the extra `export` is not installed, the state of a part has no fixed size, or a program does
-        not compute what the model does; Diverged if the model's logits are not finite; StorageError. Nothing is written
-            then.
+    Raises: ConfigError if a package of the extra `export` is not installed, the state of a part has no fixed size, or a
+        program does not compute what the model does; Diverged if the model's logits are not finite; StorageError.
+        Nothing is written then.
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f"`rnnlab export` needs {', '.join(missing)}; pip install 'rnnlab[export]'")
+        raise ConfigError(f"`rnnlab export` needs {', '.join(missing)}; pip install onnx onnxscript onnxruntime")
     loaded = load(run, best=best, device="cpu")
     folded = fold(loaded.model)
     step = OneStep(roll(fold(loaded.model))).eval()

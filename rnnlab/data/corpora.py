@@ -3,11 +3,13 @@
 A corpus that others publish is used only if its SHA-256 is the published one.
 """
 
+import hashlib
 import os
 import re
 import sys
 import sysconfig
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -147,26 +149,43 @@ def build_python_stdlib() -> Path:
     with making(path.name):
         if not _is_whole(path):  # another process may have built it while this one waited
             with publication(path) as file:
-                for source in _stdlib_sources(Path(sysconfig.get_path("stdlib"))):
+                for source in _stdlib_sources():
                     file.write(source.read_bytes())
                 if file.size < 1_000_000:
                     raise DataError(f"{sys.executable} carries no library sources; name a text with --corpus FILE")
-            with publication(_recorded_hash(path)) as record:
-                record.write(f"{file.sha256}  {path.name}\n".encode())  # as sha256sum writes and checks it
+            _record(path, file.sha256)
     return path
 
 
 def _is_whole(path: Path) -> bool:
-    record = _recorded_hash(path)
-    return path.is_file() and record.is_file() and record.read_text().split()[:1] == [hashes.sha256(path)[1]]
+    """Whether a file holds the sources: by the hash in our record, or without one by joining them once more."""
+    if not path.is_file():
+        return False
+    digest = hashes.sha256(path)[1]
+    with suppress(OSError), cache.open_own(_recorded_hash(path)) as record:
+        return record.read(len(digest)) == digest.encode()
+    joined = hashlib.sha256()
+    for source in _stdlib_sources():
+        joined.update(source.read_bytes())
+    if digest != joined.hexdigest():
+        return False
+    _record(path, digest)
+    return True
+
+
+def _record(path: Path, digest: str) -> None:
+    with suppress(OSError):
+        hashes.write_note(_recorded_hash(path), f"{digest}  {path.name}\n")  # as sha256sum writes and checks it
 
 
 def _recorded_hash(path: Path) -> Path:
-    return path.with_name(path.name + ".sha256")
+    """Raises: OSError if there is no folder for it."""
+    return cache.own_folder(path.parent) / (path.name + ".sha256")
 
 
-def _stdlib_sources(root: Path) -> Iterator[Path]:
+def _stdlib_sources() -> Iterator[Path]:
     """By relative path, without what is installed beside the library, tests, and what a machine's build wrote."""
+    root = Path(sysconfig.get_path("stdlib"))
     apart = {"site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__"}
     sources = (path.relative_to(root) for path in root.rglob("*.py"))
     kept = [path for path in sources if not apart.intersection(path.parts)]

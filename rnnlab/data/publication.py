@@ -3,13 +3,13 @@
 import hashlib
 import math
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from rnnlab import cache
+from rnnlab.console import say
 from rnnlab.data import hashes
 from rnnlab.errors import DataError
 from rnnlab.locks import LockTaken, locked
@@ -35,11 +35,11 @@ def making(name: str) -> Iterator[Path]:
     lock = root / f".{name}.lock"
     with ExitStack() as held:
         with cache_errors(root):
-            root.mkdir(parents=True, exist_ok=True)
+            cache.make_folder(root)
             try:
                 held.enter_context(locked(lock))
             except LockTaken as holder:
-                print(f"{holder} is making {name} in {root}; waiting for it", file=sys.stderr)
+                say(f"{holder} is making {name} in {root}; waiting for it")
                 held.enter_context(locked(lock, patience=math.inf))
         yield root
 
@@ -72,9 +72,10 @@ def publication(target: Path) -> Iterator[Publication]:
 
     The caller is `making` the corpus. Raises: DataError if the disk is full or fails, or a folder stands in the way.
     """
-    staged = target.with_name(f"{STAGED}{target.name}")  # one name: what a killed process left is written over
+    staged = target.with_name(f"{STAGED}{target.name}")  # one name: what a killed process left is replaced
     with cache_errors(staged):
-        file = open(staged, "wb")  # noqa: SIM115  (closed below)
+        staged.unlink(missing_ok=True)
+        file = open(staged, "xb", opener=_open_own)  # noqa: SIM115  (closed below)
     try:
         made = Publication(staged, file)
         yield made
@@ -82,9 +83,14 @@ def publication(target: Path) -> Iterator[Publication]:
             file.flush()
             os.fsync(file.fileno())
             os.replace(staged, target)
+            written = hashes.stamp_of(os.fstat(file.fileno()))  # another file may have taken the name by now
             sync_folder(target.parent)
     finally:
         with suppress(OSError):  # what is still in the buffer may not find room
             file.close()
         staged.unlink(missing_ok=True)
-    hashes.remember(target, hashes.stamp(target), made.sha256)
+    hashes.remember(target, written, made.sha256)
+
+
+def _open_own(path: str, flags: int) -> int:
+    return os.open(path, flags, mode=0o644)  # never writable by others while it is written and hashed

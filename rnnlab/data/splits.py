@@ -47,6 +47,8 @@ class TextFile:
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error}; name a file that can") from None
         self._close = weakref.finalize(self, os.close, self._descriptor)
+        if hashes.stamp_of(os.fstat(self._descriptor)) != self.stamp:  # the name stands for another file by now
+            raise self._changed()
 
     def read(self, start: int, stop: int) -> Bytes:
         """The bytes [start, stop), within the file. Raises: DataError if it has become shorter, or the disk fails."""
@@ -99,10 +101,10 @@ class TextFile:
     def _accept(self, seen: hashes.Stamp, digest: str) -> None:
         if digest != self._sha256:
             raise self._changed()
-        if seen.inode != self.stamp.inode:  # from now on read the file of that name, whatever becomes of the old one
+        replaced, self.stamp = seen.inode != self.stamp.inode, seen
+        if replaced:  # from now on read the file of that name, whatever becomes of the old one
             self._close()
             self._open()
-        self.stamp = seen
 
     def _changed(self) -> DataError:
         return DataError(

@@ -6,7 +6,8 @@
 `RNNLAB_NATIVE=0` turns the kernels off, `RNNLAB_NATIVE=1` makes it an error that they cannot be had; left out, rnnlab
 says so in one line and goes on in plain torch. `RNNLAB_MARCH` names another processor to compile for than this one, as
 the compiler's -march does: `x86-64-v3`. The library lies in `RNNLAB_CACHE`, else in the user's cache folder, under a
-name made of what it was built from and of the hash of its bytes, so that a damaged one is rebuilt.
+name made of what it was built from and of the hash of its bytes, so that a damaged one is rebuilt. Opening a library
+runs code of it, so that one that others could have put there is passed over (rnnlab.cache).
 """
 
 import ctypes
@@ -21,12 +22,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 import torch  # before the kernels: they then share the OpenMP runtime that torch has loaded
 from torch import Tensor
 
-from rnnlab.cache import user_cache
+from rnnlab.cache import open_own, own_folder, user_cache
 from rnnlab.errors import ConfigError
 from rnnlab.locks import locked
 
@@ -146,15 +149,17 @@ def _load() -> Kernels:
         raise _Unavailable(f"no C compiler {' '.join(compiler)!r}")
     key = _key(compiler, program)
     try:
-        folder = user_cache("RNNLAB_CACHE")
-        folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder / f"{key}.lock", patience=math.inf):  # of several processes that start at once, one compiles
-            library = _find(folder, key) or _compile(compiler, folder, key)
+        shared = user_cache("RNNLAB_CACHE")
+        folder = own_folder(shared)
+        if library := _find(folder, key):  # before the lock, which takes a folder that can be written to
             return _open(library)
+        why = "" if folder == shared else f"; others can write to {shared}"
+        with locked(folder / f"{key}.lock", patience=math.inf):  # of several processes that start at once, one compiles
+            return _open(_find(folder, key) or open_own(_compile(compiler, folder, key, why)))
     except OSError as error:
         with tempfile.TemporaryDirectory(prefix="rnnlab-") as private:  # a library outlives its file once it is open
             _say(f"the cache folder cannot be used ({error}); compiling for this process alone")
-            return _open(_compile(compiler, Path(private), key))
+            return _open(open(_compile(compiler, Path(private), key), "rb"))
 
 
 def _march() -> str:
@@ -186,12 +191,14 @@ def _processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(told)}))
 
 
-def _find(folder: Path, key: str) -> Path | None:
-    """A library built from the same things, whole: opening one that was cut short can kill the process."""
-    for library in folder.glob(f"{key}-*.so"):
-        if library.name == _name(key, library.read_bytes()):
-            return library
-        library.unlink(missing_ok=True)
+def _find(folder: Path, key: str) -> BinaryIO | None:
+    """A library built from the same things, ours and whole: opening one that was cut short can kill the process."""
+    for path in folder.glob(f"{key}-*.so"):
+        with suppress(OSError):
+            library = open_own(path)
+            if path.name == _name(key, library.read()):
+                return library
+            library.close()
     return None
 
 
@@ -199,9 +206,12 @@ def _name(key: str, content: bytes) -> str:
     return f"{key}-{hashlib.sha256(content).hexdigest()[:16]}.so"
 
 
-def _compile(compiler: list[str], folder: Path, key: str) -> Path:
-    """Build under a name of its own, then rename: whoever looks sees a whole library or none."""
-    _say(f"compiling its CPU kernels (once) into {folder}")
+def _compile(compiler: list[str], folder: Path, key: str, why: str = "") -> Path:
+    """Build under a name of its own, then rename: whoever looks sees a whole library or none.
+
+    The caller holds the lock: what `_find` passed over is removed.
+    """
+    _say(f"compiling its CPU kernels (once) into {folder}{why}")
     handle, staged = tempfile.mkstemp(prefix=".native-", suffix=".so", dir=folder)
     os.close(handle)
     try:
@@ -212,6 +222,8 @@ def _compile(compiler: list[str], folder: Path, key: str) -> Path:
         library = folder / _name(key, Path(staged).read_bytes())
         with open(staged, "rb") as file:
             os.fsync(file.fileno())
+        for refused in folder.glob(f"{key}-*.so"):
+            refused.unlink(missing_ok=True)
         os.replace(staged, library)
         return library
     finally:
@@ -220,7 +232,8 @@ def _compile(compiler: list[str], folder: Path, key: str) -> Path:
 
 def _execute(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300)
+        # umask: at no moment can others write to what it makes
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=300, umask=0o022)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise _Unavailable(f"{command[0]} did not run: {error}") from error
     if done.returncode:
@@ -230,12 +243,16 @@ def _execute(command: list[str]) -> str:
     return done.stdout
 
 
-def _open(library: Path) -> Kernels:
+def _open(library: BinaryIO) -> Kernels:
+    """Load what was checked, whatever its name stands for by now; where there is no /proc, the name has to do."""
     before = _openmp_runtimes()
-    try:
-        opened = ctypes.CDLL(str(library))
-    except OSError as error:
-        raise _Unavailable(f"the compiled library does not open: {error}") from error
+    with library:
+        # never closed: the loader takes two libraries for one if they have the same number
+        checked = f"/proc/self/fd/{os.dup(library.fileno())}"
+        try:
+            opened = ctypes.CDLL(checked if os.path.exists(checked) else library.name)
+        except OSError as error:
+            raise _Unavailable(f"the compiled library does not open: {error}") from error
     # Threads of two runtimes would compete for the same cores: if ours is not torch's, it stays at one.
     return Kernels(opened, threaded=not (before and _openmp_runtimes() - before))
 

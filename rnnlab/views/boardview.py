@@ -9,9 +9,11 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from tensorboard import program
 
@@ -27,6 +29,7 @@ RELOAD = 5  # [s] between two looks at the event files
 # [s] between two looks at the run folders; longer than TensorBoard's, or it might miss that a link was gone
 REFRESH = 8
 LAYOUT = "~ layout"  # what the page lists it as, after the runs
+THIS_MACHINE = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d+)?", re.IGNORECASE)
 
 
 class View:
@@ -109,10 +112,28 @@ def serve(paths: Sequence[Path], port: int | None = None) -> None:
 
 def _launch(folder: str, port: int | None) -> str:
     """Start TensorBoard in threads of this process. Returns: its address. Raises: ConfigError if the port is taken."""
-    board = program.TensorBoard()
+    board = program.TensorBoard(server_class=_server)
     board.configure(argv=["rnnlab board"], logdir=folder, host="127.0.0.1", reload_interval=RELOAD, port=port)
     try:
         with redirect_stderr(io.StringIO()):  # on which it would advise an option that is not ours
             return str(board.launch())
     except program.TensorBoardServerException as error:
         raise ConfigError(f"--port {port or 6006}: {error}; name another, or --port 0 for any that is free") from None
+
+
+def _server(app: WSGIApplication, flags: Any) -> Any:
+    """TensorBoard's own server, for requests to this machine only.
+
+    A page of the web can have its name resolve to 127.0.0.1, and its script then reads what is served there; the Host
+    header still has the name. Any port will do: a tunnel has its own.
+    """
+
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        host = environ.get("HTTP_HOST", "")
+        if THIS_MACHINE.fullmatch(host):
+            return app(environ, start_response)
+        text = f"{host!a} is refused; open localhost, 127.0.0.1 or [::1], from elsewhere through a tunnel\n".encode()
+        start_response("403 Forbidden", [("Content-Type", "text/plain"), ("Content-Length", str(len(text)))])
+        return [text]
+
+    return program.create_port_scanning_werkzeug_server(guarded, flags)

@@ -40,7 +40,7 @@ def database_errors(url: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise StorageError(f"{_shown(url)}: {error}; pip install 'rnnlab[postgres]'") from error
+        raise StorageError(f"{_shown(url)}: {error}; pip install 'psycopg[binary]'") from error
     except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         cause = error.__cause__ if isinstance(error, optuna.exceptions.StorageInternalError) else error
         lines = str(getattr(cause, "orig", None) or cause or error).strip().splitlines()

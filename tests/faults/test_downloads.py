@@ -1,4 +1,4 @@
-"""F13: a download that breaks is begun again; nothing half-written is ever used."""
+"""F13: a download that breaks is begun again; nothing half-written is ever used. F36: none goes on for ever."""
 
 import dataclasses
 import hashlib
@@ -6,8 +6,10 @@ import http.server
 import io
 import os
 import resource
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -313,3 +315,158 @@ def test_a_server_that_is_not_there_is_given_up_soon(server: Server) -> None:
         port = free.getsockname()[1]
     with pytest.raises(DataError, match=r"refused, and 3 retries changed nothing"):
         obtain(TINY, url=f"http://127.0.0.1:{port}/tiny.zip", patience=QUICK)
+
+
+# Without an end
+
+
+def slowly(start: bytes, then: bytes) -> Answer:
+    """The start of an answer, and a byte every twentieth of a second for as long as somebody listens."""
+
+    def answer(handler: Handler) -> None:
+        handler.wfile.write(start)
+        while True:
+            handler.wfile.write(then)
+            time.sleep(0.05)
+
+    return answer
+
+
+def endlessly(start: bytes, then: bytes) -> Answer:
+    def answer(handler: Handler) -> None:
+        handler.wfile.write(start)
+        while True:
+            handler.wfile.write(then * 1000)
+            handler.server.sent += len(then * 1000)
+
+    return answer
+
+
+def ever_on(handler: Handler) -> None:
+    handler.reply(b"", 302, Location=f"/{len(handler.server.requests)}")
+
+
+def to(place: str) -> Answer:
+    return lambda handler: handler.reply(b"", 302, Location=place)
+
+
+OK, CHUNKED = b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+TOO_SLOW = r"less than 1,000 bytes/s over 0\.5 s, and 1 retries changed nothing"
+ENDLESS: dict[str, tuple[Answer, str]] = {
+    "a trickle of a status line": (slowly(b"", b"H"), TOO_SLOW),
+    "a trickle of headers": (slowly(OK, b"X"), TOO_SLOW),
+    "a trickle of the body": (slowly(OK + b"\r\n", b"X"), TOO_SLOW),
+    "a trickle of the length of a chunk": (slowly(CHUNKED + b"1;", b"x"), TOO_SLOW),
+    "the promise to go on": (endlessly(b"", b"HTTP/1.1 100 Continue\r\n\r\n"), TOO_SLOW),
+    "lines behind the body": (endlessly(CHUNKED + b"0\r\n", b"A: b\r\n"), TOO_SLOW),
+    "a million headers": (endlessly(OK, b"A: b\r\n"), "got more than 100 headers"),
+    "a header without end": (endlessly(OK + b"A: ", b"b" * 1000), "header line"),
+    "a body of a redirect": (
+        endlessly(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", b"x" * 1000),
+        "redirects in a circle",
+    ),
+    "redirects to ever new places": (ever_on, "redirects in a circle, too often"),
+    "a redirect to what is not watched": (to("ftp://127.0.0.1:9/tiny"), "away from the web"),
+    "a redirect to no address": (to("http://[tiny"), "Invalid IPv6 URL, and 1 retries"),
+    "a redirect to no name": (to("http://a..b/"), "and 1 retries"),
+    "a call to wait": (
+        lambda handler: handler.reply(b"", 503, **{"Retry-After": "1000000000"}),
+        "503 Service Unavailable",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ENDLESS)
+def test_f36_a_download_without_an_end_is_ended_and_the_limit_named(case: str, server: Server) -> None:
+    answer, told = ENDLESS[case]
+    server.answers = [answer]
+    patience = dataclasses.replace(QUICK, window=0.5, timeout=5.0, retries=1)
+    began = time.monotonic()
+    with pytest.raises(DataError, match=told) as caught:
+        obtain(TINY, url=f"{server.address}/tiny.zip", patience=patience)
+    assert time.monotonic() - began < 15
+    assert "\n" not in str(caught.value)
+    if "redirect" in case:
+        assert server.sent < 50e6, "what comes with a redirect is not read"
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="nothing makes a certificate here")
+def test_f36_a_trickle_through_tls_is_ended_too(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, certificate = str(tmp_path / "key"), str(tmp_path / "certificate")
+    made = [
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+        "-keyout",
+        key,
+        "-out",
+        certificate,
+    ]
+    named = ["-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(["openssl", "req", "-x509", *made, *named], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    url = f"{server.address.replace('http', 'https')}/tiny.zip"
+    patience = dataclasses.replace(QUICK, window=0.5, timeout=5.0, retries=1)
+    server.answers = [slowly(OK, b"X")]
+    with pytest.raises(DataError, match=TOO_SLOW):
+        obtain(TINY, url=url, patience=patience)
+    server.answers = [whole]
+    assert obtain(TINY, url=url, patience=patience).read_bytes() == CONTENT
+
+
+def test_a_server_that_is_slow_but_not_too_slow_is_waited_for(server: Server) -> None:
+    def steady(handler: Handler) -> None:
+        handler.reply(b"", length=len(ARCHIVE))
+        for start in range(0, len(ARCHIVE), 200_000):
+            handler.send(ARCHIVE[start : start + 200_000])
+            time.sleep(0.1)
+
+    server.answers = [steady]
+    patience = dataclasses.replace(QUICK, window=0.3, retries=0)
+    assert obtain(TINY, url=f"{server.address}/tiny.zip", patience=patience).read_bytes() == CONTENT
+
+
+# What is said of it
+
+
+@pytest.mark.parametrize("status", [b"404 \x1b]0;owned\x07\x1b[2J", b"\x1b[2J", b"404 " + b"x" * 60_000])
+def test_what_a_server_says_commands_no_terminal_and_is_cut(server: Server, status: bytes) -> None:
+    server.answers = [lambda handler: handler.wfile.write(b"HTTP/1.1 " + status + b"\r\n\r\n")]
+    with pytest.raises(DataError) as caught:
+        obtain(TINY, url=f"{server.address}/tiny.zip", patience=dataclasses.replace(QUICK, retries=0))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [
+        "http://user:secret@127.0.0.1:9",
+        "http://secret@h/",
+        "ftp://user:secret@h/",
+        "user:secret@h",
+        "http://u:a/secret@h",
+    ],
+)
+def test_f33_a_password_in_the_address_of_a_mirror_is_not_shown(
+    server: Server, monkeypatch: pytest.MonkeyPatch, mirror: str
+) -> None:
+    monkeypatch.setenv("RNNLAB_MIRROR", mirror)
+    with pytest.raises(DataError, match="RNNLAB_MIRROR has an @ in it") as caught:
+        fetch("enwik8")
+    assert "secret" not in str(caught.value)
+
+
+def test_an_address_that_is_none_is_refused_in_a_line(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RNNLAB_MIRROR", "http://[mirror")
+    with pytest.raises(DataError, match="is no http or https address; correct RNNLAB_MIRROR"):
+        fetch("enwik8")

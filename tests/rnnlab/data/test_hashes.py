@@ -1,6 +1,7 @@
 """What is remembered of the content of files."""
 
 import hashlib
+import os
 from pathlib import Path
 
 import pytest
@@ -28,3 +29,12 @@ def test_a_damaged_note_costs_a_hash_and_nothing_else(tmp_path: Path, own_cache:
     for damage in (b"", b"{", b"[1]", b'{"stamp": 3}', b"\xff\x00"):
         note.write_bytes(damage)
         assert hashes.sha256(path)[1] == digest
+
+
+def test_a_process_of_the_same_number_on_another_machine_is_not_in_the_way(tmp_path: Path, own_cache: Path) -> None:
+    path = written(tmp_path / "text", random_bytes(100))
+    note = hashes._note(path)
+    note.with_suffix(f".{os.getpid()}").mkdir(parents=True)
+    hashes.sha256(path)
+    assert note.exists()
+    assert len(list(note.parent.iterdir())) == 2

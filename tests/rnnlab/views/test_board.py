@@ -1,9 +1,14 @@
 """What TensorBoard will read of a run and of a study."""
 
+import http.client
+import subprocess
+import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGTERM
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
@@ -282,3 +287,61 @@ def test_a_resumed_run_is_out_of_the_view_for_one_round(tmp_path: Path) -> None:
     assert not link.is_symlink()
     view.refresh()
     assert link.is_symlink()
+
+
+@pytest.fixture(scope="module")
+def port(trained: RunFolder) -> Iterator[int]:
+    """Of a running `rnnlab board`."""
+    command = [sys.executable, "-m", "rnnlab", "board", str(trained.path), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield urlsplit(process.stdout.readline().split()[0]).port or 0
+        process.terminate()
+
+
+def ask(port: int, *hosts: str, path: str = "/data/environment") -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.putrequest("GET", path, skip_host=True)
+    for host in hosts:
+        connection.putheader("Host", host)
+    connection.endheaders()
+    answer = connection.getresponse()
+    told = answer.status, answer.read().decode()
+    connection.close()
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:6006", "LocalHost:80", "[::1]:6006"])
+def test_the_board_answers_those_who_ask_for_this_machine_whatever_the_port(port: int, host: str) -> None:
+    status, text = ask(port, host)
+    assert status == 200
+    assert "data_location" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "hosts",
+    [
+        ["evil.example"],
+        ["evil.example:6006"],
+        ["localhost.evil.example"],
+        ["evil.example", "localhost"],
+        ["localhost", "evil.example"],
+        ["127.0.0.1@evil.example"],
+        ["192.168.0.1"],
+        [""],
+        [],
+    ],
+    ids=repr,
+)
+def test_the_board_refuses_a_host_that_is_not_this_machine(port: int, hosts: list[str]) -> None:
+    status, text = ask(port, *hosts)
+    assert status == 403
+    assert text.count("\n") == 1
+    assert "open localhost, 127.0.0.1 or [::1]" in text
+
+
+@pytest.mark.slow
+def test_the_board_refuses_a_host_in_the_address_as_well(port: int) -> None:
+    assert ask(port, "localhost", path="http://evil.example/data/environment")[0] == 403
