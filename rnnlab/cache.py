@@ -22,8 +22,8 @@ def folder() -> Path:
 
 
 def user_cache(variable: str) -> Path:
-    """The folder that an environment variable names, else rnnlab's in the user's cache; a user without a home, as in many
-    containers, has it among the temporary files."""
+    """The folder that an environment variable names, else rnnlab's in the user's cache; where a user has no home, as in
+    many containers, it lies among the temporary files."""
     chosen = os.environ.get(variable)
     if chosen:
         return Path(os.path.abspath(os.path.expanduser(chosen)))

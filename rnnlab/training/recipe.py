@@ -26,8 +26,8 @@ def local_rank() -> int:
 class Trainer:
     """The recipe: on what, by which rule, for how long, and what is written down on the way.
 
-    The run ends at the first of `bytes`, `steps` and `epochs` that it reaches. One on the command line takes the place of
-    those in files. What begins with eval_, log_ and save_ changes no bit of the loss curve.
+    The run ends at the first of `bytes`, `steps` and `epochs` that it reaches. One on the command line takes the place
+    of those in files. What begins with eval_, log_ and save_ changes no bit of the loss curve.
     """
 
     source: Callable[[], Corpus]
