@@ -1,7 +1,7 @@
 """In what two configurations differ once everything is resolved: the proof that an ablation changed one thing."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnlab.config.bindings import Binding, supplier
@@ -18,29 +18,50 @@ class Difference:
     key: str
     left: str | None
     right: str | None
-    is_default: bool = False  # of a part that one side alone uses, which nothing binds
+    is_default: bool = False  # one side alone uses the part, and has the part's own default
 
 
 def diff(left: Config, right: Config) -> list[Difference]:
     """Every key whose value differs, by key: macros replaced, wider scopes and the parts' own defaults followed.
 
-    A part that only one side uses is a difference in all its arguments, those that it has by default included.
+    A part that only one side uses is a difference where it was bound to something else than its default, and where its
+    default is not what the part in whose place it stands has: a learning rate counts, whether it is bound or not.
     """
     bindings = {binding.key: binding for config in (right, left) for binding in config.bindings.values()}
     differences = []
     for key, binding in bindings.items():
         if binding.selector and _uses(left, binding) + _uses(right, binding) > 0:
             pair = _value(left, binding), _value(right, binding)
-            if pair[0] != pair[1]:
+            default = _default(binding.selector, binding.argument)
+            if pair[0] != pair[1] and set(pair) != {None, default}:
                 differences.append(Difference(key, *pair))
-    for selector in left.reach.selectors ^ right.reach.selectors:
-        for argument in parameters(bindable()[selector]):
-            default = _default(selector, argument)
-            if default is not None and f"{selector}.{argument}" not in bindings:
-                on_the_left = selector in left.reach.selectors
-                pair = (default, None) if on_the_left else (None, default)
-                differences.append(Difference(f"{selector}.{argument}", pair[0], pair[1], is_default=True))
+    for key, default in _telling_defaults(left, right):
+        differences.append(Difference(key, default, None, is_default=True))
+    for key, default in _telling_defaults(right, left):
+        differences.append(Difference(key, None, default, is_default=True))
     return sorted(differences, key=lambda difference: difference.key)
+
+
+def _telling_defaults(here: Config, there: Config) -> Iterator[tuple[str, str]]:
+    """(key, value) of what has its default on a part that `here` alone uses, and another value on a part of that kind
+    that `there` alone uses."""
+    alone, others = here.reach.selectors - there.reach.selectors, there.reach.selectors - here.reach.selectors
+    for selector in alone:
+        kind = selector.rpartition(".")[0]
+        for argument in parameters(bindable()[selector]):
+            own = _in_effect(here, selector, argument)
+            if own is None or own != _default(selector, argument):
+                continue
+            rivals = [other for other in others if other.rpartition(".")[0] == kind]
+            rivals = [other for other in rivals if argument in parameters(bindable()[other])]
+            if any(_in_effect(there, other, argument) != own for other in rivals):
+                yield f"{selector}.{argument}", own
+
+
+def _in_effect(config: Config, selector: str, argument: str) -> str | None:
+    """The value outside all scopes."""
+    bound = supplier(config.bindings, "", selector, argument)
+    return _default(selector, argument) if bound is None else format_value(config.expanded(bound))
 
 
 def format_differences(differences: Sequence[Difference]) -> str:

@@ -163,7 +163,7 @@ def test_diff_of_what_is_the_same_is_empty(runs: Path) -> None:
 
 def test_an_ablation_in_one_line_is_one_difference() -> None:
     (difference,) = json_answer("diff", "sha_rnn", "sha_rnn,core/qrnn")["differences"]
-    assert difference == {"key": "Block.core", "a": "@core.LSTM", "b": "@core.QRNN"}
+    assert difference == {"key": "Block.core", "a": "@core.LSTM", "b": "@core.QRNN", "default": False}
 
 
 @pytest.mark.slow
