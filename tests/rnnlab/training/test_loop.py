@@ -44,6 +44,7 @@ VARIANTS = {
         "Trainer.optimizer = @optimizer.Lamb", "Trainer.schedule = @schedule.TwoPass", "TwoPass.warmup = 4",
         "TwoPass.switch = 0.5",
     ],
+    "lamb over the bytes that occur": ["Trainer.optimizer = @optimizer.Lamb", "Trainer.unseen_logit = -10.0"],
     "bf16": ["Trainer.precision = 'bf16'"],
     "fp16": ["Trainer.precision = 'fp16'"],
 }  # fmt: skip
