@@ -247,6 +247,21 @@ def test_lamb_compiled_is_lamb(shape: tuple[int, ...], measured: bool, monkeypat
     exact.check(ends(torch.float32))
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.99, 0.99999)], ids=str)
+def test_lambs_moments_take_the_share_of_a_gradient_that_the_nearest_float_to_it_is(
+    betas: tuple[float, float], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(native, "kernels", lambda: None)
+    parameter = nn.Parameter(torch.ones(5))
+    parameter.grad = torch.ones(5)
+    optimizer = optim.Lamb([parameter], betas=betas)
+    optimizer.step()
+    assert optimizer.state[parameter]["exp_avg"].tolist() == [torch.tensor(1.0 - betas[0]).item()] * 5
+    assert optimizer.state[parameter]["exp_avg_sq"].tolist() == [torch.tensor(1.0 - betas[1]).item()] * 5
+
+
 @pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")
 def test_lamb_on_several_threads_steps_to_the_same_bits_every_time() -> None:
     draws = torch.Generator().manual_seed(0)
