@@ -262,6 +262,19 @@ def test_a_spike_is_reported_at_its_step_and_names_the_replay(
     assert f"rnnlab replay {tmp_path / 'run'} --step {at}` shows the step" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("average", "loss", "told"), [(1.0, 2.01, 1), (1.0, 1.99, 0), (0.001, 0.6, 0), (0.001, 0.7, 1)], ids=str
+)
+def test_a_spike_is_twice_the_average_and_a_bit_a_byte_above_it(
+    average: float, loss: float, told: int, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = new_loop(tmp_path / "run", text, "Trainer.log_every = 1000")
+    with loop.folder.hold():
+        loop._watch({"step": SPIKE_AFTER + 1, "loss": loss}, average)
+    assert [record["kind"] for record in journal(tmp_path / "run")] == ["spike"] * told
+    assert capsys.readouterr().err.count("the loss jumped") == told
+
+
 @pytest.mark.slow
 def test_the_best_is_the_lowest_of_the_curve(text: Path, tmp_path: Path) -> None:
     result = train(tmp_path / "run", text, "Trainer.eval_bytes = 100", "Trainer.eval_every = 400")
