@@ -1,7 +1,8 @@
 """Moving in from the first implementation of the SHA-RNN: its state dict becomes a run, which can also train on.
 
-Widths, depth and which layers attend are read off the shapes. Logits agree with the original's as long as fewer than M
-positions have been seen: what it sees after that depends on how the text was cut.
+Widths, depth and which layers attend are read off the shapes. Logits agree with the original's up to the first chunk of
+more than one position that ends beyond M: before a chunk of T <= M positions the original cuts its memory to M - T, so
+that all its queries but the last see fewer than M. Read a position at a time the two never part.
 """
 
 import io

@@ -96,6 +96,10 @@ class FirstImplementation:
         u = u * torch.sigmoid(1.702 * u)
         return sum(torch.split(u, len(x)), torch.zeros_like(x))
 
+    def cut_memory(self, before: int, memory: int) -> None:
+        """What it does before it reads a chunk of so many positions."""
+        self.memory = [kept[max(0, len(kept) - (memory - before)) :] for kept in self.memory]
+
     def __call__(self, token: int) -> Tensor:
         """Logits of the next token."""
         h = self.p["encoder.weight"][token]
@@ -150,6 +154,22 @@ def test_logits_are_those_of_the_original(tmp_path: Path, attending: tuple[bool,
     found = logits(imported(tmp_path, tensors), tokens, [25, 1, 34])
     assert expected.std() > 0.3, "or the comparison would say little"
     torch.testing.assert_close(found[:, :TOKENS], expected)
+
+
+@pytest.mark.parametrize(("chunk", "parts_at"), [(50, 50), (32, 64), (16, 64), (13, 52), (64, 64), (2, 64), (1, None)])
+def test_logits_part_in_the_first_chunk_that_ends_beyond_the_memory(
+    tmp_path: Path, chunk: int, parts_at: int | None
+) -> None:
+    tensors, tokens, memory = original((True, True)), random_tokens(130), 64
+    reference, expected = FirstImplementation(tensors), []
+    for start in range(0, len(tokens), chunk):
+        read = tokens[start : start + chunk]
+        reference.cut_memory(len(read), memory)
+        expected += [reference(token) for token in read]
+    found = logits(imported(tmp_path, tensors, None, f"memory = {memory}"), tokens, [len(tokens)])
+    torch.testing.assert_close(found[:parts_at, :TOKENS], torch.stack(expected[:parts_at]))
+    if parts_at is not None:
+        assert (found[parts_at, :TOKENS] - expected[parts_at]).abs().max() > 1e-4
 
 
 def test_a_vocabulary_maps_rows_to_bytes(tmp_path: Path) -> None:
