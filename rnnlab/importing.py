@@ -46,6 +46,10 @@ ATTENDING_LAYER = {
 UNUSED = re.compile(r"blocks\.\d+\.(lnout|lnmid|lnmem|attn\.qkvs|attn\.r_gate)(\.|$)|decoder\.weight$")
 """What the original allocates and never reads, or reads only in a layer that attends; the decoder is the encoder."""
 
+UNKNOWN_LOGIT = -10.0
+"""Bias of a byte without a row, over that of the rarest token, whose row it gets [nats]. At every position it then has a
+probability of e^-10 of that token's; with a row of zeros it would be likely where all logits are low."""
+
 Tensors = dict[str, Tensor]
 
 
@@ -58,7 +62,7 @@ def import_state_dict(
         state_dict: the file.
         run: the folder to make.
         vocabulary: a JSON list with the byte that each row of the embedding stands for; None if row i is byte i. Bytes
-            without a row get that of the rarest token, which is the one with the lowest bias.
+            without a row get that of the rarest token, which is the one with the lowest bias, and a bias still lower.
         overrides: gin bindings over those that the shapes decide, such as the corpus to go on with.
     Returns: what was made, for the user.
     Raises: DataError naming the tensor or the entry that does not fit; StorageError; ConfigError as `rnnlab.train`.
@@ -66,17 +70,27 @@ def import_state_dict(
     theirs = _read(state_dict)
     try:
         attending = _attending_layers(theirs)
-        rows = _rows(theirs, vocabulary)
+        row_of = _row_of(theirs, vocabulary)
         resolved = config.resolve(["sha_rnn"], [*_bindings(theirs, attending), *overrides])
         built = experiment.build(resolved)
-        _fill(built.model, _translated(theirs, attending, rows))
+        _fill(built.model, _translated(theirs, attending, row_of))
     except _Misfit as misfit:
         raise DataError(f"{state_dict}: {misfit}") from None
     folder = create(run, built)
     with held(folder):
         Loop(built, folder).save(must=True)
     layers = [index for index, attends in enumerate(attending) if attends]
-    return {"run": str(run), **experiment.describe(built), "attention_in_layers": layers}
+    unknown = [byte for byte in range(VOCABULARY) if byte not in row_of]
+    return {
+        "run": str(run), **experiment.describe(built), "attention_in_layers": layers, "bytes_without_a_row": unknown,
+    }  # fmt: skip
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """[0, 1, 2, 9] -> 0-2, 9; for numbers that rise."""
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    return ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True))
 
 
 class _Misfit(Exception):
@@ -113,9 +127,13 @@ def _bindings(theirs: Tensors, attending: Sequence[bool]) -> list[str]:
     return [f"LanguageModel.dim = {dim}", f"LanguageModel.blocks = [{blocks}]", f"Boom.inner = {inner.pop()}"]
 
 
-def _translated(theirs: Tensors, attending: Sequence[bool], rows: Sequence[int]) -> Tensors:
-    """The tensors under our names. Args: rows: the row of theirs that stands for each byte."""
-    ours = {"embedding.weight": theirs["encoder.weight"][rows], "output_bias": theirs["decoder.bias"][rows]}
+def _translated(theirs: Tensors, attending: Sequence[bool], row_of: dict[int, int]) -> Tensors:
+    """The tensors under our names. Args: row_of: for each byte that they know, its row."""
+    bias = theirs["decoder.bias"]
+    rarest = int(bias.argmin())
+    rows = [row_of.get(byte, rarest) for byte in range(VOCABULARY)]
+    low = torch.tensor([0.0 if byte in row_of else UNKNOWN_LOGIT for byte in range(VOCABULARY)])
+    ours = {"embedding.weight": theirs["encoder.weight"][rows], "output_bias": bias[rows] + low}
     left = theirs.keys() - {"encoder.weight", "decoder.bias"}
     for layer, attends in enumerate(attending):
         for their_part, our_part in (LAYER | ATTENDING_LAYER if attends else LAYER).items():
@@ -142,8 +160,8 @@ def _fill(model: nn.Module, ours: Tensors) -> None:
     model.load_state_dict({name: x.reshape(wanted[name].shape) for name, x in ours.items()})
 
 
-def _rows(theirs: Tensors, vocabulary: Path | None) -> list[int]:
-    """The row of the embedding that stands for each byte."""
+def _row_of(theirs: Tensors, vocabulary: Path | None) -> dict[int, int]:
+    """The row of the embedding that stands for each byte that has one."""
     bias = _get(theirs, "decoder.bias", 1)
     count = len(_get(theirs, "encoder.weight", 2))
     decoder = theirs.get("decoder.weight", theirs["encoder.weight"])
@@ -152,9 +170,7 @@ def _rows(theirs: Tensors, vocabulary: Path | None) -> list[int]:
     if vocabulary is None and count > VOCABULARY:
         raise _Misfit(f"has {count} tokens, more than there are bytes; say with --vocabulary which byte each is")
     listed = range(count) if vocabulary is None else _listed(vocabulary, count)
-    rarest = int(bias.argmin())
-    row_of = {byte: row for row, byte in enumerate(listed)}
-    return [row_of.get(byte, rarest) for byte in range(VOCABULARY)]
+    return {byte: row for row, byte in enumerate(listed)}
 
 
 def _listed(vocabulary: Path, count: int) -> list[int]:

@@ -1,6 +1,7 @@
 """Importing the first implementation's tensors, against a forward written straight from its description."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import rnnlab
 from rnnlab.cli import main
 from rnnlab.errors import DataError, RnnlabError, StorageError
 from rnnlab.generation import generate
-from rnnlab.importing import import_state_dict
+from rnnlab.importing import import_state_dict, spans
 from tests.rnnlab import quick_runs
 
 Tensors = dict[str, Tensor]
@@ -184,7 +185,36 @@ def test_a_vocabulary_maps_rows_to_bytes(tmp_path: Path) -> None:
     torch.testing.assert_close(found[:, vocabulary], expected)
     rarest = expected[:, tensors["decoder.bias"].argmin()]
     unknown = [byte for byte in range(256) if byte not in vocabulary]
-    torch.testing.assert_close(found[:, unknown], rarest.unsqueeze(1).expand(-1, len(unknown)))
+    torch.testing.assert_close(found[:, unknown], rarest.unsqueeze(1).expand(-1, len(unknown)) - 10.0)
+
+
+@pytest.mark.parametrize("vocabulary", [None, list(range(100, 100 + TOKENS))], ids=["row i", "a list"])
+def test_bytes_without_a_row_take_no_probability_and_are_told(
+    vocabulary: list[int] | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors, tokens = original(), random_tokens(30)
+    reference = FirstImplementation(tensors)
+    exact = torch.stack([reference(token) for token in tokens]).log_softmax(dim=-1)
+    known = vocabulary or list(range(TOKENS))
+    run = imported(tmp_path, tensors, vocabulary)
+    found = logits(run, [known[token] for token in tokens], [30]).log_softmax(dim=-1)[:, known]
+    assert (found - exact).abs().max() < (256 - TOKENS) * math.exp(-10.0)  # the rarest has less than all
+    listed = ["--vocabulary", str(tmp_path / "vocabulary.json")] if vocabulary else []
+    again = ["--out", str(tmp_path / "again"), "--corpus", str(tmp_path / "text.txt")]
+    assert main(["import", str(tmp_path / "first.pt"), *listed, *again, "--set", "Trainer.batch_size = 2"]) == 0
+    told = "216 bytes have no row, and start 10 nats below the rarest: "
+    assert told + ("0-99, 140-255\n" if vocabulary else "40-255\n") in capsys.readouterr().out
+
+
+def test_a_model_that_knows_every_byte_is_imported_without_a_word_of_others(tmp_path: Path) -> None:
+    path = saved(tmp_path, original(tokens=256))
+    text = f"File.path = {str(quick_runs.corpus(tmp_path))!r}"
+    made = import_state_dict(path, tmp_path / "run", None, ["Trainer.source = @corpus.File", text])
+    assert made["bytes_without_a_row"] == []
+
+
+def test_spans_of_numbers() -> None:
+    assert [spans([]), spans([7]), spans([0, 1, 2, 9, 11, 12])] == ["", "7", "0-2, 9, 11-12"]
 
 
 @pytest.mark.slow
