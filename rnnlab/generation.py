@@ -2,6 +2,7 @@
 
 import codecs
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -16,6 +17,7 @@ from rnnlab.rng import generator
 from rnnlab.state import State
 
 PROMPT_CHUNK = 1024  # [positions] read at a time, so that a long prompt needs no more memory than a short one
+MOST_SAMPLES = 1 << 16  # side by side: each has a state, and memory for more would not be there
 
 
 def generate(
@@ -34,22 +36,22 @@ def generate(
         model: a LanguageModel; a folded copy in eval mode does the work.
         prompt: what comes before, at least one byte.
         count: how many bytes each continuation gets [bytes]; None for no end.
-        temperature: logits are divided by it; 0 takes the likeliest byte.
+        temperature: logits are divided by it, any finite number >= 0; 0 takes the likeliest byte.
         top_p: sample among the likeliest bytes that together hold this much probability.
-        seed: the same seed gives the same bytes.
-        samples: continuations written side by side.
-    Raises: ConfigError if the prompt is empty, count or temperature < 0, top_p outside (0, 1], or samples < 1.
+        seed: the same seed, any whole number, gives the same bytes.
+        samples: continuations written side by side, 1 to 65,536.
+    Raises: ConfigError if the prompt is empty or an argument is out of its range.
     """
     if not prompt:
         raise ConfigError("the prompt is empty; a model needs at least one byte to go on from (a newline will do)")
     if count is not None and count < 0:
         raise ConfigError(f"bytes {count}: 0 or more")
-    if not temperature >= 0.0:
-        raise ConfigError(f"temperature {temperature}: it is 0 (the likeliest byte) or more")
+    if not 0.0 <= temperature < math.inf:
+        raise ConfigError(f"temperature {temperature}: a finite number is needed, 0 (the likeliest byte) or more")
     if not 0.0 < top_p <= 1.0:
         raise ConfigError(f"top-p {top_p}: a probability in (0, 1] is needed")
-    if samples < 1:
-        raise ConfigError(f"samples {samples}: at least 1")
+    if not 1 <= samples <= MOST_SAMPLES:
+        raise ConfigError(f"samples {samples}: 1 to {MOST_SAMPLES:,} at a time; another seed gives others")
     return _continue(fold(model), prompt, count, temperature, top_p, seed, samples)
 
 
@@ -67,7 +69,7 @@ def _continue(
         state = in_place(model, state)
     for number in itertools.count(1) if count is None else range(1, count + 1):
         with torch.inference_mode(), for_many_shapes():
-            chosen = choose(logits[-1].float().cpu(), temperature, top_p, draws)
+            chosen = choose(logits[-1].cpu(), temperature, top_p, draws)
         yield bytes(chosen.tolist())
         if number != count:
             with torch.inference_mode(), for_many_shapes():
@@ -90,16 +92,18 @@ def in_place(part: Any, state: State) -> State:
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Generator) -> Tensor:
-    """logits (B, V) -> the next byte of each sequence (B,)."""
+    """logits (B, V), in any precision -> the next byte of each sequence (B,)."""
     if temperature == 0.0:
         return logits.argmax(dim=-1)
-    probabilities = (logits / temperature).softmax(dim=-1)
+    # In double, where a temperature or top_p above 0 is not 0; the likeliest stays at 0 however small a temperature is.
+    exact = logits.double()
+    probabilities = ((exact - exact.amax(dim=-1, keepdim=True)) / temperature).softmax(dim=-1)
     if top_p == 1.0:
-        return torch.multinomial(probabilities, 1, generator=draws).squeeze(-1)
+        return torch.multinomial(probabilities.float(), 1, generator=draws).squeeze(-1)
     probabilities, order = probabilities.sort(dim=-1, descending=True)
     before = probabilities.cumsum(dim=-1) - probabilities
     probabilities = probabilities.masked_fill(before >= top_p, 0.0)  # the first is always kept: nothing is before it
-    place = torch.multinomial(probabilities, 1, generator=draws)
+    place = torch.multinomial(probabilities.float(), 1, generator=draws)
     return order.gather(-1, place).squeeze(-1)
 
 

@@ -1,13 +1,13 @@
 """Moving in from the first implementation of the SHA-RNN: its state dict becomes a run, which can also train on.
 
-Widths, depth and which layers attend are read off the shapes. Logits agree with the original's as long as fewer than M
-positions have been seen: what it sees after that depends on how the text was cut.
+Widths, depth and which layers attend are read off the shapes. Logits agree with the original's up to the first chunk of
+more than one position that ends beyond M: before a chunk of T <= M positions the original cuts its memory to M - T, so
+that all its queries but the last see fewer than M. Read a position at a time the two never part.
 """
 
-import io
 import json
-import pickle
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from rnnlab import config
 from rnnlab.errors import DataError
 from rnnlab.model import VOCABULARY
+from rnnlab.storage import statedict
 from rnnlab.storage.durable import storage_errors
 from rnnlab.training import experiment
 from rnnlab.training.loop import Loop
@@ -42,8 +43,17 @@ ATTENDING_LAYER = {
 }
 """Where each tensor of a layer goes, by the beginning of its name: theirs, ours."""
 
-UNUSED = re.compile(r"blocks\.\d+\.(lnout|lnmid|lnmem|attn\.qkvs|attn\.r_gate)(\.|$)|decoder\.weight$")
-"""What the original allocates and never reads, or reads only in a layer that attends; the decoder is the encoder."""
+UNUSED = re.compile(r"blocks\.\d+\.(lnout|lnmid|lnmem|attn\.qkvs|attn\.r_gate)(\.|$)")
+"""What the original allocates and never reads, or reads only in a layer that attends."""
+
+OUTER = {"encoder.weight", "decoder.weight", "decoder.bias"}
+"""What stands in no layer; the decoder's weight is the encoder's."""
+
+LONGEST_LIST = 1 << 20  # [bytes] of a vocabulary
+
+UNKNOWN_LOGIT = -10.0
+"""Bias of a byte without a row, over that of the rarest token, whose row it gets [nats]. At every position it then has
+e^-10 of that token's probability; with a row of zeros it would be likely where all logits are low."""
 
 Tensors = dict[str, Tensor]
 
@@ -57,48 +67,54 @@ def import_state_dict(
         state_dict: the file.
         run: the folder to make.
         vocabulary: a JSON list with the byte that each row of the embedding stands for; None if row i is byte i. Bytes
-            without a row get that of the rarest token, which is the one with the lowest bias.
+            without a row get that of the rarest token, which is the one with the lowest bias, and a bias still lower.
         overrides: gin bindings over those that the shapes decide, such as the corpus to go on with.
     Returns: what was made, for the user.
     Raises: DataError naming the tensor or the entry that does not fit; StorageError; ConfigError as `rnnlab.train`.
     """
-    theirs = _read(state_dict)
+    theirs = statedict.read(state_dict, tied="decoder.weight")
     try:
         attending = _attending_layers(theirs)
-        rows = _rows(theirs, vocabulary)
+        names = _names(theirs, attending)
+        theirs = {name: _in_single_precision(theirs, name) for name in sorted(names.keys() | OUTER & theirs.keys())}
+        row_of = _row_of(theirs, vocabulary)
         resolved = config.resolve(["sha_rnn"], [*_bindings(theirs, attending), *overrides])
+        without_numbers = experiment.build(resolved, shapes_only=True)
+        _check_shapes(theirs, names, without_numbers.model)
         built = experiment.build(resolved)
-        _fill(built.model, _translated(theirs, attending, rows))
+        wanted = built.model.state_dict()
+        ours = _translated(theirs, names, row_of)
+        built.model.load_state_dict({name: x.reshape(wanted[name].shape) for name, x in ours.items()})
     except _Misfit as misfit:
         raise DataError(f"{state_dict}: {misfit}") from None
     folder = create(run, built)
     with held(folder):
         Loop(built, folder).save(must=True)
     layers = [index for index, attends in enumerate(attending) if attends]
-    return {"run": str(run), **experiment.describe(built), "attention_in_layers": layers}
+    unknown = [byte for byte in range(VOCABULARY) if byte not in row_of]
+    return {
+        "run": str(run), **experiment.describe(built), "attention_in_layers": layers, "bytes_without_a_row": unknown,
+    }  # fmt: skip
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """[0, 1, 2, 9] -> 0-2, 9; for numbers that rise."""
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number for number in numbers if number + 1 not in numbers]
+    return ", ".join(f"{a}-{b}" if a < b else f"{a}" for a, b in zip(starts, ends, strict=True))
 
 
 class _Misfit(Exception):
     """What is wrong with the tensors; the caller adds in which file."""
 
 
-def _read(path: Path) -> Tensors:
-    with storage_errors(f"{path}: cannot be read"):
-        content = path.read_bytes()
-    try:
-        found = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, OSError, EOFError, ValueError, KeyError):
-        raise DataError(f"{path}: not a file of tensors; write it with torch.save(model.state_dict(), FILE)") from None
-    if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
-        raise DataError(f"{path}: holds something else than tensors by name; save model.state_dict()")
-    return {name: x.float() for name, x in found.items()}
-
-
 def _attending_layers(theirs: Tensors) -> list[bool]:
     """Whether each layer attends."""
     numbers = {int(match[1]) for name in theirs if (match := re.match(r"blocks\.(\d+)\.", name))}
-    if not numbers or numbers != set(range(len(numbers))):
-        raise _Misfit(f"not a SHA-RNN: its layers should be blocks.0, blocks.1, ...; found {sorted(numbers) or 'none'}")
+    missing = next((layer for layer in range(len(numbers)) if layer not in numbers), None)
+    if not numbers or missing is not None:
+        found = "found none" if missing is None else f"there is no blocks.{missing}"
+        raise _Misfit(f"not a SHA-RNN: its layers should be blocks.0, blocks.1, ...; {found}")
     return [f"blocks.{layer}.attn.q.weight" in theirs for layer in range(len(numbers))]
 
 
@@ -107,42 +123,67 @@ def _bindings(theirs: Tensors, attending: Sequence[bool]) -> list[str]:
     dim = _get(theirs, "encoder.weight", 2).shape[1]
     inner = {len(_get(theirs, f"blocks.{layer}.ff.linear1.weight", 2)) for layer in range(len(attending))}
     if len(inner) > 1:
-        raise _Misfit(f"the feed-forwards of its layers differ in width: {sorted(inner)}")
+        raise _Misfit(f"the feed-forwards of its layers differ in width: {reprlib.repr(sorted(inner))}")
+    if min(inner) % dim:
+        raise _Misfit(f"blocks.0.ff.linear1.weight has {min(inner)} rows, no multiple of the width {dim}")
     blocks = ", ".join("@sha/Block" if attends else "@Block" for attends in attending)
     return [f"LanguageModel.dim = {dim}", f"LanguageModel.blocks = [{blocks}]", f"Boom.inner = {inner.pop()}"]
 
 
-def _translated(theirs: Tensors, attending: Sequence[bool], rows: Sequence[int]) -> Tensors:
-    """The tensors under our names. Args: rows: the row of theirs that stands for each byte."""
-    ours = {"embedding.weight": theirs["encoder.weight"][rows], "output_bias": theirs["decoder.bias"][rows]}
-    left = theirs.keys() - {"encoder.weight", "decoder.bias"}
+def _names(theirs: Tensors, attending: Sequence[bool]) -> dict[str, str]:
+    """Our name of every tensor that a layer reads, by theirs."""
+    of_layer: dict[str, list[str]] = {}
+    for name in theirs.keys() - OUTER:
+        of_layer.setdefault(".".join(name.split(".")[:2]), []).append(name)
+    ours: dict[str, str] = {}
     for layer, attends in enumerate(attending):
         for their_part, our_part in (LAYER | ATTENDING_LAYER if attends else LAYER).items():
             part = f"blocks.{layer}.{their_part}"
-            names = [name for name in left if name == part or name.startswith(f"{part}.")]
+            names = [name for name in of_layer.get(f"blocks.{layer}", []) if f"{name}.".startswith(f"{part}.")]
             if not names:
                 raise _Misfit(f"lacks {part}")
-            ours |= {f"blocks.{layer}.{our_part}{name.removeprefix(part)}": theirs[name] for name in names}
-            left -= set(names)
-    unknown = sorted(name for name in left if not UNUSED.match(name))
-    if unknown:
-        raise _Misfit(f"holds {unknown[0]}, which the SHA-RNN does not have")
+            ours |= {name: f"blocks.{layer}.{our_part}{name.removeprefix(part)}" for name in names}
+    unknown = min((name for name in theirs.keys() - ours.keys() - OUTER if not UNUSED.match(name)), default=None)
+    if unknown is not None:
+        raise _Misfit(f"holds {unknown}, which the SHA-RNN does not have")
     return ours
 
 
-def _fill(model: nn.Module, ours: Tensors) -> None:
-    """Load the tensors. Gates are (1, 1, D) in the original and (D,) here."""
-    wanted = model.state_dict()
-    for name in sorted(wanted.keys() | ours.keys()):
-        if name not in ours or name not in wanted:
-            raise _Misfit(f"{'lacks the tensor' if name not in ours else 'has a tensor too much'} for {name}")
-        if ours[name].shape != wanted[name].shape and ours[name].squeeze().shape != wanted[name].shape:
-            raise _Misfit(f"{tuple(ours[name].shape)} does not fit {name}, which is {tuple(wanted[name].shape)}")
-    model.load_state_dict({name: x.reshape(wanted[name].shape) for name, x in ours.items()})
+def _in_single_precision(theirs: Tensors, name: str) -> Tensor:
+    x = theirs[name].float()
+    if not x.isfinite().all():
+        raise _Misfit(f"{name} holds numbers that are not finite in single precision")
+    return x
 
 
-def _rows(theirs: Tensors, vocabulary: Path | None) -> list[int]:
-    """The row of the embedding that stands for each byte."""
+def _translated(theirs: Tensors, names: dict[str, str], row_of: dict[int, int]) -> Tensors:
+    """The tensors under our names. Args: row_of: for each byte that they know, its row."""
+    bias = theirs["decoder.bias"]
+    rarest = int(bias.argmin())
+    rows = [row_of.get(byte, rarest) for byte in range(VOCABULARY)]
+    low = torch.tensor([0.0 if byte in row_of else UNKNOWN_LOGIT for byte in range(VOCABULARY)])
+    ours = {"embedding.weight": theirs["encoder.weight"][rows], "output_bias": bias[rows] + low}
+    return ours | {our_name: theirs[name] for name, our_name in names.items()}
+
+
+def _check_shapes(theirs: Tensors, names: dict[str, str], model: nn.Module) -> None:
+    """Hold the layers to a model on the meta device. Gates are (1, 1, D) in the original and (D,) here."""
+    wanted = {
+        name: x.shape for name, x in model.state_dict().items() if name not in ("embedding.weight", "output_bias")
+    }
+    for name, ours in sorted(names.items()):
+        shape = theirs[name].shape
+        if ours not in wanted:
+            raise _Misfit(f"holds {name}, which the model has no place for")
+        if wanted[ours] not in (shape, theirs[name].squeeze().shape):
+            raise _Misfit(f"{name}: {tuple(shape)} does not fit {ours}, which is {tuple(wanted[ours])}")
+    lacking = min(wanted.keys() - names.values(), default=None)
+    if lacking is not None:
+        raise _Misfit(f"lacks the tensor for {lacking}")
+
+
+def _row_of(theirs: Tensors, vocabulary: Path | None) -> dict[int, int]:
+    """The row of the embedding that stands for each byte that has one."""
     bias = _get(theirs, "decoder.bias", 1)
     count = len(_get(theirs, "encoder.weight", 2))
     decoder = theirs.get("decoder.weight", theirs["encoder.weight"])
@@ -151,18 +192,18 @@ def _rows(theirs: Tensors, vocabulary: Path | None) -> list[int]:
     if vocabulary is None and count > VOCABULARY:
         raise _Misfit(f"has {count} tokens, more than there are bytes; say with --vocabulary which byte each is")
     listed = range(count) if vocabulary is None else _listed(vocabulary, count)
-    rarest = int(bias.argmin())
-    row_of = {byte: row for row, byte in enumerate(listed)}
-    return [row_of.get(byte, rarest) for byte in range(VOCABULARY)]
+    return {byte: row for row, byte in enumerate(listed)}
 
 
 def _listed(vocabulary: Path, count: int) -> list[int]:
     """The byte of each row. Raises: DataError naming the entry that is none."""
-    with storage_errors(f"{vocabulary}: cannot be read"):
-        content = vocabulary.read_bytes()
+    with storage_errors(f"{vocabulary}: cannot be read"), vocabulary.open("rb") as file:
+        content = file.read(LONGEST_LIST + 1)
     try:
+        if len(content) > LONGEST_LIST:
+            raise ValueError(f"more than {LONGEST_LIST:,} bytes")
         listed = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{vocabulary}: not JSON: {error}; a list with the byte of each row is expected") from None
     if not isinstance(listed, list) or len(listed) != count:
         size = f"a list of {len(listed)}" if isinstance(listed, list) else f"a {type(listed).__name__}"
@@ -170,7 +211,9 @@ def _listed(vocabulary: Path, count: int) -> list[int]:
     first: dict[int, int] = {}
     for row, byte in enumerate(listed):
         if not isinstance(byte, int) or isinstance(byte, bool) or not 0 <= byte < VOCABULARY:
-            raise DataError(f"{vocabulary}: entry {row} is {byte!r}; a byte is a whole number from 0 to 255")
+            raise DataError(
+                f"{vocabulary}: entry {row} is {reprlib.repr(byte)}; a byte is a whole number from 0 to 255"
+            )
         if byte in first:
             raise DataError(f"{vocabulary}: entries {first[byte]} and {row} are both byte {byte}")
         first[byte] = row
@@ -180,6 +223,6 @@ def _listed(vocabulary: Path, count: int) -> list[int]:
 def _get(theirs: Tensors, name: str, dimensions: int) -> Tensor:
     if name not in theirs:
         raise _Misfit(f"lacks {name}")
-    if theirs[name].dim() != dimensions:
-        raise _Misfit(f"{name} has the shape {tuple(theirs[name].shape)}, not {dimensions} dimensions")
+    if theirs[name].dim() != dimensions or not theirs[name].numel():
+        raise _Misfit(f"{name} has the shape {tuple(theirs[name].shape)}, not {dimensions} dimensions of 1 or more")
     return theirs[name]

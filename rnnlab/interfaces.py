@@ -9,7 +9,7 @@ Initialization: the model redraws every `nn.Linear` and `nn.Embedding` with its 
 A part that owns its initialization, as recurrent cores do, holds `nn.Parameter`s instead.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NewType, Protocol, TypeAlias, runtime_checkable
 
 from torch import Tensor, nn
@@ -106,6 +106,16 @@ class Foldable(Protocol):
 
     def fold(self) -> nn.Module:
         """An equivalent module for inference: same outputs in eval mode, same state, fewer parameters."""
+
+
+@runtime_checkable
+class MeasuresParameters(Protocol):
+    """An optimizer whose step depends on the length of a parameter. Optional: where `Trainer.unseen_logit` sets outputs
+    apart, it is told so."""
+
+    def measure_rows(self, params: Iterable[Tensor], rows: Tensor) -> None:
+        """Take the lengths of those parameters, and of their updates, over these rows alone, bool (rows); the other
+        rows are updated all the same."""
 
 
 Slot: TypeAlias = Callable[..., nn.Module]

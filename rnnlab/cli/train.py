@@ -78,10 +78,14 @@ def _replay(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from rnnlab.importing import import_state_dict
+    from rnnlab.importing import UNKNOWN_LOGIT, import_state_dict, spans
 
     vocabulary = Path(options.vocabulary) if options.vocabulary else None
     made = import_state_dict(Path(options.state_dict), Path(options.out), vocabulary, overrides(options))
     layers = ", ".join(map(str, made["attention_in_layers"])) or "none"
     text = f"{made['layers']} layers of width {made['dim']}, attention in {layers}; {made['parameters']:,} parameters"
+    if unknown := made["bytes_without_a_row"]:
+        text += (
+            f"\n{len(unknown)} bytes have no row, and start {-UNKNOWN_LOGIT:g} nats below the rarest: {spans(unknown)}"
+        )
     print_answer(options, made, f"{text}\nrun: {made['run']}")

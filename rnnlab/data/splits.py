@@ -248,13 +248,14 @@ class Batches:
 
 
 def chunk_length(seed: int, step: int, bptt: int, jitter: bool) -> int:
-    """Length of the chunk at a step [bytes]: `chunk`, or with jitter a draw that depends on (seed, step) only.
+    """Length of the chunk at a step [bytes]: `bptt`, or with jitter a draw that depends on (seed, step) only.
 
-    Source: Merity et al. 2017, arXiv:1708.02182, section 4.1: `chunk` with probability 0.95, else half of it, plus
-    N(0, 5), clipped to [5, chunk]. A chunk below 5 is never lengthened.
+    Source: Merity et al. 2017, arXiv:1708.02182, section 4.1: N(bptt, 5) with probability 0.95, else N(bptt / 2, 5).
+    As in the first implementation the draw is cut to a whole number, not rounded, and bptt / 2 is not.
+    Differs: clipped to [5, bptt]; a bptt below 5 is never lengthened.
     """
     if not jitter:
         return bptt
     draw = random.Random(rng.derive(seed, step, "chunk length"))
-    base = bptt if draw.random() < 0.95 else bptt // 2
-    return min(max(base + round(draw.gauss(0.0, 5.0)), 5), bptt)
+    mean = bptt if draw.random() < 0.95 else bptt / 2
+    return min(max(int(draw.gauss(mean, 5.0)), 5), bptt)

@@ -60,7 +60,7 @@ SIGNATURES = {
     "attend_backward": "weights gradient dropped_own room; own_from queries n query key_from steps before half head "
     "sequence key first threshold; ; scale",
     "attend_step": "q keys y room; n batch heads width",
-    "lamb_moments": "p g m v lengths; count; beta1 beta2; eps decay",
+    "lamb_moments": "p g m v lengths measured; count row; beta1 beta2; eps decay",
     "lamb_step": "p m v; count; ; eps decay rate",
 }
 """What `run` is given, in order: pointers; counts; doubles; floats. The number of threads follows by itself."""

@@ -18,6 +18,7 @@ from rnnlab.config import MODEL, Config
 from rnnlab.data.splits import Corpus, Split
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import longest_memory
+from rnnlab.interfaces import MeasuresParameters
 from rnnlab.matmul import use_fast_products
 from rnnlab.model import VOCABULARY, LanguageModel, count_parameters, fold
 from rnnlab.training.recipe import Trainer
@@ -67,8 +68,7 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
                 raise
             corpus = None
         if trainer.unseen_logit is not None and corpus is not None and not shapes_only:
-            with torch.no_grad():
-                model.output_bias[unseen(corpus.train)] = trainer.unseen_logit
+            _start_unlikely(model, optimizer, unseen(corpus.train), trainer.unseen_logit)
         config.audit()
         return Experiment(config, config.operative_text, trainer, model, optimizer, schedule, corpus)
 
@@ -90,6 +90,17 @@ def unseen(text: Split) -> torch.Tensor:
     for start in range(0, len(text), COUNTED_AT_ONCE):
         counts += torch.from_numpy(np.bincount(text.bytes[start : start + COUNTED_AT_ONCE], minlength=VOCABULARY))
     return counts == 0
+
+
+def _start_unlikely(
+    model: LanguageModel, optimizer: torch.optim.Optimizer, lacking: torch.Tensor, logit: float
+) -> None:
+    """Train as if bytes that the text lacks, bool (256,), were no outputs: they start at `logit` [nats], and an
+    optimizer that measures parameters leaves them out."""
+    with torch.no_grad():
+        model.output_bias[lacking] = logit
+    if lacking.any() and isinstance(optimizer, MeasuresParameters):
+        optimizer.measure_rows([model.embedding.weight, model.output_bias], ~lacking)
 
 
 def describe(experiment: Experiment) -> dict[str, Any]:

@@ -25,7 +25,8 @@ from rnnlab.training.recipe import Trainer
 Observer = Callable[[Record], None]
 
 SPIKE_AFTER = 50  # [steps] that the average needs before a spike can be told
-SPIKE_FACTOR = 2.0  # times the average: a step whose loss is higher is reported
+SPIKE_FACTOR = 2.0  # times the average: a step whose loss is higher is reported,
+SPIKE_RISE = LN2  # [nats] and higher than the average by this: near 0 a loss doubles all the time
 MOST_FAILED_SAVES = 3  # in a row, before the run gives up
 
 
@@ -141,7 +142,7 @@ class Loop:
 
     def _watch(self, record: Record, average: float | None) -> None:
         """Write the step down when it is due, and a spike of the loss over its average before the step at once."""
-        if average is not None and record["step"] > SPIKE_AFTER and record["loss"] > SPIKE_FACTOR * average:
+        if average is not None and record["step"] > SPIKE_AFTER and _is_spike(record["loss"], average):
             self._write({"kind": "spike", "step": record["step"], "loss": record["loss"], "average": average})
             self._warn(
                 f"the loss jumped to {record['loss'] / LN2:.3f} bpc at step {record['step']} (average "
@@ -233,6 +234,10 @@ class Loop:
             "threads": torch.get_num_threads(),
             "ranks": self.ranks.count,
         }
+
+
+def _is_spike(loss: float, average: float) -> bool:
+    return loss > max(SPIKE_FACTOR * average, average + SPIKE_RISE)
 
 
 def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:

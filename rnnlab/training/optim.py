@@ -1,7 +1,7 @@
 """Optimizers, and the learning rate they step at. Nothing here moves a number from the device to the host."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,7 +37,8 @@ class Lamb(Eager, torch.optim.Optimizer):
         weight_decay: pull towards zero, >= 0.
         min_trust: floor under the trust, >= 0.
     Raises: ConfigError if an argument is out of its range.
-    Differs: no bias correction, and a floor under the trust.
+    Differs: no bias correction, and a floor under the trust. |p| and |step| leave out the outputs that
+        `Trainer.unseen_logit` sets apart: the others are trained as if there were no more.
     """
 
     def __init__(
@@ -52,6 +53,11 @@ class Lamb(Eager, torch.optim.Optimizer):
         settings = {"lr": lr, "eps": eps, "weight_decay": weight_decay, "min_trust": min_trust, "betas": betas}
         _check("Lamb", settings)
         super().__init__(list(_named(params).values()), settings)
+        self._measured: dict[Tensor, Tensor] = {}  # bool (rows), of the parameters of which not every row counts
+
+    def measure_rows(self, params: Iterable[Tensor], rows: Tensor) -> None:
+        """See `interfaces.MeasuresParameters`."""
+        self._measured |= {p: rows.to(p.device) for p in params}
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -85,7 +91,9 @@ class Lamb(Eager, torch.optim.Optimizer):
         mean, square = self._moments(p)
         lengths = torch.zeros(torch.get_num_threads(), 2, dtype=torch.float64)
         shared = group["eps"], group["weight_decay"]
-        native.run("lamb_moments", p, p.grad.contiguous(), mean, square, lengths, p.numel(), *group["betas"], *shared)
+        measured, sizes = self._measured.get(p, 0), (p.numel(), p[:1].numel())
+        grad = p.grad.contiguous()
+        native.run("lamb_moments", p, grad, mean, square, lengths, measured, *sizes, *group["betas"], *shared)
         length, step_length = lengths.sum(dim=0).sqrt().tolist()
         ratio = min(length, 10.0) / step_length if length and step_length else 1.0
         native.run("lamb_step", p, mean, square, p.numel(), *shared, group["lr"] * max(ratio, group["min_trust"]))
@@ -107,12 +115,20 @@ class Lamb(Eager, torch.optim.Optimizer):
         if group["weight_decay"]:
             torch._foreach_add_(steps, params, alpha=group["weight_decay"])
 
-        lengths = torch.stack(torch._foreach_norm(params)).clamp(max=10.0)
-        step_lengths = torch.stack(torch._foreach_norm(steps))
+        lengths = self._lengths(params, params).clamp(max=10.0)
+        step_lengths = self._lengths(params, steps)
         ratio = torch.where((lengths > 0) & (step_lengths > 0), lengths / step_lengths, 1.0)
         scale = ratio.clamp(min=group["min_trust"]) * -group["lr"]
         torch._foreach_mul_(steps, scale.unbind())
         torch._foreach_add_(params, steps)
+
+    def _lengths(self, params: Sequence[Tensor], tensors: Sequence[Tensor]) -> Tensor:
+        """Of each tensor, over the rows of its parameter that are measured."""
+        kept = [
+            x if rows is None else x * rows.view(-1, *[1] * (x.dim() - 1))
+            for x, rows in zip(tensors, map(self._measured.get, params), strict=True)
+        ]
+        return torch.stack(torch._foreach_norm(kept))
 
 
 @register("optimizer")

@@ -46,7 +46,7 @@ class Trainer:
     compile: bool = False  # by torch.compile, whose kernels take the place of ours; minutes before the first step
     cuda_graph: bool = False  # a chunk's passes in one launch; an NVIDIA GPU's, for chunks of one length
     seed: int = 1
-    unseen_logit: float | None = None  # output bias that bytes absent from the training text start with; None for 0
+    unseen_logit: float | None = None  # first output bias of bytes that the text lacks; LAMB then leaves them out
     eval_every: int | None = None  # [bytes]; None for each epoch, or each tenth of the budget if that is less
     eval_bytes: int | Literal["all"] | None = None  # [bytes] of a split that are scored; None for what costs a fifth
     eval_batch_size: int = 8

@@ -109,15 +109,51 @@ def test_top_p_keeps_the_likeliest_that_hold_it(top_p: float, kept: set[int]) ->
         assert shares[0] == pytest.approx(5 / 9, abs=0.03)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-40, 1e-8])
+def test_so_small_a_temperature_is_greedy_in_every_precision(temperature: float, dtype: torch.dtype) -> None:
+    logits = torch.tensor([[3.0, -100.0, 3.5, 0.0], [0.0, 0.0, -1.0, 0.25]], dtype=dtype)
+    for top_p in (1.0, 0.5, 1e-300):
+        assert choose(logits, temperature, top_p, generator(0, 0, "test")).tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("temperature", [1e40, 1e300, 1.7976931348623157e308])
+def test_so_large_a_temperature_makes_all_alike(temperature: float, dtype: torch.dtype) -> None:
+    logits = torch.tensor([-100.0, 3.0], dtype=dtype).expand(4000, -1)
+    assert choose(logits, temperature, 1.0, generator(0, 0, "test")).float().mean() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("top_p", [5e-324, 1e-300, 1e-40])
+def test_so_small_a_top_p_keeps_the_likeliest(top_p: float) -> None:
+    assert set(drawn([0.3, 0.3, 0.4], 1.0, top_p, draws=50)) == {2}
+
+
+@pytest.mark.parametrize("seed", [-1, -(10**30), 10**30])
+def test_any_whole_number_is_a_seed(model: LanguageModel, seed: int) -> None:
+    assert written(model, seed=seed, count=9) == written(model, seed=seed, count=9)
+
+
+def test_a_count_beyond_all_bytes_goes_on(model: LanguageModel) -> None:
+    assert len(list(itertools.islice(generate(model, count=10**30), 5))) == 5
+
+
 @pytest.mark.parametrize(
     "how",
     [
         {"temperature": -1.0},
         {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"temperature": float("-inf")},
         {"top_p": 0.0},
+        {"top_p": -0.1},
         {"top_p": 1.5},
+        {"top_p": float("nan")},
         {"samples": 0},
+        {"samples": -1},
+        {"samples": 10**12},
         {"count": -1},
+        {"count": -(10**30)},
     ],
     ids=str,
 )

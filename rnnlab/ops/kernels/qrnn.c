@@ -62,7 +62,7 @@ void qrnn_backward(const float *gates, const float *c0, const float *c, const fl
                 grad_o[j] = dy * c[at + j] * o[j] * (1.0f - o[j]);
                 grad_z[j] = d * keep * w[j] * (1.0f - z[j] * z[j]);
                 grad_f[j] = d * (before[j] - z[j]) * keep * w[j] * (1.0f - w[j]);
-                carry[j] = dc * (1.0f - keep * w[j]);
+                carry[j] = dc * (1.0 - keep * w[j]);    /* a float near 1 would be off alike at every position */
             }
         }
         for (int64_t j = 0; j < width; j++)

@@ -44,6 +44,7 @@ VARIANTS = {
         "Trainer.optimizer = @optimizer.Lamb", "Trainer.schedule = @schedule.TwoPass", "TwoPass.warmup = 4",
         "TwoPass.switch = 0.5",
     ],
+    "lamb over the bytes that occur": ["Trainer.optimizer = @optimizer.Lamb", "Trainer.unseen_logit = -10.0"],
     "bf16": ["Trainer.precision = 'bf16'"],
     "fp16": ["Trainer.precision = 'fp16'"],
 }  # fmt: skip
@@ -259,6 +260,19 @@ def test_a_spike_is_reported_at_its_step_and_names_the_replay(
     spikes = [record["step"] for record in journal(tmp_path / "run") if record["kind"] == "spike"]
     assert spikes[:1] == [at]
     assert f"rnnlab replay {tmp_path / 'run'} --step {at}` shows the step" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("average", "loss", "told"), [(1.0, 2.01, 1), (1.0, 1.99, 0), (0.001, 0.6, 0), (0.001, 0.7, 1)], ids=str
+)
+def test_a_spike_is_twice_the_average_and_a_bit_a_byte_above_it(
+    average: float, loss: float, told: int, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    loop = new_loop(tmp_path / "run", text, "Trainer.log_every = 1000")
+    with loop.folder.hold():
+        loop._watch({"step": SPIKE_AFTER + 1, "loss": loss}, average)
+    assert [record["kind"] for record in journal(tmp_path / "run")] == ["spike"] * told
+    assert capsys.readouterr().err.count("the loss jumped") == told
 
 
 @pytest.mark.slow

@@ -48,6 +48,23 @@ def test_lamb_equals_its_equations(scale: float, decay: float) -> None:
     torch.testing.assert_close(parameter.detach(), expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("shape", [(9,), (9, 4)], ids=str)
+def test_lamb_steps_on_the_rows_that_are_measured_as_if_there_were_no_others(shape: tuple[int, ...]) -> None:
+    draws = torch.Generator().manual_seed(3)
+    rows = torch.arange(9) % 3 != 0
+    start, *grads = (torch.randn(shape, generator=draws, dtype=torch.float64) for _ in range(6))
+    start[~rows] = -10.0
+    parameter = nn.Parameter(start.clone())
+    optimizer = optim.Lamb([parameter], lr=0.02, weight_decay=0.1)
+    optimizer.measure_rows([parameter], rows)
+    for grad in grads:
+        parameter.grad = grad.clone()
+        optimizer.step()
+    expected = lamb_by_hand(start[rows], [grad[rows] for grad in grads], lr=0.02, decay=0.1, min_trust=0.25)
+    torch.testing.assert_close(parameter.detach()[rows], expected, rtol=1e-12, atol=1e-14)
+    assert (parameter[~rows] != -10.0).all(), "the others are updated as well"
+
+
 def test_lamb_leaves_a_parameter_alone_when_gradient_and_moments_are_zero() -> None:
     parameter = nn.Parameter(torch.ones(3))
     parameter.grad = torch.zeros(3)
@@ -83,6 +100,8 @@ def test_lamb_keeps_its_moments_in_fp32_for_parameters_in_bf16() -> None:
 def test_lamb_updates_all_tensors_together_as_it_updates_each_alone() -> None:
     alone, together = small_model(torch.float64), small_model(torch.float64)
     by_one, by_all = (optim.Lamb(model.parameters(), weight_decay=0.1) for model in (alone, together))
+    for optimizer, model in ((by_one, alone), (by_all, together)):
+        optimizer.measure_rows([model.get_parameter("0.weight")], torch.arange(7) < 4)
     for seed in range(3):
         give_gradients(alone, seed)
         give_gradients(together, seed)
@@ -202,14 +221,20 @@ def test_scale_lr_always_starts_from_the_rate_the_optimizer_was_built_with() -> 
 
 
 @pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")
-@pytest.mark.parametrize("count", [1, 4096, 40_001])
-def test_lamb_compiled_is_lamb(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("measured", [False, True], ids=["every row", "some rows"])
+@pytest.mark.parametrize("shape", [(1,), (4096,), (40_001,), (300, 70)], ids=str)
+def test_lamb_compiled_is_lamb(shape: tuple[int, ...], measured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     draws = torch.Generator().manual_seed(0)
-    start, *grads = (torch.randn(count, generator=draws) for _ in range(6))
+    start, *grads = (torch.randn(shape, generator=draws) for _ in range(6))
+    rows = torch.arange(shape[0]) % 3 != 1
+    if measured:
+        start[~rows] = -10.0
 
     def ends(dtype: torch.dtype) -> list[Tensor]:
         parameter = nn.Parameter(start.to(dtype, copy=True))
         optimizer = optim.Lamb([parameter], lr=0.01, weight_decay=0.1)
+        if measured:
+            optimizer.measure_rows([parameter], rows)
         for grad in grads:
             parameter.grad = grad.to(dtype, copy=True)
             optimizer.step()
@@ -220,6 +245,21 @@ def test_lamb_compiled_is_lamb(count: int, monkeypatch: pytest.MonkeyPatch) -> N
     exact.check(ends(torch.float32))
     monkeypatch.setattr(native, "kernels", lambda: None)
     exact.check(ends(torch.float32))
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("betas", [(0.9, 0.999), (0.99, 0.99999)], ids=str)
+def test_lambs_moments_take_the_share_of_a_gradient_that_the_nearest_float_to_it_is(
+    betas: tuple[float, float], compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not compiled:
+        monkeypatch.setattr(native, "kernels", lambda: None)
+    parameter = nn.Parameter(torch.ones(5))
+    parameter.grad = torch.ones(5)
+    optimizer = optim.Lamb([parameter], betas=betas)
+    optimizer.step()
+    assert optimizer.state[parameter]["exp_avg"].tolist() == [torch.tensor(1.0 - betas[0]).item()] * 5
+    assert optimizer.state[parameter]["exp_avg_sq"].tolist() == [torch.tensor(1.0 - betas[1]).item()] * 5
 
 
 @pytest.mark.skipif(native.kernels() is None, reason="there are no CPU kernels")

@@ -26,7 +26,10 @@ from rnnlab.training.ranks import ALONE
 from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, journal, losses, train
 
 STEPS = 50
-MORE = [f"Trainer.steps = {STEPS}", "Trainer.save_every = 10", "Trainer.optimizer = @optimizer.Lamb", "Lamb.lr = 4e-3"]
+MORE = [
+    f"Trainer.steps = {STEPS}", "Trainer.save_every = 10", "Trainer.optimizer = @optimizer.Lamb", "Lamb.lr = 4e-3",
+    "Trainer.unseen_logit = -10.0",
+]  # fmt: skip
 """An optimizer that computes in fp32: rounding to bf16 inside one makes a difference of 1e-7 one of 1e-3."""
 
 PATIENCE = 200.0  # [s]
