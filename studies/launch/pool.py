@@ -94,13 +94,13 @@ class Slot:
         self._unread = b""
         self._log_start = 0
         self.job: Job | None = None
-        self.pid: int | None = None  # of the worker, once the server has said so
+        self.worker: Mapping[str, Any] | None = None  # its identity, once the server has said so
 
     def start(self, job: Job) -> None:
         with storage_errors(f"{self._log}: cannot be written"):
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
-                self._log_start, self.job, self.pid = log.tell(), job, None
+                self._log_start, self.job, self.worker = log.tell(), job, None
                 if self._server is None:
                     self._server = self._start_server(log)
         assert self._server.stdin is not None
@@ -129,14 +129,16 @@ class Slot:
         assert self._server.stdout is not None
         self._unread += self._server.stdout.read() or b""
         *lines, self._unread = self._unread.split(b"\n")
-        facts: dict[str, int] = {}
-        for line in lines:
-            facts |= json.loads(line)
-        self.pid = facts.get("pid", self.pid)
-        if "code" not in facts and died is None:
+        code = None
+        for facts in map(json.loads, lines):
+            if "code" in facts:
+                code = facts["code"]
+            else:
+                self.worker = facts
+        if code is None and died is None:
             return None
-        ended = WorkerExit(self.job, facts.get("code", died or 1), self._log, self._log_start)
-        self.job = self.pid = None
+        ended = WorkerExit(self.job, (died or 1) if code is None else code, self._log, self._log_start)
+        self.job = self.worker = None
         if died is not None:
             self.close()
             self._server = None
@@ -186,9 +188,9 @@ class Pool:
     def busy(self) -> int:
         return len(self._slots) - self.free
 
-    def pids(self) -> list[int | None]:
-        """Of the workers that run; None for one that is just starting."""
-        return [slot.pid for slot in self._slots if slot.job is not None]
+    def workers(self) -> list[Mapping[str, Any] | None]:
+        """The identities of the workers that run, see `process_identity`; None for one that is just starting."""
+        return [slot.worker for slot in self._slots if slot.job is not None]
 
     def start(self, task: Task, job: Job) -> None:
         """Let a new worker do the task with the job; there must be a free slot."""

@@ -1,8 +1,8 @@
 """The server of a slot: `python -m rnnlab.studies.launch.worker`, jobs as lines of JSON on standard input.
 
-For each job the server forks a worker, which calls the function that the job names as "task". The server writes
-{"pid": N}, and once the worker has ended {"code": N}, on standard output. Standard input stays open as long as the
-parent lives; at its end the worker is asked to save and stop.
+For each job the server forks a worker, which calls the function that the job names as "task". The server writes the
+worker's identity (`rnnlab.studies.launch.process`), and once it has ended {"code": N}, on standard output. Standard
+input stays open as long as the parent lives; at its end the worker is asked to save and stop.
 """
 
 import json
@@ -14,24 +14,27 @@ import sys
 import threading
 import time
 import traceback
+from typing import Any
 
 import rnnlab.config
 import rnnlab.views.board  # the server imports what its workers need, once for all of them
 from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
 from rnnlab.studies.launch.pool import Job, Task
+from rnnlab.studies.launch.process import process_identity
 
 
 def serve() -> None:
     """Until standard input ends."""
+    server = os.getpid()
     rnnlab.config.resolve(["sha_rnn"])  # imports the parts
     while line := sys.stdin.readline():
         job = json.loads(line)
         task: Task = pkgutil.resolve_name(job["task"])
         worker = os.fork()
         if worker == 0:
-            os._exit(_work(task, job))
-        _write(pid=worker)
+            os._exit(_work(task, job, server))
+        _write(**process_identity(worker))
         _write(code=_wait_for(worker))
 
 
@@ -48,16 +51,15 @@ def _wait_for(worker: int) -> int:
             time.sleep(0.1)
 
 
-def _write(**facts: int) -> None:
+def _write(**facts: Any) -> None:
     try:
         os.write(1, json.dumps(facts).encode() + b"\n")
     except BrokenPipeError:
         raise SystemExit from None
 
 
-def _work(task: Task, job: Job) -> int:
+def _work(task: Task, job: Job, server: int) -> int:
     """Do the job, in the fork, and return the exit code of the command line, see `rnnlab.errors`."""
-    server = os.getppid()
     os.dup2(2, 1)  # what is printed goes to the log
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:

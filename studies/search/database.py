@@ -109,7 +109,7 @@ class SharedStudy:
     def requeue_abandoned(self) -> list[int]:
         """Fail and queue again the trials whose worker is gone; their numbers. Under the lock.
 
-        A worker of this machine is gone when its process is; one of another machine when its heartbeat is overdue.
+        A worker of this machine and PID namespace is gone when its process is; any other when its heartbeat is overdue.
         """
         gone = {trial.number for trial in self.trials(TrialState.RUNNING) if not _may_be_alive(trial)}
         # One that ended between the two questions has finished its trial; after its end nobody changes the state.

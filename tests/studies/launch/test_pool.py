@@ -32,6 +32,14 @@ def poll(pool: Pool) -> WorkerExit:
     return ended
 
 
+def number(pool: Pool) -> int:
+    """Of the process of the one worker."""
+    (worker,) = pool.workers()
+    assert worker is not None
+    pid: int = worker["pid"]
+    return pid
+
+
 @pytest.mark.slow
 def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path) -> None:
     with Pool([{}], tmp_path) as pool:
@@ -43,10 +51,8 @@ def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path
 
         run = tmp_path / "run"
         pool.start(train_job, cell(config, run))
-        wait_until(lambda: (run / "checkpoints").exists() and pool.poll() == [] and pool.pids()[0])
-        (worker,) = pool.pids()
-        assert worker is not None
-        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: (run / "checkpoints").exists() and pool.poll() == [] and pool.workers()[0])
+        os.kill(number(pool), signal.SIGKILL)
         ended = poll(pool)
         assert ended.code == -signal.SIGKILL
         assert ended.was_killed
@@ -57,10 +63,9 @@ def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path
 
         before = journaled()
         pool.start(train_job, cell(config, run))  # the same server forks the next
-        wait_until(lambda: pool.poll() == [] and pool.pids()[0])
-        (worker,) = pool.pids()
+        wait_until(lambda: pool.poll() == [] and pool.workers()[0])
+        worker = number(pool)
         wait_until(lambda: f"process {worker} " in (run / "lock").read_text() and journaled() > before)
-    assert worker is not None
     assert not is_alive(worker)
     assert json.loads((run / "result.json").read_text())["status"] == "stopped"
 

@@ -143,16 +143,17 @@ def test_a_trial_is_taken_from_a_worker_only_if_its_process_is_gone(address: Add
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         ended.wait()
     with open_study(address) as study:
-        alive, unsigned, dead, namesake, elsewhere, inherited = (study.optuna.ask() for _ in range(6))
+        alive, unsigned, dead, namesake, elsewhere, hidden, inherited = (study.optuna.ask() for _ in range(7))
         sign(alive)
         sign(dead, pid=ended.pid)
         sign(namesake, started=(process_identity()["started"] or 0) + 1)
-        sign(elsewhere, host="another", pid=1)
+        sign(elsewhere, host="another", pid=ended.pid)
+        sign(hidden, namespace="another", pid=ended.pid)
         inherited.set_user_attr("worker", {"trial": 99, **process_identity()})
         gone = study.requeue_abandoned()
         assert gone == [unsigned.number, dead.number, namesake.number, inherited.number]
         running = [t.number for t in study.trials(TrialState.RUNNING)]
-        assert running == [alive.number, elsewhere.number]
+        assert running == [alive.number, elsewhere.number, hidden.number]
         assert len(study.trials(TrialState.WAITING)) == 4
 
 

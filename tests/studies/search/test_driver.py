@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
@@ -10,16 +11,22 @@ from optuna.trial import TrialState
 from rnnlab import cli, config
 from rnnlab.errors import DataError
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.studies.search.driver import run_search
-from rnnlab.studies.search.plan import plan_search
+from rnnlab.studies.launch.pool import Pool
+from rnnlab.studies.launch.run import train_job
+from rnnlab.studies.search.database import open_study
+from rnnlab.studies.search.driver import _look, run_search
+from rnnlab.studies.search.plan import create_or_resume, plan_search
 from rnnlab.studies.search.space import literal
 from rnnlab.views.runs import parse_bindings
+from tests.rnnlab.tiny_runs import build, write_text
 from tests.studies.small_studies import (
     SPACE,
     expect_exactly,
     params_by_draw,
     search_in,
+    small_search,
     trials_of,
+    wait_until,
     write_study,
 )
 
@@ -119,6 +126,26 @@ def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tm
     next(tmp_path.glob("text-*")).unlink()
     with pytest.raises(DataError, match=r"one after the other fails; the last: .*text-.*worker-0\.log"):
         run_search(made, workers=1)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")  # a trial that nobody optimizes
+@pytest.mark.parametrize(("changes", "to_start"), [({}, 3), ({"host": "another"}, 2), ({"namespace": "another"}, 2)])
+def test_a_worker_that_is_starting_is_not_taken_for_its_namesake_elsewhere(
+    changes: dict[str, Any], to_start: int, tmp_path: Path
+) -> None:
+    made = small_search(tmp_path)
+    create_or_resume(made)
+    run = tmp_path / "variant.gin"
+    run.write_text(build(write_text(tmp_path), "Trainer.steps = 100_000").config.text)
+    with open_study(made.address) as study:
+        pass
+    with Pool([{}], tmp_path) as pool:
+        pool.start(train_job, {"config": str(run), "seed": 1, "folder": str(tmp_path / "run"), "variant": "v"})
+        (worker,) = wait_until(lambda: pool.poll() == [] and any(pool.workers()) and pool.workers())
+        trial = study.optuna.ask()
+        trial.set_user_attr("worker", {"trial": trial.number, **worker, **changes})
+        assert _look(study, pool, 4) == (1, 0, to_start)
 
 
 def test_the_command_line_refuses_what_makes_no_sense(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
