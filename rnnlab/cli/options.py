@@ -56,7 +56,8 @@ def overrides(options: argparse.Namespace) -> list[str]:
 
 def print_answer(options: argparse.Namespace, answer: Any, text: str) -> None:
     """One JSON object if that was asked for, else the text; once, however many ranks there are."""
+    from rnnlab.safe_text import as_utf8
     from rnnlab.storage.metrics import finite
 
     if FIRST_RANK:
-        print(json.dumps(finite(answer), indent=2, default=str) if options.json else text)
+        print(json.dumps(finite(answer), indent=2, default=str) if options.json else as_utf8(text))

@@ -14,6 +14,7 @@ from rnnlab import config
 from rnnlab.config import diff, format_differences
 from rnnlab.errors import RnnlabError, RunHeldError
 from rnnlab.locks import LockTaken, locked
+from rnnlab.safe_text import as_utf8
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.plan import AblationPlan, Cell
@@ -91,7 +92,7 @@ def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int) -> l
 
 
 def _job(plan: AblationPlan, cell: Cell) -> Job:
-    variant = f"{cell.variant.name} ({plan.folder.resolve().name})"
+    variant = f"{cell.variant.name} ({as_utf8(plan.folder.resolve().name)})"
     return {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder), "variant": variant}
 
 

@@ -13,9 +13,10 @@ from rnnlab import config, rng
 from rnnlab.config import Config
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
+from rnnlab.safe_text import as_utf8
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
-from rnnlab.studies.launch.locks import check_url
+from rnnlab.studies.launch.urls import check_url, file_url
 from rnnlab.studies.search.database import Address, SharedStudy
 from rnnlab.studies.search.space import Space, differences
 from rnnlab.training import experiment
@@ -154,8 +155,8 @@ def plan_search(
     experiment.build(base, shapes_only=True)  # the corpus is there
     if storage is not None:
         check_url(storage)
-    url = storage or f"sqlite:///{folder.resolve() / DATABASE}"
-    return SearchPlan(search, folder, base, Address(url, folder.resolve().name, search.heartbeat))
+    url = storage or file_url(folder.resolve() / DATABASE)
+    return SearchPlan(search, folder, base, Address(url, as_utf8(folder.resolve().name), search.heartbeat))
 
 
 def reopen(folder: Path, url: str, name: str) -> SearchPlan:

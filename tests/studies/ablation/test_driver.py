@@ -52,6 +52,14 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
 
 
 @pytest.mark.slow
+def test_an_ablation_in_a_folder_of_any_name_trains_and_can_be_compared(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
+    run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")
+    assert "2 cells trained" in Command("ablate", path, "--run", run, "--workers", "1").succeed()
+    assert "dropped" in Command("compare", run, "--out", tmp_path / "out").succeed()
+
+
+@pytest.mark.slow
 def test_an_ablation_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=2, bytes=2560)
     folder = tmp_path / "study"

@@ -15,8 +15,8 @@ from optuna.samplers import RandomSampler
 from optuna.trial import TrialState
 
 from rnnlab import rng
-from rnnlab.errors import ConfigError, StorageError
-from rnnlab.studies.launch.locks import check_url, exclusive
+from rnnlab.errors import StorageError
+from rnnlab.studies.launch.locks import exclusive
 from rnnlab.studies.launch.process import process_identity
 from rnnlab.studies.search.database import (
     Address,
@@ -196,14 +196,6 @@ def test_the_lock_lets_one_in_and_dies_with_its_holder(address: Address) -> None
         holder.wait()
         with exclusive(address.url, patience=5.0):
             pass
-
-
-@pytest.mark.parametrize(
-    "url", ["study.db", "sqlite://", "mysql://h/d", "postgresql://h/d", "postgresql+psycopg2://h/d", ""]
-)
-def test_a_storage_that_cannot_carry_a_study_is_refused_with_those_that_can(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"sqlite:///FILE .* postgresql\+psycopg://"):
-        check_url(url)
 
 
 def test_a_database_that_does_not_answer_is_named_without_its_password() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from rnnlab.views.runs import parse_bindings
 from tests.rnnlab.tiny_runs import build, write_text
 from tests.studies.small_studies import (
     SPACE,
+    Command,
     expect_exactly,
     params_by_draw,
     search_in,
@@ -129,6 +131,19 @@ def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tm
 
 
 @pytest.mark.slow
+def test_a_search_in_a_folder_of_any_name_leaves_all_in_it_and_says_so(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=1, evaluations=1, confirm=1, confirm_seeds=1)
+    run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")
+    said = Command("search", path, "--run", run, "--workers", "1").succeed()
+    assert r"what? #{x} 50%3F \udcff/best.gin trains trial 0" in said
+    assert (run / "study.db").stat().st_size > 10_000
+    assert (run / "best.gin").is_file()
+    assert {each.name for each in tmp_path.iterdir()} == {run.name, "study.gin", "text-4000-0"}
+    assert r"50%3F \udcff/base.gin" in (run / "trials" / "trial-0000" / "operative.gin").read_text()
+    assert "trial-0000" in Command("compare", run, "--out", tmp_path / "out").succeed()
+
+
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")  # a trial that nobody optimizes
 @pytest.mark.parametrize(("changes", "to_start"), [({}, 3), ({"host": "another"}, 2), ({"namespace": "another"}, 2)])
 def test_a_worker_that_is_starting_is_not_taken_for_its_namesake_elsewhere(
@@ -154,7 +169,7 @@ def test_the_command_line_refuses_what_makes_no_sense(tmp_path: Path, capsys: py
     for arguments, told in (
         (["--workers", "0"], "--workers 0: at least one"),
         (["--trials", "0"], "Search.trials = 0"),
-        (["--storage", "redis://h"], "--storage redis://h"),
+        (["--storage", "redis://h"], "--storage redis://...: use"),
         (["--set", "Search.trails = 3"], "did you mean 'trials'"),
         (["nosuch/fragment"], "no fragment or file 'nosuch/fragment'"),
     ):

@@ -1,5 +1,6 @@
 """Plans of searches: what is checked before the first trial, and what may not change afterwards."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ def test_a_study_whose_maker_died_halfway_is_completed(tmp_path: Path) -> None:
     with open_study(made.address) as study:
         assert study.optuna.user_attrs["space"] == made.space.description
         assert len(study.trials()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["what?", "a#b", "50%", "%3F", "{x}", "{SCHEMA_VERSION}", "two words", "it's", "naïve", os.fsdecode(b"\xff")],
+)
+def test_the_database_and_its_lock_lie_in_the_folder_whatever_its_name(name: str, tmp_path: Path) -> None:
+    made = plan_search(str(write_study(tmp_path, "Search")), run=tmp_path / "st" / name)
+    create_or_resume(made)
+    with open_study(made.address) as study:
+        assert len(study.trials()) == 1
+    assert list((tmp_path / "st").iterdir()) == [made.folder]
+    assert {path.name for path in made.folder.iterdir()} == {"base.gin", "study.db", "study.db.lock", "study.gin"}
 
 
 def test_trials_of_an_unknown_study_are_not_written_over(tmp_path: Path) -> None:

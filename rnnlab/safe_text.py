@@ -1,0 +1,19 @@
+"""Text of others that is printed or stored: without secrets, without what only the file system can decode."""
+
+import re
+
+_SECRETS = re.compile(
+    r"(https?://)[^\s/]*@"  # a token may stand alone there
+    r"|([\w+.-]+://?)[^\s:@]*:\S*@"  # to the last @: an unquoted password may hold one; a path has one slash less
+    r"|([?&]\w*password=)[^\s&]*"
+)
+
+
+def hide_secrets(text: str) -> str:
+    """The text with `***` for user and password of every SCHEME://USER:PASSWORD@ in it, and for ?password=."""
+    return _SECRETS.sub(lambda m: f"{m[1]}***@" if m[1] else f"{m[2]}***@" if m[2] else f"{m[3]}***", text)
+
+
+def as_utf8(text: str) -> str:
+    """The text with escapes for the bytes of a file's name that are not UTF-8."""
+    return text.encode(errors="backslashreplace").decode()
