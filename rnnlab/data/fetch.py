@@ -104,6 +104,8 @@ def obtain(
 
 
 def _download(published: Published, url: str, file: IO[bytes], patience: Patience) -> None:
+    if "@" in urllib.parse.urlsplit(url).netloc:
+        raise DataError("RNNLAB_MIRROR: an address with a user or a password is not supported; use --from FILE")
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
         raise DataError(f"{url!r} is no http or https address; correct RNNLAB_MIRROR")
     until, reason = time.monotonic() + patience.deadline, ""

@@ -20,6 +20,7 @@ import rnnlab.config
 import rnnlab.views.board  # the server imports what its workers need, once for all of them
 from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
+from rnnlab.safe_text import hide_secrets
 from rnnlab.studies.launch.pool import Job, Task
 from rnnlab.studies.launch.process import process_identity
 
@@ -71,8 +72,8 @@ def _work(task: Task, job: Job, server: int) -> int:
         print(f"rnnlab: error: {error}", file=sys.stderr)
         code = error.exit_code
     except BaseException as error:
-        traceback.print_exc()
-        print(f"rnnlab: error: {type(error).__name__}: {error}", file=sys.stderr)
+        trace = f"{traceback.format_exc()}rnnlab: error: {type(error).__name__}: {error}"
+        print(hide_secrets(trace), file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
