@@ -11,11 +11,14 @@ from rnnlab import config
 from rnnlab.config import Config, format_value
 from rnnlab.errors import ConfigError
 from rnnlab.registry import did_you_mean
+from rnnlab.safe_text import as_utf8
+from rnnlab.storage.durable import storage_errors, write_file
 
 T = TypeVar("T")
 
 COMMANDS = {"Search": "search", "Ablation": "ablate"}  # by the class that a file for them binds
 STUDY = "study.gin"  # in the folder of a study: the definition as it was run
+NAME = "study.name"  # beside it: what the study was called when it was made, wherever its folder is now
 HERE = Path(__file__).resolve().parent
 
 
@@ -85,6 +88,19 @@ def read_with(
     of_runs = [line for line in overrides if line not in of_study]
     study = replace(study, base=[*study.base, *fragments], overrides=[*study.overrides, *of_runs])
     return study, Path(run) if run is not None else Path("runs") / path.stem
+
+
+def name_of(folder: Path) -> str:
+    """What the study in a folder is called: as it was noted there, else after the folder. Raises: StorageError."""
+    with storage_errors(f"{folder / NAME}: cannot be read"):
+        noted = (folder / NAME).read_text(encoding="utf-8", errors="replace") if (folder / NAME).exists() else ""
+    return noted.removesuffix("\n") or as_utf8(folder.resolve().name)
+
+
+def write(study: Any, name: str, folder: Path) -> None:
+    """Write down a study as it is run, and what it is called. Raises: OSError."""
+    write_file(folder / NAME, f"{name}\n".encode())
+    write_file(folder / STUDY, text(study).encode())
 
 
 def text(study: Any) -> str:

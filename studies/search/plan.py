@@ -13,7 +13,6 @@ from rnnlab import config, rng
 from rnnlab.config import Config
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
-from rnnlab.safe_text import as_utf8
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.launch.urls import check_url, file_url
@@ -156,7 +155,7 @@ def plan_search(
     if storage is not None:
         check_url(storage)
     url = storage or file_url(folder.resolve() / DATABASE)
-    return SearchPlan(search, folder, base, Address(url, as_utf8(folder.resolve().name), search.heartbeat))
+    return SearchPlan(search, folder, base, Address(url, definition.name_of(folder), search.heartbeat))
 
 
 def reopen(folder: Path, url: str, name: str) -> SearchPlan:
@@ -193,7 +192,7 @@ def create_or_resume(plan: SearchPlan) -> None:
         with storage_errors(f"{plan.folder}: the study cannot be kept there"):
             plan.folder.mkdir(parents=True, exist_ok=True)
             write_file(plan.folder / BASE, plan.base.text.encode())
-            write_file(plan.folder / definition.STUDY, definition.text(plan.search).encode())
+            definition.write(plan.search, plan.address.name, plan.folder)
 
 
 def _complete(plan: SearchPlan, study: optuna.Study) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from tests.rnnlab.tiny_runs import build, write_text
 from tests.studies.small_studies import (
     SPACE,
     Command,
+    catch_worker,
     expect_exactly,
     params_by_draw,
     search_in,
@@ -70,6 +72,25 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     assert winner.value("SingleHead.memory") == best.params["SingleHead.memory"]
     assert winner.value("dropout") == best.params["dropout"]
     assert cli.main(["train", str(folder / "best.gin"), "--run", str(tmp_path / "winner")]) == 0
+
+
+@pytest.mark.slow
+def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) -> None:
+    path, run, renamed = write_study(tmp_path, "Search", trials=2, bytes=2560), tmp_path / "a", tmp_path / "b"
+    plan = plan_search(str(path), run=run)
+    with Command("search", path, "--run", run, "--workers", "1") as first:
+        _, worker = catch_worker(plan)
+        first.signal(signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
+    begun = (run / "trials" / "trial-0000" / "config.gin").stat()
+    assert os.fsencode(tmp_path / "a") not in (run / "study.db").read_bytes()
+    run.rename(renamed)
+    Command("search", path, "--run", renamed, "--workers", "1").succeed()
+    plan = plan_search(str(path), run=renamed)
+    assert plan.address.name == "a"
+    expect_exactly(plan, 2)
+    assert os.path.samestat((renamed / "trials" / "trial-0000" / "config.gin").stat(), begun)
+    assert {each.name for each in tmp_path.iterdir()} == {"b", "study.gin", "text-4000-0"}
 
 
 @pytest.mark.long

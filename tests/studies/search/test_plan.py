@@ -119,7 +119,9 @@ def test_the_database_and_its_lock_lie_in_the_folder_whatever_its_name(name: str
     with open_study(made.address) as study:
         assert len(study.trials()) == 1
     assert list((tmp_path / "st").iterdir()) == [made.folder]
-    assert {path.name for path in made.folder.iterdir()} == {"base.gin", "study.db", "study.db.lock", "study.gin"}
+    assert {path.name for path in made.folder.iterdir()} == {
+        "base.gin", "study.db", "study.db.lock", "study.gin", "study.name"
+    }  # fmt: skip
 
 
 def test_trials_of_an_unknown_study_are_not_written_over(tmp_path: Path) -> None:
