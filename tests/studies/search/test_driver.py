@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from rnnlab import cli, config
 from rnnlab.errors import DataError
+from rnnlab.storage import metrics
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.studies.launch.pool import Pool
 from rnnlab.studies.launch.run import train_job
@@ -67,11 +68,31 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
         assert result["status"] == "stopped"
         assert result["bytes_trained"] < 1280
 
+    for each in (folder / "confirm").iterdir():
+        held = parse_bindings((each / "seed-2" / "config.gin").read_text())
+        assert float(held["Block.dropout"]) == trials_of(made)[int(each.name.removeprefix("trial-"))].params["dropout"]
+
     winner = config.resolve([str(folder / "best.gin")])
     best = trials_of(made)[facts["confirmed"]["trial"]]
     assert winner.value("SingleHead.memory") == best.params["SingleHead.memory"]
     assert winner.value("dropout") == best.params["dropout"]
     assert cli.main(["train", str(folder / "best.gin"), "--run", str(tmp_path / "winner")]) == 0
+
+
+@pytest.mark.slow
+def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=1, confirm=1, confirm_seeds=1, bytes=2560)
+    begun = tmp_path / "study" / "confirm" / "trial-0000" / "seed-2"
+    arguments = ("--run", tmp_path / "study", "--workers", "1", "--set", "Trainer.save_every = 20")
+    with Command("search", path, *arguments) as command:
+        wait_until(lambda: (begun / "checkpoints" / "step-00000020").exists())
+        os.kill(int((begun / "lock").read_text().split()[1]), signal.SIGKILL)
+        before = metrics.read(begun / "metrics.jsonl")
+        command.succeed()
+    assert {each.name for each in begun.parents[1].iterdir()} == {"trial-0000", "trial-0000-retry-1"}
+    retry = begun.parents[1] / "trial-0000-retry-1" / "seed-2"
+    assert metrics.read(retry / "metrics.jsonl")[0] == before[0], "times included: it went on from the checkpoint"
+    assert json.loads((retry / "result.json").read_text())["status"] == "done"
 
 
 @pytest.mark.slow
