@@ -15,6 +15,7 @@ from rnnlab.registry import configurable
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import Delta, prove, shown
+from rnnlab.studies.names import check_names
 from rnnlab.training import experiment
 
 CELLS = "cells"
@@ -160,6 +161,8 @@ def plan_ablation(
     Raises: ConfigError naming the variant, DataError.
     """
     ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds)
+    with definition.config_errors(str(definition.find(study))):
+        check_names([ablation.baseline, *(name for name, _, _ in _design(ablation))])
     variants = _variants(ablation)
     experiment.build(variants[0].config, shapes_only=True)  # the corpus is there
     return AblationPlan(
