@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from typing import Any
 
 import rnnlab.config
@@ -27,16 +28,19 @@ from rnnlab.studies.launch.process import process_identity
 
 def serve() -> None:
     """Until standard input ends."""
-    server = os.getpid()
+    server, reports = os.getpid(), os.dup(1)
+    os.dup2(2, 1)  # what is printed, by parts that are imported too, goes to the log
     rnnlab.config.resolve(["sha_rnn"])  # imports the parts
+    sys.stdout.flush()  # or every fork would print it once more
     while line := sys.stdin.readline():
         job = json.loads(line)
         task: Task = pkgutil.resolve_name(job["task"])
         worker = os.fork()
         if worker == 0:
+            os.close(reports)
             os._exit(_work(task, job, server))
-        _write(**process_identity(worker))
-        _write(code=_wait_for(worker))
+        _write(reports, **process_identity(worker))
+        _write(reports, code=_wait_for(worker))
 
 
 def _wait_for(worker: int) -> int:
@@ -52,31 +56,30 @@ def _wait_for(worker: int) -> int:
             time.sleep(0.1)
 
 
-def _write(**facts: Any) -> None:
+def _write(reports: int, **facts: Any) -> None:
     try:
-        os.write(1, json.dumps(facts).encode() + b"\n")
+        os.write(reports, json.dumps(facts).encode() + b"\n")
     except BrokenPipeError:
         raise SystemExit from None
 
 
 def _work(task: Task, job: Job, server: int) -> int:
     """Do the job, in the fork, and return the exit code of the command line, see `rnnlab.errors`."""
-    os.dup2(2, 1)  # what is printed goes to the log
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
         with Interrupts() as interrupts:
             threading.Thread(target=_stop_with, args=[server], daemon=True).start()
             task(job, interrupts.check)
-            code = 0
+            code, words = 0, ""
     except RnnlabError as error:
-        print(f"rnnlab: error: {error}", file=sys.stderr)
-        code = error.exit_code
+        code, words = error.exit_code, f"rnnlab: error: {error}\n"
     except BaseException as error:
-        trace = f"{traceback.format_exc()}rnnlab: error: {type(error).__name__}: {error}"
-        print(hide_secrets(trace), file=sys.stderr)
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+        trace = hide_secrets(f"{traceback.format_exc()}rnnlab: error: {type(error).__name__}: {error}\n")
+        code, words = 1, trace
+    with suppress(OSError):  # a log on a full disk: the code tells more than a second error
+        sys.stderr.write(words)
+        sys.stdout.flush()
+        sys.stderr.flush()
     return code
 
 

@@ -49,7 +49,7 @@ class Search:
         confirm: candidates that are trained again with fresh seeds once the search is over; 0 for none.
         confirm_seeds: how many seeds that takes each, if nothing prunes the candidate.
         heartbeat: interval between a worker's signs of life [s]; without them its trial is given to another.
-    Raises: ConfigError for a number that is too small.
+    Raises: ConfigError for a number that is too small or too large.
     """
 
     base: Sequence[str]
@@ -74,6 +74,9 @@ class Search:
         for name, bound in {**least, "heartbeat": 1}.items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"Search.{name} = {getattr(self, name)}: at least {bound}")
+        for name, bound in {"trials": 1_000_000, "confirm": 1_000, "confirm_seeds": 1_000, "heartbeat": 86_400}.items():
+            if getattr(self, name) > bound:
+                raise ConfigError(f"Search.{name} = {getattr(self, name)}: at most {bound:,}")
         if not 0.0 <= self.warmup < 1.0:
             raise ConfigError(f"Search.warmup = {self.warmup}: a fraction in [0, 1) is needed")
 

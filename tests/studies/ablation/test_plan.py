@@ -147,6 +147,8 @@ def test_every_variant_has_the_same_seeds_counted_up_from_that_of_the_base(tmp_p
     ("arguments", "told"),
     [
         ({"seeds": 0}, "Ablation.seeds = 0: at least 1"),
+        ({"seeds": 10**9}, "2 variants make 2,000,000,000 runs, more than 100,000"),
+        ({"seeds": 1, "design": "grid", "deltas": {str(i): ["core/qrnn"] for i in range(17)}}, "131,072 variants"),
         ({"design": "all"}, "design takes"),
         ({"match": "flops"}, "match takes"),
         ({"widths": {"qrnn": "QRNN.width"}}, "Ablation.widths names 'qrnn'"),

@@ -35,7 +35,11 @@ def test_fragments_budget_and_overrides_of_the_command_line_come_on_top_of_the_s
     ("arguments", "told"),
     [
         ({"trials": 0}, "Search.trials = 0: at least 1"),
+        ({"trials": -1}, "Search.trials = -1: at least 1"),
+        ({"trials": 10**9}, "Search.trials = 1000000000: at most 1,000,000"),
         ({"confirm_seeds": 0}, "Search.confirm_seeds = 0: at least 1"),
+        ({"confirm_seeds": 10**9}, "Search.confirm_seeds = 1000000000: at most 1,000"),
+        ({"heartbeat": 10**12}, "Search.heartbeat = 1000000000000: at most 86,400"),
         ({"space": {}}, "Search.space = {}"),
         ({"pruner": "medain"}, "did you mean 'median'"),
         ({"bytes": None}, "--bytes N"),
