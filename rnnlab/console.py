@@ -7,12 +7,12 @@ import codecs
 import io
 import os
 import sys
-import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from rnnlab.errors import StorageError
+from rnnlab.safe_text import escaped
 
 GLYPHS = str.maketrans(
     {"±": "+/-", "×": "x", "−": "-", "–": "-", "→": "->", "Δ": "d", "≥": ">=", "≤": "<=", "…": "...", "─": "-"}
@@ -36,14 +36,6 @@ def say(message: str) -> None:
     """One line on standard error."""
     with suppress(OSError, ValueError):  # ValueError: closed
         print(f"rnnlab: {escaped(message)}", file=sys.stderr or io.StringIO(), flush=True)
-
-
-def escaped(text: str) -> str:
-    """The same with control characters as escapes, but for line ends and tabs: a foreign text may hold commands for the
-    terminal."""
-    if text.isprintable():
-        return text
-    return "".join(ascii(c)[1:-1] if unicodedata.category(c)[0] == "C" and c not in "\n\t" else c for c in text)
 
 
 @contextmanager

@@ -6,11 +6,16 @@ that is raised, which is a bug of ours and comes with a traceback.
 
 from signal import Signals
 
+from rnnlab.safe_text import hide_secrets
+
 
 class RnnlabError(Exception):
     """Base of the errors that speak to a user: one or two lines naming the thing, the place and the remedy."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return hide_secrets(super().__str__())
 
 
 class ConfigError(RnnlabError):

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from filelock import lock_descriptor, unlock_descriptor
 
+from rnnlab.safe_text import printable
+
 POLL = 0.05  # [s] between attempts
 LOCK = "lock"  # name of the lock file of a folder
 
@@ -92,7 +94,9 @@ def _acquire(path: Path, until: float) -> int:
                     unless_held.pop_all()
                     return descriptor
             elif time.monotonic() >= until:
-                raise LockTaken(os.read(descriptor, 200).decode(errors="replace").strip() or "another process")
+                raise LockTaken(
+                    printable(os.read(descriptor, 200).decode(errors="replace")).strip() or "another process"
+                )
         time.sleep(POLL)
 
 

@@ -11,11 +11,15 @@ from rnnlab import config
 from rnnlab.config import Config, format_value
 from rnnlab.errors import ConfigError
 from rnnlab.registry import did_you_mean
+from rnnlab.safe_text import as_utf8
+from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.studies.names import check_names, has_control_characters
 
 T = TypeVar("T")
 
 COMMANDS = {"Search": "search", "Ablation": "ablate"}  # by the class that a file for them binds
 STUDY = "study.gin"  # in the folder of a study: the definition as it was run
+NAME = "study.name"  # beside it: what the study was called when it was made, wherever its folder is now
 HERE = Path(__file__).resolve().parent
 
 
@@ -76,15 +80,40 @@ def read_with(
         overrides: bindings of the study and of the runs.
         run: the folder; None for runs/STUDY.
         own: arguments of the study; None leaves one as it is.
-    Raises: ConfigError, as `find` and `read`.
+    Raises: ConfigError, as `find` and `read`, and for a name that the folder should not have.
     """
     path = find(name)
+    folder = _folder(path, run)
     of_study = [line for line in overrides if re.match(rf"\s*({'|'.join(COMMANDS)})\s*\.", line)]
     given = [f"{factory.__name__}.{argument} = {value}" for argument, value in own.items() if value is not None]
     study: Any = read(path, factory, [*of_study, *given])
     of_runs = [line for line in overrides if line not in of_study]
     study = replace(study, base=[*study.base, *fragments], overrides=[*study.overrides, *of_runs])
-    return study, Path(run) if run is not None else Path("runs") / path.stem
+    return study, folder
+
+
+def _folder(path: Path, run: str | Path | None) -> Path:
+    """Of the study in a file; one that the user names may be called as the user likes, as long as it is one line."""
+    if run is not None:
+        if has_control_characters(str(run)):
+            raise ConfigError(f"--run {str(run)!r}: control characters in the name of a folder; choose another")
+        return Path(run)
+    with config_errors(f"{path}, without --run"):
+        check_names([path.stem])
+    return Path("runs") / path.stem
+
+
+def name_of(folder: Path) -> str:
+    """What the study in a folder is called: as it was noted there, else after the folder. Raises: StorageError."""
+    with storage_errors(f"{folder / NAME}: cannot be read"):
+        noted = (folder / NAME).read_text(encoding="utf-8", errors="replace") if (folder / NAME).exists() else ""
+    return noted.removesuffix("\n") or as_utf8(folder.resolve().name)
+
+
+def write(study: Any, name: str, folder: Path) -> None:
+    """Write down a study as it is run, and what it is called. Raises: OSError."""
+    write_file(folder / NAME, f"{name}\n".encode())
+    write_file(folder / STUDY, text(study).encode())
 
 
 def text(study: Any) -> str:

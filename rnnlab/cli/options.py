@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from rnnlab.console import escaped, standard_output
+from rnnlab.console import standard_output
+from rnnlab.safe_text import escaped
 
 Command = Callable[[argparse.Namespace], int | None]
 

@@ -21,9 +21,9 @@ from typing import IO, Any
 from tqdm import tqdm
 
 from rnnlab import __version__, cache
-from rnnlab.console import escaped
 from rnnlab.data.publication import cache_errors
 from rnnlab.errors import DataError
+from rnnlab.safe_text import escaped
 
 BLOCK = 1 << 16  # [bytes]
 RETRIED = frozenset({408, 425, 429, 500, 502, 503, 504})

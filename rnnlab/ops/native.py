@@ -20,7 +20,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ import torch  # before the kernels: they then share the OpenMP runtime that torc
 from torch import Tensor
 
 from rnnlab.cache import open_own, own_folder, user_cache
+from rnnlab.console import say
 from rnnlab.errors import ConfigError
 from rnnlab.locks import locked
 
@@ -112,7 +112,7 @@ def kernels() -> Kernels | None:
     except _Unavailable as reason:
         if wish == "1":
             raise ConfigError(f"RNNLAB_NATIVE=1, but there are no CPU kernels: {reason}") from reason
-        _say(f"no CPU kernels ({reason}); going on in plain torch, with the same results; RNNLAB_NATIVE=0 hushes this")
+        say(f"no CPU kernels ({reason}); going on in plain torch, with the same results; RNNLAB_NATIVE=0 hushes this")
         return None
 
 
@@ -158,7 +158,7 @@ def _load() -> Kernels:
             return _open(_find(folder, key) or open_own(_compile(compiler, folder, key, why)))
     except OSError as error:
         with tempfile.TemporaryDirectory(prefix="rnnlab-") as private:  # a library outlives its file once it is open
-            _say(f"the cache folder cannot be used ({error}); compiling for this process alone")
+            say(f"the cache folder cannot be used ({error}); compiling for this process alone")
             return _open(open(_compile(compiler, Path(private), key), "rb"))
 
 
@@ -211,7 +211,7 @@ def _compile(compiler: list[str], folder: Path, key: str, why: str = "") -> Path
 
     The caller holds the lock: what `_find` passed over is removed.
     """
-    _say(f"compiling its CPU kernels (once) into {folder}{why}")
+    say(f"compiling its CPU kernels (once) into {folder}{why}")
     handle, staged = tempfile.mkstemp(prefix=".native-", suffix=".so", dir=folder)
     os.close(handle)
     try:
@@ -264,7 +264,3 @@ def _openmp_runtimes() -> set[str]:
     except OSError:
         return set()
     return {line.split()[-1] for line in maps.splitlines() if re.search(r"/lib(g|i)?omp\d?[-.\w]*\.so", line)}
-
-
-def _say(message: str) -> None:
-    print(f"rnnlab: {message}", file=sys.stderr)

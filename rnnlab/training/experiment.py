@@ -21,6 +21,7 @@ from rnnlab.evaluation import longest_memory
 from rnnlab.interfaces import MeasuresParameters
 from rnnlab.matmul import use_fast_products
 from rnnlab.model import VOCABULARY, LanguageModel, count_parameters, fold
+from rnnlab.safe_text import as_utf8, hide_secrets
 from rnnlab.training.recipe import Trainer
 from rnnlab.training.schedules import Schedule
 
@@ -70,7 +71,7 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
         if trainer.unseen_logit is not None and corpus is not None and not shapes_only:
             _start_unlikely(model, optimizer, unseen(corpus.train), trainer.unseen_logit)
         config.audit()
-        return Experiment(config, config.operative_text, trainer, model, optimizer, schedule, corpus)
+        return Experiment(config, as_utf8(config.operative_text), trainer, model, optimizer, schedule, corpus)
 
 
 def check_corpus(experiment: Experiment, sha256: str) -> None:
@@ -129,7 +130,7 @@ def environment(experiment: Experiment) -> dict[str, Any]:
         "device": str(device),
         "device_name": torch.cuda.get_device_name(device) if on_gpu else platform.processor() or platform.machine(),
         "commit": _commit(),
-        "command": sys.argv,
+        "command": list(map(hide_secrets, sys.argv)),
         "corpus": None if corpus is None else corpus.name,
         "corpus_sha": None if corpus is None else corpus.sha256,
         **describe(experiment),

@@ -1,12 +1,12 @@
 """A run from its first step to its result: what is evaluated, written down and saved on the way, and how it ends."""
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import torch
 
+from rnnlab.console import say
 from rnnlab.data.splits import Batches, Split
 from rnnlab.errors import ConfigError, Diverged, FolderLost, Stopped, StorageError
 from rnnlab.evaluation import LN2, Score, evaluate, protocol_of
@@ -164,7 +164,7 @@ class Loop:
 
     def _warn(self, message: str) -> None:
         if self.ranks.first:
-            print(f"rnnlab: {message}", file=sys.stderr)
+            say(message)
 
     def save(self, must: bool = False) -> None:
         """Write a checkpoint of this very state, unless it is there already.

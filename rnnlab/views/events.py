@@ -6,7 +6,6 @@ is killed loses none.
 
 import itertools
 import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalars
 from tensorboard.plugins.text import metadata as text_plugin
 from tensorboard.summary.writer.record_writer import RecordWriter
+
+from rnnlab.console import say
 
 PATTERN = "events.out.tfevents.*"
 _count = itertools.count()
@@ -92,5 +93,5 @@ class EventFile:
             self._silence(error)
 
     def _silence(self, error: OSError) -> None:
-        print(f"rnnlab: {self.path}: {error.strerror}; TensorBoard will not show the rest", file=sys.stderr)
+        say(f"{self.path}: {error.strerror}; TensorBoard will not show the rest")
         self.close()

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnlab.safe_text import printable
 from rnnlab.views import plots
 from rnnlab.views.intervals import Interval
 from rnnlab.views.runs import Point
-from rnnlab.views.tables import Cell, Column, Table, printable
+from rnnlab.views.tables import Cell, Column, Table
 from rnnlab.views.variants import MOST_TRAIN_POINTS, Variant, thin
 
 TEMPLATE = Path(__file__).with_name("compare.html")

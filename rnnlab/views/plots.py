@@ -23,10 +23,10 @@ from matplotlib.transforms import Bbox
 
 from rnnlab.console import say
 from rnnlab.errors import StorageError
+from rnnlab.safe_text import printable
 from rnnlab.storage.durable import storage_errors
 from rnnlab.views.intervals import Interval
 from rnnlab.views.numerals import engineering
-from rnnlab.views.tables import printable
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))

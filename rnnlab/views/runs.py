@@ -4,17 +4,22 @@ Reads `config.gin`, `metrics.jsonl`, `environment.json` and `result.json`, takes
 """
 
 import math
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from rnnlab.console import say
 from rnnlab.errors import StorageError
 from rnnlab.storage import metrics
 from rnnlab.storage.jsonfile import read_object
 
 SEED = "Trainer.seed"
+OF_A_RUN = ("checkpoints", "tb")  # folders in which there are no runs
 PROTOCOL = {"batch_size": "batch size {}", "bptt": "bptt {}", "memory": "memory {}", "bytes_scored": "{} bytes scored"}
 
 
@@ -48,17 +53,58 @@ class Run:
 
 
 def find_runs(path: Path) -> list[Path]:
-    """The folder if it is a run, else every run below it, in natural order. Raises: StorageError if there is none."""
-    if not path.is_dir():
+    """The folder if it is a run, else every run below it, in natural order and each once; links are followed.
+
+    A folder that cannot be searched, and a link that leads nowhere, cost a line on standard error.
+    Raises: StorageError if there is none.
+    """
+    if not os.path.isdir(path):
         raise StorageError(f"{path}: there is no such folder; give a run or a study")
-    if (path / "config.gin").is_file():
+    if _is_run(path):
         return [path]
-    found = sorted({config.parent for config in path.rglob("config.gin")}, key=natural)
+    found = sorted(filter(_is_run, _folders(path)), key=natural)
     if not found:
         raise StorageError(
             f"{path}: no run in or below it; a run is a folder with a config.gin, as `rnnlab train` writes"
         )
     return found
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """The folder and all below it that may hold runs, those nearer to it first; each once, however it is reached."""
+    seen: set[tuple[int, int]] = set()
+    waiting = deque([path])
+    while waiting:
+        folder = waiting.popleft()
+        try:
+            status = os.stat(folder)  # of what a link leads to; this is how circles end
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            yield folder
+            own = OF_A_RUN if _is_run(folder) else ()
+            inside = sorted(folder.iterdir(), key=natural)
+            waiting += [each for each in inside if each.name not in own and _leads_to_folder(each)]
+        except FileNotFoundError:
+            pass  # it was removed meanwhile
+        except OSError as error:
+            _warn(f"{folder}: not searched for runs: {(error.strerror or str(error)).lower()}")
+
+
+def _leads_to_folder(path: Path) -> bool:
+    if os.path.islink(path) and not os.path.exists(path):
+        _warn(f"{path}: not searched for runs: the link leads nowhere")
+    return os.path.isdir(path)
+
+
+def _is_run(folder: Path) -> bool:
+    return os.path.isfile(folder / "config.gin")
+
+
+@cache
+def _warn(line: str) -> None:
+    """Once a process: `rnnlab board` looks every few seconds."""
+    say(line)
 
 
 def natural(value: object) -> list[tuple[int, int, str]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from rnnlab.safe_text import printable
 from rnnlab.storage.durable import storage_errors
 from rnnlab.views.intervals import Interval
 
@@ -56,12 +57,6 @@ class Table:
         """What a reader finds beneath a row: the entries of its "code" columns."""
         cells = (row.get(column.key) for column in self.columns if column.kind == "code")
         return [entry for cell in cells if isinstance(cell, tuple) for entry in cell]
-
-
-def printable(text: str) -> str:
-    """The text on one line, without what a terminal would obey (escapes, reversed writing) or a file could not hold."""
-    spaced = re.sub(r"\s", " ", text)
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in spaced)
 
 
 def _shown(column: Column, row: Mapping[str, Cell]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rnnlab.safe_text import as_utf8
 from rnnlab.views.intervals import Interval, mean_interval
 from rnnlab.views.runs import Point, Run
 
@@ -46,9 +47,9 @@ class Variant:
 def name_runs(folders: Sequence[Path]) -> list[str]:
     """What tells the folders apart: their paths below the folder that holds them all."""
     if len(folders) == 1:
-        return [folders[0].name]
+        return [as_utf8(folders[0].name)]
     common = Path(os.path.commonpath(folders))
-    return [folder.relative_to(common).as_posix() for folder in folders]
+    return [as_utf8(folder.relative_to(common).as_posix()) for folder in folders]
 
 
 def group_by_seed(runs: Sequence[Run]) -> list[Variant]:

@@ -60,7 +60,7 @@ def _write_definitions(plan: AblationPlan) -> None:
 
     with storage_errors(f"{plan.folder}: the study cannot be kept there"):
         write_file(plan.folder / BASELINE, plan.variants[0].config.text.encode())
-        write_file(plan.folder / definition.STUDY, definition.text(plan.ablation).encode())
+        definition.write(plan.ablation, definition.name_of(plan.folder), plan.folder)
         write_study_root(plan.folder, [hyperparameters(cell.variant.config.text) for cell in plan.cells()])
         for cell in plan.cells():
             cell.config_file.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int) -> l
 
 
 def _job(plan: AblationPlan, cell: Cell) -> Job:
-    variant = f"{cell.variant.name} ({plan.folder.resolve().name})"
+    variant = f"{cell.variant.name} ({definition.name_of(plan.folder)})"
     return {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder), "variant": variant}
 
 

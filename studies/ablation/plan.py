@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,9 +16,11 @@ from rnnlab.registry import configurable
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import Delta, prove, shown
+from rnnlab.studies.names import check_names
 from rnnlab.training import experiment
 
 CELLS = "cells"
+MOST_CELLS = 100_000
 
 Deltas = Mapping[str, Any]
 
@@ -38,7 +41,7 @@ class Ablation:
         widths: {name: gin key} of the width that is solved for; LanguageModel.dim where none is named.
         metric: what is compared.
         baseline: what the baseline is called in the tables.
-    Raises: ConfigError for an empty delta, a name that is taken, less than one seed.
+    Raises: ConfigError for an empty delta, a name that is taken, less than one seed, or too many runs.
     """
 
     base: Sequence[str]
@@ -60,6 +63,14 @@ class Ablation:
             raise ConfigError("Ablation.deltas = {}: name what to vary, {'qrnn': ['core/qrnn']}")
         if twice := [name for name in [*names, self.baseline] if [*names, self.baseline].count(name) > 1]:
             raise ConfigError(f"Ablation: two variants are called {twice[0]!r}; rename one of them")
+        variants = 1 + len(names)
+        if self.design == "grid":
+            variants = math.prod(1 + len(factor) for factor in self.factors())
+        if variants * self.seeds > MOST_CELLS:
+            raise ConfigError(
+                f"Ablation.seeds = {self.seeds}: {variants:,} variants make {variants * self.seeds:,} runs, more than "
+                f"{MOST_CELLS:,}; take fewer seeds or deltas"
+            )
         if unknown := [name for name in self.widths or {} if name not in names]:
             raise ConfigError(f"Ablation.widths names {unknown[0]!r}, which is no delta; there are {', '.join(names)}")
 
@@ -160,6 +171,8 @@ def plan_ablation(
     Raises: ConfigError naming the variant, DataError.
     """
     ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds)
+    with definition.config_errors(str(definition.find(study))):
+        check_names([ablation.baseline, *(name for name, _, _ in _design(ablation))])
     variants = _variants(ablation)
     experiment.build(variants[0].config, shapes_only=True)  # the corpus is there
     return AblationPlan(

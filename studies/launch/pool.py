@@ -18,9 +18,12 @@ from typing import Any, BinaryIO, Self
 
 import torch
 
+from rnnlab.config.values import shorten
 from rnnlab.errors import ConfigError, DataError, RnnlabError, RunHeldError, Stopped, StorageError
 from rnnlab.interrupts import Interrupts
+from rnnlab.safe_text import printable
 from rnnlab.storage.durable import storage_errors
+from rnnlab.studies.launch.process import may_be_running
 
 Job = Mapping[str, Any]
 Check = Callable[[], None]  # raises Stopped if a signal has come
@@ -32,6 +35,9 @@ ERRORS: dict[int, type[RnnlabError]] = {e.exit_code: e for e in (ConfigError, Da
 """What a worker's exit code says, where the next worker would most likely meet the same."""
 
 PATIENCE = 120.0  # [s] that a worker gets to save before it is killed
+MOST_WORKERS = 1000  # of one study on one machine
+LAST_WORDS = 10_000  # [bytes] at the end of a log that are looked at
+MOST_SHOWN = 500  # [characters] of the last line
 
 
 def worker_environments(workers: int | None, device: torch.device) -> list[dict[str, str]]:
@@ -39,10 +45,12 @@ def worker_environments(workers: int | None, device: torch.device) -> list[dict[
 
     Args:
         workers: how many; None for one a GPU where the runs train on GPUs, else one a core.
-    Raises: ConfigError if it is less than one.
+    Raises: ConfigError if it is less than one, or more than one machine can have.
     """
     if workers is not None and workers < 1:
         raise ConfigError(f"--workers {workers}: at least one is needed")
+    if workers is not None and workers > MOST_WORKERS:
+        raise ConfigError(f"--workers {workers}: at most {MOST_WORKERS:,}, better one a core or a GPU")
     shared = {"OMP_NUM_THREADS": "1"}
     if device.type != "cuda":
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -77,12 +85,27 @@ class WorkerExit:
 
     def __str__(self) -> str:
         """How it ended, with the last line that it wrote."""
-        how = f"was killed by {signal.Signals(-self.code).name}" if self.code < 0 else f"exited with {self.code}"
+        how = f"was killed by {_name_of_signal(-self.code)}" if self.code < 0 else f"exited with {self.code}"
+        try:
+            words = self._last_line().removeprefix("rnnlab: ").removeprefix("error: ")
+        except OSError as error:
+            words = f"its log cannot be read: {(error.strerror or str(error)).lower()}"
+        return f"a worker {how}{words and f': {words}'} (log: {self.log})"
+
+    def _last_line(self) -> str:
+        """Of what it wrote; empty if that is nothing. Raises: OSError."""
         with self.log.open("rb") as file:
-            file.seek(self.log_start)
-            lines = file.read().decode(errors="replace").strip().splitlines()
-        words = f": {lines[-1].removeprefix('rnnlab: ').removeprefix('error: ')}" if lines else ""
-        return f"a worker {how}{words} (log: {self.log})"
+            end = file.seek(0, os.SEEK_END)
+            file.seek(max(self.log_start, end - LAST_WORDS))
+            lines = map(printable, file.read().decode(errors="replace").splitlines())
+        return shorten(next(filter(str.strip, reversed(list(lines))), ""), MOST_SHOWN)
+
+
+def _name_of_signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the realtime signals, which have no names
+        return f"signal {number}"
 
 
 class Slot:
@@ -91,56 +114,83 @@ class Slot:
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self._environment, self._log = environment, log
         self._server: subprocess.Popen[bytes] | None = None
-        self._unread = b""
+        self._unread = b""  # the beginning of a line that the server has not ended
+        self._has_served = False
         self._log_start = 0
         self.job: Job | None = None
-        self.pid: int | None = None  # of the worker, once the server has said so
+        self.worker: Mapping[str, Any] | None = None  # its identity, once the server has said so
 
     def start(self, job: Job) -> None:
+        """Raises: StorageError if its log cannot be written, or no process can be started."""
         with storage_errors(f"{self._log}: cannot be written"):
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("ab") as log:
-                self._log_start, self.job, self.pid = log.tell(), job, None
+                self._log_start = log.tell()
                 if self._server is None:
                     self._server = self._start_server(log)
+        self.job, self.worker = job, None
         assert self._server.stdin is not None
         with suppress(BrokenPipeError):  # it died; poll() will see
             self._server.stdin.write(json.dumps(job).encode() + b"\n")
             self._server.stdin.flush()
 
     def _start_server(self, log: BinaryIO) -> subprocess.Popen[bytes]:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "rnnlab.studies.launch.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env={**os.environ, **self._environment},
-            start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
-        )
+        with storage_errors("a worker's process cannot be started"):
+            server = subprocess.Popen(
+                [sys.executable, "-m", "rnnlab.studies.launch.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, **self._environment},
+                start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
+            )
         assert server.stdout is not None
         os.set_blocking(server.stdout.fileno(), False)
+        self._unread, self._has_served = b"", False
         return server
 
     def poll(self) -> WorkerExit | None:
-        """How the worker ended, if it has."""
+        """How the worker ended, if it has. Raises: RnnlabError if a server ends before it has started any."""
         if self._server is None or self.job is None:
             return None
         died = self._server.poll()  # before reading: what it said last is not lost
+        code = self._read()
+        if code is None and (died is None or self._has_orphan()):
+            return None
+        ended = WorkerExit(self.job, (died or 1) if code is None else code, self._log, self._log_start)
+        if died is not None:
+            self._forget()
+            if died > 0 and not self._has_served:
+                raise RnnlabError(f"no worker can be started; {ended}")
+        self.job = self.worker = None
+        return ended
+
+    def _read(self) -> int | None:
+        """Read what the server has said: who its worker is, and with which code it ended, if it has."""
+        assert self._server is not None
         assert self._server.stdout is not None
         self._unread += self._server.stdout.read() or b""
         *lines, self._unread = self._unread.split(b"\n")
-        facts: dict[str, int] = {}
-        for line in lines:
-            facts |= json.loads(line)
-        self.pid = facts.get("pid", self.pid)
-        if "code" not in facts and died is None:
-            return None
-        ended = WorkerExit(self.job, facts.get("code", died or 1), self._log, self._log_start)
-        self.job = self.pid = None
-        if died is not None:
-            self.close()
-            self._server = None
-        return ended
+        code: int | None = None
+        for facts in map(json.loads, lines):
+            self._has_served = True
+            if "code" in facts:
+                code = facts["code"]
+            else:
+                self.worker = facts
+        return code
+
+    def _has_orphan(self) -> bool:
+        """Whether the worker still runs: once its server has died, it saves, and holds its run until it is through."""
+        return self.worker is not None and may_be_running(self.worker)
+
+    def _forget(self) -> None:
+        """Let go of a server that has ended."""
+        assert self._server is not None
+        assert self._server.stdout is not None
+        self.close()
+        self._server.stdout.close()
+        self._server = None
 
     def close(self) -> None:
         """Tell the server that we are gone: it asks its worker to save, waits for it, and ends."""
@@ -152,15 +202,13 @@ class Slot:
         """Until the server has ended; at the time `until` [s, monotonic] it and its worker are killed."""
         if self._server is None:
             return
-        try:
-            self._server.wait(timeout=max(0.0, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
+        while (running := self._server.poll() is None or self._has_orphan()) and time.monotonic() < until:
+            time.sleep(0.02)
+        if running:
             with suppress(ProcessLookupError):
                 os.killpg(self._server.pid, signal.SIGKILL)
-            self._server.wait()
-        assert self._server.stdout is not None
-        self._server.stdout.close()
-        self._server = None
+        self._server.wait()
+        self._forget()
 
 
 class Pool:
@@ -186,9 +234,9 @@ class Pool:
     def busy(self) -> int:
         return len(self._slots) - self.free
 
-    def pids(self) -> list[int | None]:
-        """Of the workers that run; None for one that is just starting."""
-        return [slot.pid for slot in self._slots if slot.job is not None]
+    def workers(self) -> list[Mapping[str, Any] | None]:
+        """The identities of the workers that run, see `process_identity`; None for one that is just starting."""
+        return [slot.worker for slot in self._slots if slot.job is not None]
 
     def start(self, task: Task, job: Job) -> None:
         """Let a new worker do the task with the job; there must be a free slot."""
@@ -198,7 +246,7 @@ class Pool:
     def poll(self) -> list[WorkerExit]:
         """The workers that have ended since the last call.
 
-        Raises: Stopped on SIGINT or SIGTERM, once every worker has saved and stopped.
+        Raises: Stopped on SIGINT or SIGTERM, once every worker has saved and stopped; RnnlabError if none can start.
         """
         if self._interrupts.received is not None:
             self.stop()

@@ -1,8 +1,8 @@
 """The server of a slot: `python -m rnnlab.studies.launch.worker`, jobs as lines of JSON on standard input.
 
-For each job the server forks a worker, which calls the function that the job names as "task". The server writes
-{"pid": N}, and once the worker has ended {"code": N}, on standard output. Standard input stays open as long as the
-parent lives; at its end the worker is asked to save and stop.
+For each job the server forks a worker, which calls the function that the job names as "task". The server writes the
+worker's identity (`rnnlab.studies.launch.process`), and once it has ended {"code": N}, on standard output. Standard
+input stays open as long as the parent lives; at its end the worker is asked to save and stop.
 """
 
 import json
@@ -14,25 +14,33 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
+from typing import Any
 
 import rnnlab.config
 import rnnlab.views.board  # the server imports what its workers need, once for all of them
 from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
+from rnnlab.safe_text import hide_secrets
 from rnnlab.studies.launch.pool import Job, Task
+from rnnlab.studies.launch.process import process_identity
 
 
 def serve() -> None:
     """Until standard input ends."""
+    server, reports = os.getpid(), os.dup(1)
+    os.dup2(2, 1)  # what is printed, by parts that are imported too, goes to the log
     rnnlab.config.resolve(["sha_rnn"])  # imports the parts
+    sys.stdout.flush()  # or every fork would print it once more
     while line := sys.stdin.readline():
         job = json.loads(line)
         task: Task = pkgutil.resolve_name(job["task"])
         worker = os.fork()
         if worker == 0:
-            os._exit(_work(task, job))
-        _write(pid=worker)
-        _write(code=_wait_for(worker))
+            os.close(reports)
+            os._exit(_work(task, job, server))
+        _write(reports, **process_identity(worker))
+        _write(reports, code=_wait_for(worker))
 
 
 def _wait_for(worker: int) -> int:
@@ -48,32 +56,30 @@ def _wait_for(worker: int) -> int:
             time.sleep(0.1)
 
 
-def _write(**facts: int) -> None:
+def _write(reports: int, **facts: Any) -> None:
     try:
-        os.write(1, json.dumps(facts).encode() + b"\n")
+        os.write(reports, json.dumps(facts).encode() + b"\n")
     except BrokenPipeError:
         raise SystemExit from None
 
 
-def _work(task: Task, job: Job) -> int:
+def _work(task: Task, job: Job, server: int) -> int:
     """Do the job, in the fork, and return the exit code of the command line, see `rnnlab.errors`."""
-    server = os.getppid()
-    os.dup2(2, 1)  # what is printed goes to the log
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     try:
         with Interrupts() as interrupts:
             threading.Thread(target=_stop_with, args=[server], daemon=True).start()
             task(job, interrupts.check)
-            code = 0
+            code, words = 0, ""
     except RnnlabError as error:
-        print(f"rnnlab: error: {error}", file=sys.stderr)
-        code = error.exit_code
+        code, words = error.exit_code, f"rnnlab: error: {error}\n"
     except BaseException as error:
-        traceback.print_exc()
-        print(f"rnnlab: error: {type(error).__name__}: {error}", file=sys.stderr)
-        code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+        trace = hide_secrets(f"{traceback.format_exc()}rnnlab: error: {type(error).__name__}: {error}\n")
+        code, words = 1, trace
+    with suppress(OSError):  # a log on a full disk: the code tells more than a second error
+        sys.stderr.write(words)
+        sys.stdout.flush()
+        sys.stderr.flush()
     return code
 
 

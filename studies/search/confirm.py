@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
 from rnnlab.studies.launch.run import finished
-from rnnlab.studies.search.database import SharedStudy, run_folders
+from rnnlab.studies.search.database import SharedStudy, retry_history
 from rnnlab.studies.search.plan import CONFIRM, SearchPlan
 from rnnlab.views import numerals
 from rnnlab.views.intervals import Interval
@@ -37,6 +37,14 @@ def enqueue_candidates(plan: SearchPlan) -> int:
                 attributes = {"candidate": trial.number, "bindings": trial.user_attrs["bindings"]}
                 second.optuna.enqueue_trial({"candidate": trial.number}, user_attrs=attributes)
         return len(known | set(chosen))
+
+
+def candidate_folders(parent: Path, candidate: FrozenTrial) -> list[Path]:
+    """The folder of a candidate below `parent`, named after its trial of the first stage, with the number of the retry;
+    then those of the tries before it, the newest first."""
+    name = f"trial-{candidate.user_attrs['candidate']:04d}"
+    retries = range(len(retry_history(candidate)), 0, -1)
+    return [*(parent / f"{name}-retry-{i}" for i in retries), parent / name]
 
 
 def finished_candidates(plan: SearchPlan) -> list[FrozenTrial]:
@@ -75,7 +83,7 @@ def write_confirmation(
 
 def _variant(plan: SearchPlan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) -> TrainedVariant:
     number = candidate.user_attrs["candidate"]
-    folders = run_folders(plan.folder / CONFIRM, candidate)
+    folders = candidate_folders(plan.folder / CONFIRM, candidate)
     results: dict[int, Mapping[str, Any]] = {}
     for seed, bpc in sorted(candidate.intermediate_values.items()):
         here = next((r for folder in folders if (r := finished(folder / f"seed-{seed}"))), {})  # or on another machine

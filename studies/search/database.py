@@ -9,7 +9,7 @@ and it continues from the newest checkpoint.
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.studies.launch.locks import database_errors, exclusive
+from rnnlab.studies.launch.locks import exclusive
 from rnnlab.studies.launch.process import may_be_running, process_identity
+from rnnlab.studies.launch.urls import database_errors
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_RETRIES = 10  # of one trial; then another takes its place
@@ -45,7 +46,7 @@ class Address:
         heartbeat: interval between the signs of life of a worker [s].
     """
 
-    url: str
+    url: str = field(repr=False)  # it may hold a password
     name: str
     heartbeat: int
 
@@ -71,7 +72,7 @@ class Address:
         connect_args = {"timeout": 60} if self.url.startswith("sqlite") else {}
         with experimental_features():  # heartbeat and retry, since Optuna 2.8
             return RDBStorage(
-                self.url,
+                self.url.replace("{", "{{").replace("}", "}}"),  # Optuna formats it
                 # NullPool: nothing stays open between two questions
                 engine_kwargs={"poolclass": sqlalchemy.NullPool, "connect_args": connect_args},
                 heartbeat_interval=self.heartbeat,
@@ -109,7 +110,7 @@ class SharedStudy:
     def requeue_abandoned(self) -> list[int]:
         """Fail and queue again the trials whose worker is gone; their numbers. Under the lock.
 
-        A worker of this machine is gone when its process is; one of another machine when its heartbeat is overdue.
+        A worker of this machine and PID namespace is gone when its process is; any other when its heartbeat is overdue.
         """
         gone = {trial.number for trial in self.trials(TrialState.RUNNING) if not _may_be_alive(trial)}
         # One that ended between the two questions has finished its trial; after its end nobody changes the state.

@@ -62,10 +62,10 @@ def _look(study: SharedStudy, pool: Pool, budget: int) -> tuple[int, int, int]:
     with study.address.locked():
         study.requeue_abandoned()
         # Whatever became of its trial: one that was held up and lost it will not claim another.
-        claimed_by = {trial.user_attrs.get("worker", {}).get("pid") for trial in study.trials()}
-        unclaimed = sum(pid not in claimed_by for pid in pool.pids())
+        signatures = [trial.user_attrs.get("worker", {}).items() for trial in study.trials()]
+        claimed = sum(any(w.items() <= signed for signed in signatures) for w in pool.workers() if w is not None)
         running = len(study.trials(TrialState.RUNNING))
-        return running, len(study.finished()), study.remaining(budget) - unclaimed
+        return running, len(study.finished()), study.remaining(budget) - (pool.busy - claimed)
 
 
 def _count_failures(before: float, ended: WorkerExit) -> float:

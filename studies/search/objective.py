@@ -18,6 +18,7 @@ from rnnlab.storage import metrics
 from rnnlab.storage.metrics import Record
 from rnnlab.studies.launch.pool import Check, Job
 from rnnlab.studies.launch.run import score, train_run
+from rnnlab.studies.search.confirm import candidate_folders
 from rnnlab.studies.search.database import (
     Release,
     SharedStudy,
@@ -103,7 +104,7 @@ def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
     name = f"trial {attributes['candidate']}, fresh seeds"
     release()
     recorded = study.trials()[trial.number]
-    folders = run_folders(plan.folder / CONFIRM, recorded)
+    folders = candidate_folders(plan.folder / CONFIRM, recorded)
     reported = dict(recorded.intermediate_values)
     for seed in plan.fresh_seeds():
         check()

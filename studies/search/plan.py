@@ -15,7 +15,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
-from rnnlab.studies.launch.locks import check_url
+from rnnlab.studies.launch.urls import check_url, file_url
 from rnnlab.studies.search.database import Address, SharedStudy
 from rnnlab.studies.search.space import Space, differences
 from rnnlab.training import experiment
@@ -49,7 +49,7 @@ class Search:
         confirm: candidates that are trained again with fresh seeds once the search is over; 0 for none.
         confirm_seeds: how many seeds that takes each, if nothing prunes the candidate.
         heartbeat: interval between a worker's signs of life [s]; without them its trial is given to another.
-    Raises: ConfigError for a number that is too small.
+    Raises: ConfigError for a number that is too small or too large.
     """
 
     base: Sequence[str]
@@ -74,6 +74,9 @@ class Search:
         for name, bound in {**least, "heartbeat": 1}.items():
             if getattr(self, name) < bound:
                 raise ConfigError(f"Search.{name} = {getattr(self, name)}: at least {bound}")
+        for name, bound in {"trials": 1_000_000, "confirm": 1_000, "confirm_seeds": 1_000, "heartbeat": 86_400}.items():
+            if getattr(self, name) > bound:
+                raise ConfigError(f"Search.{name} = {getattr(self, name)}: at most {bound:,}")
         if not 0.0 <= self.warmup < 1.0:
             raise ConfigError(f"Search.warmup = {self.warmup}: a fraction in [0, 1) is needed")
 
@@ -154,8 +157,8 @@ def plan_search(
     experiment.build(base, shapes_only=True)  # the corpus is there
     if storage is not None:
         check_url(storage)
-    url = storage or f"sqlite:///{folder.resolve() / DATABASE}"
-    return SearchPlan(search, folder, base, Address(url, folder.resolve().name, search.heartbeat))
+    url = storage or file_url(folder.resolve() / DATABASE)
+    return SearchPlan(search, folder, base, Address(url, definition.name_of(folder), search.heartbeat))
 
 
 def reopen(folder: Path, url: str, name: str) -> SearchPlan:
@@ -192,7 +195,7 @@ def create_or_resume(plan: SearchPlan) -> None:
         with storage_errors(f"{plan.folder}: the study cannot be kept there"):
             plan.folder.mkdir(parents=True, exist_ok=True)
             write_file(plan.folder / BASE, plan.base.text.encode())
-            write_file(plan.folder / definition.STUDY, definition.text(plan.search).encode())
+            definition.write(plan.search, plan.address.name, plan.folder)
 
 
 def _complete(plan: SearchPlan, study: optuna.Study) -> None:

@@ -1,6 +1,7 @@
-"""F14 to F17: searches whose workers are killed, start at once, are held up, or are gone on with."""
+"""F14 to F17, F28: searches whose workers are killed, start at once, are held up, gone on with, or cannot be seen."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from tests.studies.small_studies import (
     expect_exactly,
     is_alive,
     params_by_draw,
+    running_workers,
     search_in,
     trials_of,
     wait_until,
@@ -152,3 +154,38 @@ def test_f17_a_study_that_is_stopped_and_gone_on_with_draws_what_an_uninterrupte
     assert params_by_draw(plan) == params_by_draw(whole)
     values = {t.user_attrs["draw"]: t.value for t in trials_of(plan, TrialState.COMPLETE)}
     assert values == {t.user_attrs["draw"]: t.value for t in trials_of(whole)}
+
+
+UNSHARE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""Begins a PID namespace: the processes in it have numbers of their own, and see no others."""
+
+
+def can_unshare() -> bool:
+    return bool(shutil.which("unshare")) and subprocess.run([*UNSHARE, "true"], capture_output=True).returncode == 0
+
+
+needs_namespaces = pytest.mark.skipif(not can_unshare(), reason="PID namespaces cannot be made here")
+
+
+@needs_namespaces
+def test_f28_searches_in_two_pid_namespaces_of_one_machine_share_one_study(tmp_path: Path) -> None:
+    plan, command = prepare(tmp_path, trials=6, bytes=1280, heartbeat=10)
+    commands = [Command(*command, "--workers", "1", under=UNSHARE) for _ in range(2)]
+    for each in commands:
+        with each:
+            assert sum(each.succeed()["trials"].values()) == 6
+    expect_exactly(plan, 6)
+    assert not trials_of(plan, TrialState.FAIL), "a live worker was taken for dead"
+    hosts = [t.user_attrs["worker"]["namespace"] for t in trials_of(plan)]
+    assert len(set(hosts)) == 2, "both took part"
+
+
+@needs_namespaces
+def test_f28_a_search_that_dies_with_its_namespace_is_gone_on_with_from_another(tmp_path: Path) -> None:
+    plan, command = prepare(tmp_path, trials=3, bytes=2560, heartbeat=1)
+    with Command(*command, "--workers", "1", under=UNSHARE) as first:
+        wait_until(lambda: running_workers(plan) and trials_of(plan, TrialState.RUNNING)[0].intermediate_values)
+        first.signal(signal.SIGKILL)
+        first.finish()
+    Command(*command, "--workers", "1", under=UNSHARE).succeed()
+    expect_exactly(plan, 3)

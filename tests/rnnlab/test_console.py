@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from rnnlab.console import IN_ASCII, escaped, say
+from rnnlab.console import IN_ASCII, say
+from rnnlab.safe_text import escaped
 
 
 def test_what_a_terminal_would_obey_is_shown_and_what_people_write_is_not_changed() -> None:

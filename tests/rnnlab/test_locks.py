@@ -26,6 +26,13 @@ def test_a_lock_has_one_holder_who_is_named(path: Path) -> None:
         pass
 
 
+def test_a_holder_is_named_with_what_can_be_printed(path: Path) -> None:
+    with locked(path):
+        path.write_text("\x1b[31mprocess 1\x07 on\nhere\n")
+        with pytest.raises(LockTaken, match=r"^process 1 onhere$"), locked(path):
+            pass
+
+
 def test_who_waits_gets_the_lock_of_a_holder_that_dies(path: Path) -> None:
     script = "import sys, time, pathlib\nfrom rnnlab.locks import locked\n"
     script += "with locked(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(600)"

@@ -28,8 +28,12 @@ def why_not() -> str:
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """The URL of an empty database, kept in a folder of its own outside of pytest's, which are for one user only."""
+def server(password: str | None = None) -> Iterator[str]:
+    """The URL of an empty database, kept in a folder of its own outside of pytest's, which are for one user only.
+
+    Args:
+        password: without which the server lets nobody in; the URL does not hold it.
+    """
     if reason := why_not():
         if os.environ.get("CI"):
             pytest.fail(reason)
@@ -46,7 +50,11 @@ def server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="rnnlab-postgres-") as folder:
         subprocess.run(["chown", USER, folder], check=True)
         data = f"{folder}/data"
-        as_postgres(str(programs / "initdb"), "-D", data, "--auth=trust", "--no-sync", "--encoding=UTF8")
+        auth = ["--auth=trust"]
+        if password is not None:
+            (Path(folder) / "password").write_text(password)
+            auth = ["--auth=scram-sha-256", f"--pwfile={folder}/password"]
+        as_postgres(str(programs / "initdb"), "-D", data, *auth, "--no-sync", "--encoding=UTF8")
         options = f"-h 127.0.0.1 -p {port} -k '' -c fsync=off"
         as_postgres(str(programs / "pg_ctl"), "-D", data, "-w", "-o", options, "-l", f"{folder}/log", "start")
         try:

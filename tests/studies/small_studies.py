@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -106,9 +106,10 @@ def params_by_draw(plan: SearchPlan) -> dict[int, dict[str, Any]]:
 class Command:
     """`rnnlab` in a process of its own, to be killed and watched."""
 
-    def __init__(self, *arguments: str | Path) -> None:
+    def __init__(self, *arguments: str | Path, under: Sequence[str] = ()) -> None:
+        """Args: under: the command that starts it, such as `unshare -pf`."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "rnnlab", *map(str, arguments)],
+            [*under, sys.executable, "-m", "rnnlab", *map(str, arguments)],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
 

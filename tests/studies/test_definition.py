@@ -29,6 +29,24 @@ def test_a_study_is_written_down_so_that_it_reads_back_the_same(tmp_path: Path) 
     assert definition.read(tmp_path / "again.gin", Search) == made.search
 
 
+def test_a_study_is_called_after_its_folder_until_that_is_noted_in_it(tmp_path: Path) -> None:
+    assert definition.name_of(tmp_path / "not there") == "not there"
+    folder = tmp_path / "study"
+    folder.mkdir()
+    assert definition.name_of(folder) == "study"
+    definition.write(small_search(tmp_path).search, "noted", folder)
+    assert definition.name_of(folder) == "noted"
+
+
+def test_a_study_whose_folder_would_have_a_bad_name_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search").rename(tmp_path / f"{'n' * 200}.gin")
+    with pytest.raises(ConfigError, match=r"\.gin, without --run: the name 'nnn.* has 200 bytes"):
+        plan_search(str(path))
+    assert plan_search(str(path), run=tmp_path / "study").address.name == "study"
+    with pytest.raises(ConfigError, match=r"--run '.*a\\nb': control characters"):
+        plan_search(str(path), run=tmp_path / "a\nb")
+
+
 def test_a_file_for_the_other_command_says_which(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas={"dropped": ["dropout = 0.1"]})
     with pytest.raises(ConfigError, match="it is for `rnnlab ablate`"):

@@ -1,5 +1,9 @@
 """Reading run folders that are finished, going on, interrupted or damaged."""
 
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,6 +80,78 @@ def test_runs_below_a_folder_are_found_in_natural_order(tmp_path: Path) -> None:
         write_run(tmp_path / "study" / f"seed-{seed}", seed)
     assert [path.name for path in find_runs(tmp_path / "study")] == ["seed-1", "seed-2", "seed-10"]
     assert find_runs(tmp_path / "study" / "seed-2") == [tmp_path / "study" / "seed-2"]
+
+
+def test_runs_behind_links_are_found_and_each_once(tmp_path: Path) -> None:
+    elsewhere = write_run(tmp_path / "elsewhere" / "deep" / "a")
+    here = write_run(tmp_path / "here" / "b")
+    write_run(here / "inside")
+    picked = tmp_path / "here" / "picked"
+    picked.mkdir()
+    for name, target in {
+        "a": elsewhere,
+        "a again": elsewhere,
+        "all of them": elsewhere.parent,
+        "b": here,
+        "circle": picked,
+        "up": tmp_path / "here",
+    }.items():
+        (picked / name).symlink_to(target)
+    found = find_runs(tmp_path / "here")
+    assert sorted(path.resolve() for path in found) == sorted([elsewhere, here, here / "inside"])
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    assert len(find_runs(tmp_path / "link")) == 3
+    assert find_runs(picked / "a") == [picked / "a"]
+
+
+def test_what_a_run_saves_is_not_searched(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "study" / "run")
+    for name in ("checkpoints", "tb"):
+        write_run(run / name / "not a run")
+        write_run(tmp_path / "study" / name)  # what is called so elsewhere is
+    assert {path.name for path in find_runs(tmp_path / "study")} == {"run", "checkpoints", "tb"}
+
+
+def test_links_that_lead_nowhere_cost_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = write_run(tmp_path / "run")
+    targets = {"dangling": tmp_path / "none", "itself": tmp_path / "itself", "long": "n" * 300}
+    for name, target in targets.items():
+        (tmp_path / name).symlink_to(target)
+    for _ in range(2):  # the second time nothing is repeated
+        assert find_runs(tmp_path) == [run]
+    said = capsys.readouterr().err.splitlines()
+    assert sorted(said) == [
+        f"rnnlab: {tmp_path / name}: not searched for runs: the link leads nowhere" for name in sorted(targets)
+    ]
+
+
+def test_a_folder_that_may_not_be_read_costs_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with tempfile.TemporaryDirectory() as folder, as_nobody(Path(folder)):  # pytest's folders are for their user alone
+        run = write_run(Path(folder) / "run")
+        closed = Path(folder) / "closed"
+        write_run(closed / "run")
+        closed.chmod(0)
+        try:
+            assert find_runs(Path(folder)) == [run]
+            with pytest.raises(StorageError, match="no run in or below it"):
+                find_runs(closed)
+        finally:
+            closed.chmod(0o700)
+    assert capsys.readouterr().err == f"rnnlab: {closed}: not searched for runs: permission denied\n"
+
+
+@contextmanager
+def as_nobody(folder: Path) -> Iterator[None]:
+    """Let the block run as a user whom permissions hold back, and who owns the folder."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.chown(folder, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
 
 
 def test_a_folder_without_runs_and_a_missing_one_are_named(tmp_path: Path) -> None:

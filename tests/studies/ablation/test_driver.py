@@ -9,6 +9,7 @@ import pytest
 
 from rnnlab.errors import RnnlabError, RunHeldError
 from rnnlab.studies.ablation.driver import _held, _may_try_again, run_ablation
+from rnnlab.studies.ablation.plan import plan_ablation
 from rnnlab.studies.launch.pool import WorkerExit
 from tests.studies.small_studies import DROPPED, Command, is_alive, small_ablation, wait_until, write_study
 
@@ -49,6 +50,25 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     assert "the baseline changed" in err
     assert "LanguageModel.dim  8 -> 12" in err
     assert {name: time for name, time in results(folder).items() if name in after} == after
+
+
+@pytest.mark.slow
+def test_an_ablation_in_a_folder_of_any_name_trains_and_can_be_compared(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
+    run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")
+    assert "2 cells trained" in Command("ablate", path, "--run", run, "--workers", "1").succeed()
+    assert "dropped" in Command("compare", run, "--out", tmp_path / "out").succeed()
+
+
+@pytest.mark.slow
+def test_an_ablation_whose_folder_was_renamed_goes_on_under_its_name(tmp_path: Path) -> None:
+    run_ablation(small_ablation(tmp_path, seeds=1), workers=2)
+    renamed = (tmp_path / "study").rename(tmp_path / "renamed")
+    more = plan_ablation(str(tmp_path / "study.gin"), seeds=2, run=renamed)
+    facts, _ = run_ablation(more, workers=2)
+    assert facts["cells"] == {"trained": 2, "kept": 2}
+    rows = {json.loads(path.read_text())["variant"] for path in renamed.glob("cells/*/*/environment.json")}
+    assert rows == {"baseline (study)", "dropped (study)"}, "the same rows of TensorBoard's page as before"
 
 
 @pytest.mark.slow

@@ -65,6 +65,21 @@ def test_a_delta_that_means_nothing_or_not_what_it_says_is_refused_before_anythi
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "a/b", "..", "-a", "a\n", "Dropped"])
+def test_the_name_of_a_variant_that_no_folder_should_have_is_refused_with_its_file(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"/study\.gin: the names? ") as caught:
+        small_ablation(tmp_path, deltas={"dropped": ["dropout = 0.2"], name: ["core/qrnn"]})
+    assert repr(name)[:40] in str(caught.value)
+    assert not (tmp_path / "study").exists()
+
+
+def test_the_cell_of_a_grid_whose_name_gets_too_long_is_refused(tmp_path: Path) -> None:
+    deltas = {"a" * 60: ["dropout = 0.2"], "b" * 60: ["core/qrnn"]}
+    assert len(small_ablation(tmp_path, deltas=deltas).variants) == 3
+    with pytest.raises(ConfigError, match=r"has 123 bytes, more than 100"):
+        small_ablation(tmp_path, deltas=deltas, design="grid")
+
+
 def test_a_fragment_of_a_kind_that_changes_something_else_as_well_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +147,8 @@ def test_every_variant_has_the_same_seeds_counted_up_from_that_of_the_base(tmp_p
     ("arguments", "told"),
     [
         ({"seeds": 0}, "Ablation.seeds = 0: at least 1"),
+        ({"seeds": 10**9}, "2 variants make 2,000,000,000 runs, more than 100,000"),
+        ({"seeds": 1, "design": "grid", "deltas": {str(i): ["core/qrnn"] for i in range(17)}}, "131,072 variants"),
         ({"design": "all"}, "design takes"),
         ({"match": "flops"}, "match takes"),
         ({"widths": {"qrnn": "QRNN.width"}}, "Ablation.widths names 'qrnn'"),

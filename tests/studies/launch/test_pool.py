@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from rnnlab.errors import ConfigError, RnnlabError, StorageError
 from rnnlab.studies.launch.pool import Pool, WorkerExit, worker_environments
 from rnnlab.studies.launch.run import train_job
 from tests.rnnlab.tiny_runs import build, write_text
@@ -32,6 +33,14 @@ def poll(pool: Pool) -> WorkerExit:
     return ended
 
 
+def number(pool: Pool) -> int:
+    """Of the process of the one worker."""
+    (worker,) = pool.workers()
+    assert worker is not None
+    pid: int = worker["pid"]
+    return pid
+
+
 @pytest.mark.slow
 def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path) -> None:
     with Pool([{}], tmp_path) as pool:
@@ -43,10 +52,8 @@ def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path
 
         run = tmp_path / "run"
         pool.start(train_job, cell(config, run))
-        wait_until(lambda: (run / "checkpoints").exists() and pool.poll() == [] and pool.pids()[0])
-        (worker,) = pool.pids()
-        assert worker is not None
-        os.kill(worker, signal.SIGKILL)
+        wait_until(lambda: (run / "checkpoints").exists() and pool.poll() == [] and pool.workers()[0])
+        os.kill(number(pool), signal.SIGKILL)
         ended = poll(pool)
         assert ended.code == -signal.SIGKILL
         assert ended.was_killed
@@ -57,10 +64,9 @@ def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path
 
         before = journaled()
         pool.start(train_job, cell(config, run))  # the same server forks the next
-        wait_until(lambda: pool.poll() == [] and pool.pids()[0])
-        (worker,) = pool.pids()
+        wait_until(lambda: pool.poll() == [] and pool.workers()[0])
+        worker = number(pool)
         wait_until(lambda: f"process {worker} " in (run / "lock").read_text() and journaled() > before)
-    assert worker is not None
     assert not is_alive(worker)
     assert json.loads((run / "result.json").read_text())["status"] == "stopped"
 
@@ -95,6 +101,101 @@ def test_a_server_without_a_job_ends_with_its_input() -> None:
         [sys.executable, "-m", "rnnlab.studies.launch.worker"], input="", capture_output=True, text=True, timeout=240
     )
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+def test_the_exit_of_a_worker_tells_its_last_line_as_far_as_it_can_be_printed(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    before = b"of before\n"
+    log.write_bytes(
+        before + "rnnlab: error: \x1b[31mno \x07space\x1b[0m on\u202e disk\r\n\x1b[2K\n".encode() + b"\xff \n"
+    )
+    assert str(WorkerExit({}, 5, log, len(before))) == f"a worker exited with 5: \ufffd  (log: {log})"
+    log.write_bytes(log.read_bytes()[:-3])
+    assert str(WorkerExit({}, 5, log, len(before))) == f"a worker exited with 5: no space on disk (log: {log})"
+    log.write_bytes(before)
+    assert str(WorkerExit({}, 5, log, len(before))) == f"a worker exited with 5 (log: {log})"
+    log.write_bytes(b"x" * 1_000_000)
+    assert len(str(WorkerExit({}, 5, log, 0))) < 1000
+
+
+def test_the_exit_of_a_worker_is_told_also_without_a_log_or_a_name_of_its_signal(tmp_path: Path) -> None:
+    log = tmp_path / "none"
+    told = f"its log cannot be read: no such file or directory (log: {log})"
+    assert str(WorkerExit({}, 1, log, 0)) == f"a worker exited with 1: {told}"
+    assert str(WorkerExit({}, -40, log, 0)) == f"a worker was killed by signal 40: {told}"
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("")
+    with (
+        Pool([{}], tmp_path) as pool,
+        pytest.raises(StorageError, match=r"worker-0\.log: cannot be written: file exists"),
+    ):
+        pool.start(train_job, {})
+
+
+def test_a_server_that_cannot_start_is_told_and_leaves_nothing_open(tmp_path: Path) -> None:
+    opened = len(os.listdir("/proc/self/fd"))
+    with Pool([{"PYTHONHOME": "/nowhere"}], tmp_path) as pool:
+        pool.start(train_job, {})
+        with pytest.raises(RnnlabError, match=r"no worker can be started; a worker exited with 1: .*worker-0\.log"):
+            wait_until(pool.poll)
+    assert len(os.listdir("/proc/self/fd")) == opened
+
+
+@pytest.mark.slow
+def test_a_worker_whose_server_was_killed_counts_as_ended_once_it_has_saved(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    opened = len(os.listdir("/proc/self/fd"))
+    with Pool([{}], tmp_path) as pool:
+        pool.start(train_job, cell(config, run))
+        wait_until(lambda: pool.poll() == [] and any(run.glob("checkpoints/step-*")))
+        worker = number(pool)
+        os.kill(int(Path(f"/proc/{worker}/stat").read_text().rpartition(") ")[2].split()[1]), signal.SIGKILL)
+        ended = poll(pool)
+        assert json.loads((run / "result.json").read_text())["status"] == "stopped"
+        assert not is_alive(worker)
+        assert (ended.code, ended.was_killed, pool.free) == (-signal.SIGKILL, True, 1)
+        assert len(os.listdir("/proc/self/fd")) == opened
+        pool.start(train_job, cell(tmp_path / "none.gin", tmp_path / "nowhere"))  # another server is started
+        assert poll(pool).code == 2
+
+
+@pytest.mark.slow
+def test_what_a_part_prints_while_it_is_imported_goes_to_the_log(tmp_path: Path) -> None:
+    (tmp_path / "noisy.py").write_text("print('{not for the parent')\n")
+    described = tmp_path / "noisy-1.dist-info"
+    described.mkdir()
+    (described / "METADATA").write_text("Metadata-Version: 2.1\nName: noisy\nVersion: 1\n")
+    (described / "entry_points.txt").write_text("[rnnlab.components]\nnoisy = noisy\n")
+    with Pool([{"PYTHONPATH": str(tmp_path)}], tmp_path) as pool:
+        for _ in range(2):
+            pool.start(train_job, cell(tmp_path / "none.gin", tmp_path / "nowhere"))
+            assert poll(pool).code == 2
+    assert (tmp_path / "logs" / "worker-0.log").read_text().count("not for the parent") == 1
+
+
+@pytest.mark.slow
+def test_a_worker_whose_log_takes_no_more_ends_with_its_own_error(tmp_path: Path) -> None:
+    job = {"task": "rnnlab.studies.launch.run:train_job", **cell(tmp_path / "none.gin", tmp_path / "nowhere")}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.Popen(
+            [sys.executable, "-m", "rnnlab.studies.launch.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=full, text=True,
+        )  # fmt: skip
+        with done:
+            assert done.stdin is not None
+            assert done.stdout is not None
+            print(json.dumps(job), file=done.stdin, flush=True)
+            assert "pid" in json.loads(done.stdout.readline())
+            assert json.loads(done.stdout.readline()) == {"code": 2}
+
+
+def test_more_workers_than_a_machine_can_have_are_refused() -> None:
+    import torch
+
+    with pytest.raises(ConfigError, match=r"--workers 100000: at most 1,000"):
+        worker_environments(100_000, torch.device("cpu"))
 
 
 def test_workers_default_to_the_cores_and_have_one_thread_each() -> None:

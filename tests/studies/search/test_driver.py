@@ -2,24 +2,36 @@
 
 import csv
 import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import TrialState
 
 from rnnlab import cli, config
 from rnnlab.errors import DataError
+from rnnlab.storage import metrics
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.studies.search.driver import run_search
-from rnnlab.studies.search.plan import plan_search
+from rnnlab.studies.launch.pool import Pool
+from rnnlab.studies.launch.run import train_job
+from rnnlab.studies.search.database import open_study
+from rnnlab.studies.search.driver import _look, run_search
+from rnnlab.studies.search.plan import create_or_resume, plan_search
 from rnnlab.studies.search.space import literal
 from rnnlab.views.runs import parse_bindings
+from tests.rnnlab.tiny_runs import build, write_text
 from tests.studies.small_studies import (
     SPACE,
+    Command,
+    catch_worker,
     expect_exactly,
     params_by_draw,
     search_in,
+    small_search,
     trials_of,
+    wait_until,
     write_study,
 )
 
@@ -56,11 +68,50 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
         assert result["status"] == "stopped"
         assert result["bytes_trained"] < 1280
 
+    for each in (folder / "confirm").iterdir():
+        held = parse_bindings((each / "seed-2" / "config.gin").read_text())
+        assert float(held["Block.dropout"]) == trials_of(made)[int(each.name.removeprefix("trial-"))].params["dropout"]
+
     winner = config.resolve([str(folder / "best.gin")])
     best = trials_of(made)[facts["confirmed"]["trial"]]
     assert winner.value("SingleHead.memory") == best.params["SingleHead.memory"]
     assert winner.value("dropout") == best.params["dropout"]
     assert cli.main(["train", str(folder / "best.gin"), "--run", str(tmp_path / "winner")]) == 0
+
+
+@pytest.mark.slow
+def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=1, confirm=1, confirm_seeds=1, bytes=2560)
+    begun = tmp_path / "study" / "confirm" / "trial-0000" / "seed-2"
+    arguments = ("--run", tmp_path / "study", "--workers", "1", "--set", "Trainer.save_every = 20")
+    with Command("search", path, *arguments) as command:
+        wait_until(lambda: (begun / "checkpoints" / "step-00000020").exists())
+        os.kill(int((begun / "lock").read_text().split()[1]), signal.SIGKILL)
+        before = metrics.read(begun / "metrics.jsonl")
+        command.succeed()
+    assert {each.name for each in begun.parents[1].iterdir()} == {"trial-0000", "trial-0000-retry-1"}
+    retry = begun.parents[1] / "trial-0000-retry-1" / "seed-2"
+    assert metrics.read(retry / "metrics.jsonl")[0] == before[0], "times included: it went on from the checkpoint"
+    assert json.loads((retry / "result.json").read_text())["status"] == "done"
+
+
+@pytest.mark.slow
+def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) -> None:
+    path, run, renamed = write_study(tmp_path, "Search", trials=2, bytes=2560), tmp_path / "a", tmp_path / "b"
+    plan = plan_search(str(path), run=run)
+    with Command("search", path, "--run", run, "--workers", "1") as first:
+        _, worker = catch_worker(plan)
+        first.signal(signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
+    begun = (run / "trials" / "trial-0000" / "config.gin").stat()
+    assert os.fsencode(tmp_path / "a") not in (run / "study.db").read_bytes()
+    run.rename(renamed)
+    Command("search", path, "--run", renamed, "--workers", "1").succeed()
+    plan = plan_search(str(path), run=renamed)
+    assert plan.address.name == "a"
+    expect_exactly(plan, 2)
+    assert os.path.samestat((renamed / "trials" / "trial-0000" / "config.gin").stat(), begun)
+    assert {each.name for each in tmp_path.iterdir()} == {"b", "study.gin", "text-4000-0"}
 
 
 @pytest.mark.long
@@ -121,13 +172,46 @@ def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tm
         run_search(made, workers=1)
 
 
+@pytest.mark.slow
+def test_a_search_in_a_folder_of_any_name_leaves_all_in_it_and_says_so(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=1, evaluations=1, confirm=1, confirm_seeds=1)
+    run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")
+    said = Command("search", path, "--run", run, "--workers", "1").succeed()
+    assert r"what? #{x} 50%3F \udcff/best.gin trains trial 0" in said
+    assert (run / "study.db").stat().st_size > 10_000
+    assert (run / "best.gin").is_file()
+    assert {each.name for each in tmp_path.iterdir()} == {run.name, "study.gin", "text-4000-0"}
+    assert r"50%3F \udcff/base.gin" in (run / "trials" / "trial-0000" / "operative.gin").read_text()
+    assert "trial-0000" in Command("compare", run, "--out", tmp_path / "out").succeed()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")  # a trial that nobody optimizes
+@pytest.mark.parametrize(("changes", "to_start"), [({}, 3), ({"host": "another"}, 2), ({"namespace": "another"}, 2)])
+def test_a_worker_that_is_starting_is_not_taken_for_its_namesake_elsewhere(
+    changes: dict[str, Any], to_start: int, tmp_path: Path
+) -> None:
+    made = small_search(tmp_path)
+    create_or_resume(made)
+    run = tmp_path / "variant.gin"
+    run.write_text(build(write_text(tmp_path), "Trainer.steps = 100_000").config.text)
+    with open_study(made.address) as study:
+        pass
+    with Pool([{}], tmp_path) as pool:
+        pool.start(train_job, {"config": str(run), "seed": 1, "folder": str(tmp_path / "run"), "variant": "v"})
+        (worker,) = wait_until(lambda: pool.poll() == [] and any(pool.workers()) and pool.workers())
+        trial = study.optuna.ask()
+        trial.set_user_attr("worker", {"trial": trial.number, **worker, **changes})
+        assert _look(study, pool, 4) == (1, 0, to_start)
+
+
 def test_the_command_line_refuses_what_makes_no_sense(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(write_study(tmp_path, "Search"))
     run = ["--run", str(tmp_path / "study")]
     for arguments, told in (
         (["--workers", "0"], "--workers 0: at least one"),
         (["--trials", "0"], "Search.trials = 0"),
-        (["--storage", "redis://h"], "--storage redis://h"),
+        (["--storage", "redis://h"], "--storage redis://...: use"),
         (["--set", "Search.trails = 3"], "did you mean 'trials'"),
         (["nosuch/fragment"], "no fragment or file 'nosuch/fragment'"),
     ):

@@ -1,5 +1,6 @@
 """Plans of searches: what is checked before the first trial, and what may not change afterwards."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,11 @@ def test_fragments_budget_and_overrides_of_the_command_line_come_on_top_of_the_s
     ("arguments", "told"),
     [
         ({"trials": 0}, "Search.trials = 0: at least 1"),
+        ({"trials": -1}, "Search.trials = -1: at least 1"),
+        ({"trials": 10**9}, "Search.trials = 1000000000: at most 1,000,000"),
         ({"confirm_seeds": 0}, "Search.confirm_seeds = 0: at least 1"),
+        ({"confirm_seeds": 10**9}, "Search.confirm_seeds = 1000000000: at most 1,000"),
+        ({"heartbeat": 10**12}, "Search.heartbeat = 1000000000000: at most 86,400"),
         ({"space": {}}, "Search.space = {}"),
         ({"pruner": "medain"}, "did you mean 'median'"),
         ({"bytes": None}, "--bytes N"),
@@ -105,6 +110,22 @@ def test_a_study_whose_maker_died_halfway_is_completed(tmp_path: Path) -> None:
     with open_study(made.address) as study:
         assert study.optuna.user_attrs["space"] == made.space.description
         assert len(study.trials()) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["what?", "a#b", "50%", "%3F", "{x}", "{SCHEMA_VERSION}", "two words", "it's", "naïve", os.fsdecode(b"\xff")],
+)
+def test_the_database_and_its_lock_lie_in_the_folder_whatever_its_name(name: str, tmp_path: Path) -> None:
+    made = plan_search(str(write_study(tmp_path, "Search")), run=tmp_path / "st" / name)
+    create_or_resume(made)
+    with open_study(made.address) as study:
+        assert len(study.trials()) == 1
+    assert list((tmp_path / "st").iterdir()) == [made.folder]
+    assert {path.name for path in made.folder.iterdir()} == {
+        "base.gin", "study.db", "study.db.lock", "study.gin", "study.name"
+    }  # fmt: skip
 
 
 def test_trials_of_an_unknown_study_are_not_written_over(tmp_path: Path) -> None:

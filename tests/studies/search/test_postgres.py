@@ -62,6 +62,20 @@ def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str
 
 
 @pytest.mark.long
+def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(url: str, tmp_path: Path) -> None:
+    plan, command = prepare(tmp_path / "old", url, trials=2, workers=1)
+    Command(*command).succeed()
+    before = trials_of(plan)
+    (tmp_path / "old").rename(tmp_path / "new")
+    plan, command = prepare(tmp_path / "new", url, trials=3, workers=1)
+    Command(*command).succeed()
+    assert plan.address.name == "old"
+    expect_exactly(plan, 3)
+    assert trials_of(plan)[:2] == before
+    assert len(list((tmp_path / "new" / "trials").iterdir())) == 3
+
+
+@pytest.mark.long
 @pytest.mark.faults
 def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
     plan, command = prepare(tmp_path / "killed", url, trials=3, workers=2)
