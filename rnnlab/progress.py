@@ -1,11 +1,12 @@
 """How far long work has come: a bar where standard error is a terminal, elsewhere a line every ten seconds."""
 
 import os
-import sys
 import time
 from typing import Any, Self
 
 from tqdm import tqdm
+
+from rnnlab.console import say
 
 LINE_EVERY = 10.0  # [s]
 _last_line: dict[int, float] = {}  # [s, monotonic] by process, whatever it was doing: a fork begins anew
@@ -49,9 +50,7 @@ class ProgressBar:
         speed = (done - self._began_with) / max(now - self._began, 1e-9)
         left = f", {tqdm.format_interval((self._total - done) / speed)} left" if speed > 0 else ""
         told = "".join(f", {name} {value}" for name, value in facts.items())
-        print(
-            f"rnnlab: {self._doing} {done:,} of {self._total:,} bytes ({100 * done / max(1, self._total):.0f}%), "
-            f"{speed:,.0f} bytes/s{left}{told}",
-            file=sys.stderr,
-            flush=True,
+        say(
+            f"{self._doing} {done:,} of {self._total:,} bytes ({100 * done / max(1, self._total):.0f}%), "
+            f"{speed:,.0f} bytes/s{left}{told}"
         )

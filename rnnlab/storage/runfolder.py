@@ -8,7 +8,6 @@ A folder with config.gin in it is a run; that file is written last.
 import hashlib
 import itertools
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -17,6 +16,7 @@ from typing import Any, Self
 
 from rnnlab import config
 from rnnlab.config import identity
+from rnnlab.console import say
 from rnnlab.errors import ConfigError, FolderLost, RunHeldError, StorageError
 from rnnlab.locks import LOCK, Lock, LockLost, LockTaken, locked_folder
 from rnnlab.storage import checkpoint
@@ -197,9 +197,9 @@ class RunFolder:
 
     def _accepted(self, snapshot: Snapshot, damage: list[str]) -> Snapshot:
         for line in damage:
-            print(f"rnnlab: damaged, not used: {line}", file=sys.stderr)
+            say(f"damaged, not used: {line}")
         if damage:
-            print(f"rnnlab: the checkpoint of step {snapshot.step} is whole and takes its place", file=sys.stderr)
+            say(f"the checkpoint of step {snapshot.step} is whole and takes its place")
         checkpoint.check_same_experiment(snapshot, config_sha=self.config_sha, corpus_sha=self.corpus_sha)
         return snapshot
 

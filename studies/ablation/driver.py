@@ -1,6 +1,5 @@
 """`rnnlab ablate` at work: it trains the cells that are not finished, and writes the report."""
 
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,6 +11,7 @@ from tqdm import tqdm
 
 from rnnlab import config
 from rnnlab.config import diff, format_differences
+from rnnlab.console import say
 from rnnlab.errors import RnnlabError, RunHeldError
 from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
@@ -123,9 +123,7 @@ def _say_what_changed(plan: AblationPlan) -> None:
     """Tell of a baseline that is not the one that this folder was used with before; its cells stay where they are."""
     path = plan.folder / BASELINE
     if path.is_file() and (found := diff(config.load(path), plan.variants[0].config)):
-        print(
-            f"rnnlab: the baseline changed since {plan.folder} was last used, so all cells are trained anew; those of "
-            f"before stay beside them\n{format_differences(found)}",
-            end="",
-            file=sys.stderr,
+        say(
+            f"the baseline changed since {plan.folder} was last used, so all cells are trained anew; those of "
+            f"before stay beside them\n{format_differences(found)}".rstrip("\n")
         )

@@ -19,6 +19,7 @@ from typing import Any
 
 import rnnlab.config
 import rnnlab.views.board  # the server imports what its workers need, once for all of them
+from rnnlab.console import prepare_streams
 from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
 from rnnlab.safe_text import hide_secrets
@@ -28,6 +29,7 @@ from rnnlab.studies.launch.process import process_identity
 
 def serve() -> None:
     """Until standard input ends."""
+    prepare_streams()
     server, reports = os.getpid(), os.dup(1)
     os.dup2(2, 1)  # what is printed, by parts that are imported too, goes to the log
     rnnlab.config.resolve(["sha_rnn"])  # imports the parts

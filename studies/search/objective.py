@@ -2,7 +2,6 @@
 
 import math
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -13,6 +12,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.pruners import WilcoxonPruner
 from optuna.samplers import RandomSampler
 
+from rnnlab.console import say
 from rnnlab.errors import ConfigError, Diverged, Stopped
 from rnnlab.storage import metrics
 from rnnlab.storage.metrics import Record
@@ -66,7 +66,7 @@ def _plan_of(job: Job, check: Check) -> Iterator[SearchPlan]:
     try:
         yield reopen(Path(job["folder"]), job["url"], job["study"])
     except TrialLost:
-        print("rnnlab: another worker has taken over the trial", file=sys.stderr)
+        say("another worker has taken over the trial")
 
 
 def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release) -> float:

@@ -66,7 +66,7 @@ def test_the_sources_are_found() -> None:
 
 
 FOR_PARTS = {f"rnnlab.{name}" for name in ("interfaces", "registry", "state", "errors")}
-FOR_OPERATORS = {f"rnnlab.{name}" for name in ("state", "rng", "errors", "cache", "locks")}
+FOR_OPERATORS = {f"rnnlab.{name}" for name in ("state", "rng", "errors", "cache", "locks", "console")}
 
 
 def test_parts_know_the_contracts_their_own_kind_and_nothing_else_of_rnnlab() -> None:

@@ -111,7 +111,8 @@ def test_the_exit_of_a_worker_tells_its_last_line_as_far_as_it_can_be_printed(tm
     )
     assert str(WorkerExit({}, 5, log, len(before))) == f"a worker exited with 5: \ufffd  (log: {log})"
     log.write_bytes(log.read_bytes()[:-3])
-    assert str(WorkerExit({}, 5, log, len(before))) == f"a worker exited with 5: no space on disk (log: {log})"
+    shown = "no \ufffdspace on\ufffd disk"
+    assert str(WorkerExit({}, 5, log, len(before))) == f"a worker exited with 5: {shown} (log: {log})"
     log.write_bytes(before)
     assert str(WorkerExit({}, 5, log, len(before))) == f"a worker exited with 5 (log: {log})"
     log.write_bytes(b"x" * 1_000_000)
