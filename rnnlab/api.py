@@ -76,7 +76,7 @@ def resume(run: str | Path, overrides: str | Sequence[str] = ()) -> dict[str, An
         overrides = [overrides] if isinstance(overrides, str) else overrides
         resumed = original.override([*folder.resumed_with(), *overrides])
         for difference in config.diff(original, resumed):
-            if not _may_change(difference.key):
+            if not _may_change(difference):
                 raise ConfigError(
                     f"{difference.key} = {difference.right}: resuming cannot change it from {difference.left}, only "
                     f"Trainer.{', '.join(MAY_CHANGE)}; start a new run instead"
@@ -85,11 +85,9 @@ def resume(run: str | Path, overrides: str | Sequence[str] = ()) -> dict[str, An
         return train_in(folder, built, ranks=among, original=original, overrides=overrides)
 
 
-def _may_change(key: str) -> bool:
+def _may_change(difference: config.Difference) -> bool:
     """Whether a resumption may: a text may lie elsewhere, since its hash has to be the old one."""
-    name = key.rpartition("/")[2]
-    is_budget = name in [f"Trainer.{argument}" for argument in MAY_CHANGE]
-    return is_budget or name == "Trainer.source" or config.is_place(*name.rpartition(".")[::2])
+    return difference.is_place or difference.key in [f"Trainer.{name}" for name in (*MAY_CHANGE, "source")]
 
 
 def _run_name(fragments: str | Sequence[str]) -> Path:

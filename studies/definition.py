@@ -1,7 +1,7 @@
 """Study files: gin files that bind `Search` or `Ablation`, found, read, and written down as they were run."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -88,8 +88,20 @@ def read_with(
     given = [f"{factory.__name__}.{argument} = {value}" for argument, value in own.items() if value is not None]
     study: Any = read(path, factory, [*of_study, *given])
     of_runs = [line for line in overrides if line not in of_study]
-    study = replace(study, base=[*study.base, *fragments], overrides=[*study.overrides, *of_runs])
+    base, bindings = (anchored(list(items), path.parent) for items in (study.base, study.overrides))
+    study = replace(study, base=[*base, *fragments], overrides=[*bindings, *of_runs])
+    if hasattr(study, "deltas"):
+        study = replace(study, deltas=anchored(study.deltas, path.parent))
     return study, folder
+
+
+def anchored(items: Any, folder: Path) -> Any:
+    """The fragments and bindings that a study file names, nested as they may be, as they can be named from anywhere."""
+    if isinstance(items, Mapping):
+        return {name: anchored(item, folder) for name, item in items.items()}
+    if isinstance(items, list | tuple):
+        return [anchored(item, folder) for item in items]
+    return config.anchored(items, folder) if isinstance(items, str) else items
 
 
 def _folder(path: Path, run: str | Path | None) -> Path:

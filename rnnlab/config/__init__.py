@@ -12,10 +12,9 @@ values (right of the equals sign), parser (text to statements), bindings (a line
 
 import rnnlab.registry  # noqa: F401 -- first: it says what to install if gin-config is missing
 from rnnlab.config.bindings import Binding, Precedence
-from rnnlab.config.checks import is_place
 from rnnlab.config.difference import Difference, diff, format_differences
 from rnnlab.config.resolution import Config, identity, load, resolve
-from rnnlab.config.sources import MODEL, config_folder, fragments
+from rnnlab.config.sources import MODEL, anchored, config_folder, fragments
 from rnnlab.config.values import Macro, Reference, format_value
 
 __all__ = [
@@ -26,13 +25,13 @@ __all__ = [
     "Macro",
     "Precedence",
     "Reference",
+    "anchored",
     "config_folder",
     "diff",
     "format_differences",
     "format_value",
     "fragments",
     "identity",
-    "is_place",
     "load",
     "resolve",
 ]

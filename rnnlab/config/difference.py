@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rnnlab.config.bindings import Binding, supplier
-from rnnlab.config.checks import parameters
+from rnnlab.config.checks import is_place, parameters
 from rnnlab.config.resolution import Config
 from rnnlab.config.values import format_value
 from rnnlab.registry import bindable
@@ -19,6 +19,12 @@ class Difference:
     left: str | None
     right: str | None
     is_default: bool = False  # one side alone uses the part, and has the part's own default
+
+    @property
+    def is_place(self) -> bool:
+        """Whether it is only where a file lies."""
+        selector, _, argument = self.key.rpartition("/")[2].rpartition(".")
+        return is_place(selector, argument)
 
 
 def diff(left: Config, right: Config) -> list[Difference]:

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from rnnlab.config.bindings import Binding, Precedence
-from rnnlab.config.checks import check
+from rnnlab.config.checks import check, is_place
 from rnnlab.config.parser import LARGEST_FILE, Include, parse, parse_assignment
 from rnnlab.console import say
 from rnnlab.errors import ConfigError
@@ -68,6 +68,23 @@ def read_override(text: str) -> Source:
     name = "--set"
     binding = check(parse_assignment(text, name), name, Precedence.OVERRIDE, os.getcwd())
     return Source(Precedence.OVERRIDE, "", (binding,))
+
+
+def anchored(item: str, folder: Path) -> str:
+    """A fragment or a single binding that a file in `folder` names, as it can be named from anywhere.
+
+    Raises: ConfigError if it is a binding that is not sound.
+    """
+    if "=" in item:
+        (binding,) = read_override(item).bindings
+        if not is_place(binding.selector, binding.argument):
+            return item
+        placed = replace(binding, folder=str(folder.resolve())).anchored()
+        return f"{placed.key} = {placed.text}"
+    if item in fragments() or os.path.isabs(item):
+        return item
+    beside = (path for path in _candidates(item, folder) if os.path.isfile(path))
+    return next((str(path.resolve()) for path in beside), item)
 
 
 def _find(name: str) -> Path:

@@ -122,7 +122,11 @@ def _held(folder: Path) -> Iterator[None]:
 def _say_what_changed(plan: AblationPlan) -> None:
     """Tell of a baseline that is not the one that this folder was used with before; its cells stay where they are."""
     path = plan.folder / BASELINE
-    if path.is_file() and (found := diff(config.load(path), plan.variants[0].config)):
+    if not path.is_file():
+        return
+    found = diff(config.load(path), plan.variants[0].config)
+    moved = all(difference.is_place for difference in found) and any(cell.folder.exists() for cell in plan.cells())
+    if found and not moved:
         say(
             f"the baseline changed since {plan.folder} was last used, so all cells are trained anew; those of "
             f"before stay beside them\n{format_differences(found)}".rstrip("\n")

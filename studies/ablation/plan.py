@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from rnnlab.config import Config, diff
+from rnnlab.config import Config, diff, identity
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.studies import definition
@@ -96,12 +96,14 @@ class PlannedVariant:
     Attributes:
         bindings: what differs from the baseline, for the table; empty for the baseline.
         match_error: relative difference to the baseline's cost, of a variant that was matched.
+        corpus_sha: of the text that it trains on.
     """
 
     name: str
     config: Config
     bindings: tuple[str, ...] = ()
     match_error: float = 0.0
+    corpus_sha: str = ""
 
     @property
     def slug(self) -> str:
@@ -137,7 +139,8 @@ class AblationPlan:
 
 @dataclass(frozen=True)
 class Cell:
-    """A variant with a seed; its folder is named after the hash of its resolved configuration, seed included."""
+    """A variant with a seed; its folder is named after the hashes of its configuration, seed included, and of its text,
+    wherever that lies."""
 
     study: Path
     variant: PlannedVariant
@@ -145,7 +148,9 @@ class Cell:
 
     @property
     def folder(self) -> Path:
-        return self.study / CELLS / self.variant.slug / f"seed-{self.seed}-{_sha(self.variant.config, self.seed)[:8]}"
+        own = f"{_sha(self.variant.config, self.seed)} {self.variant.corpus_sha}"
+        name = f"seed-{self.seed}-{hashlib.sha256(own.encode()).hexdigest()[:8]}"
+        return self.study / CELLS / self.variant.slug / name
 
     @property
     def config_file(self) -> Path:
@@ -173,8 +178,7 @@ def plan_ablation(
     ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds)
     with definition.config_errors(str(definition.find(study))):
         check_names([ablation.baseline, *(name for name, _, _ in _design(ablation))])
-    variants = _variants(ablation)
-    experiment.build(variants[0].config, shapes_only=True)  # the corpus is there
+    variants = _with_texts(_variants(ablation))
     return AblationPlan(
         ablation, folder, variants, _matched(ablation, ablation.match, variants) if ablation.match else []
     )
@@ -194,6 +198,25 @@ def _variants(ablation: Ablation) -> list[PlannedVariant]:
         variants.append(PlannedVariant(name, resolved, shown(differences)))
     _refuse_twins(variants)
     return variants
+
+
+def _with_texts(variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
+    """The same with the hashes of their texts. Raises: DataError if one is not there."""
+    known: dict[tuple[str, ...], str] = {}
+    for variant in variants:
+        if (text := _text_of(variant.config)) not in known:
+            corpus = experiment.build(variant.config, shapes_only=True).corpus
+            assert corpus is not None
+            known[text] = corpus.sha256
+    return [replace(variant, corpus_sha=known[_text_of(variant.config)]) for variant in variants]
+
+
+def _text_of(config: Config) -> tuple[str, ...]:
+    """The bindings that say which text it is."""
+    of_places = set(config.text.splitlines()) - set(identity(config.text).splitlines())
+    return tuple(
+        line for line in config.text.splitlines() if line.startswith(("Trainer.source", "corpus.")) or line in of_places
+    )
 
 
 def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
@@ -268,5 +291,5 @@ def _matched(ablation: Ablation, cost: Cost, variants: Sequence[PlannedVariant])
         else:
             _build(variant.name, resolved)
             bindings = shown(diff(baseline.config, resolved))
-            matched.append(PlannedVariant(f"{variant.name} (matched)", resolved, bindings, error))
+            matched.append(PlannedVariant(f"{variant.name} (matched)", resolved, bindings, error, variant.corpus_sha))
     return matched

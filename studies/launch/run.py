@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rnnlab import config
+from rnnlab.config import identity
 from rnnlab.errors import ConfigError, Diverged, StorageError
 from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
@@ -69,7 +70,7 @@ def _open(built: Experiment, path: Path, variant: str | None) -> RunFolder:
     if not (path / CONFIG).is_file():
         return create(path, built, ALONE, **({} if variant is None else {"variant": variant}))
     folder = RunFolder.open(path)
-    if folder.config_text != built.config.text:
+    if identity(folder.config_text) != identity(built.config.text):
         raise ConfigError(f"{path}: holds another run than this study puts there; choose another --run, or remove it")
     check_corpus(built, folder.corpus_sha)
     return folder
@@ -88,7 +89,7 @@ def _take_over(folder: RunFolder, earlier: Sequence[Path]) -> None:
             snapshot = source.newest()
         except StorageError:  # nothing whole in it
             continue
-        if (source.config_text, source.corpus_sha) != (folder.config_text, folder.corpus_sha):
+        if (source.config_sha, source.corpus_sha) != (folder.config_sha, folder.corpus_sha):
             continue
         with storage_errors(f"{folder.path}: cannot take over from {path}"):
             if (path / METRICS).exists():

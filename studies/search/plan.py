@@ -10,7 +10,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from rnnlab import config, rng
-from rnnlab.config import Config
+from rnnlab.config import Config, identity
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.storage.durable import storage_errors, write_file
@@ -89,6 +89,7 @@ class SearchPlan:
     folder: Path
     base: Config
     address: Address
+    corpus_sha: str = ""  # of the text; empty in a worker, whose runs look at it themselves
 
     @property
     def space(self) -> Space:
@@ -135,7 +136,8 @@ class SearchPlan:
         """What may not change while the study goes on."""
         names = ("sampler", "startup", "pruner", "pruner_startup", "warmup", "seed")
         settings = {name: getattr(self.search, name) for name in names}
-        return {"space": self.space.description, "base": self.base.text, "settings": settings}
+        base, text = identity(self.base.text), self.corpus_sha
+        return {"space": self.space.description, "base": base, "text": text, "settings": settings}
 
 
 def plan_search(
@@ -154,11 +156,13 @@ def plan_search(
     search, folder = definition.read_with(study, Search, fragments, overrides, run, trials=trials)
     base = _base(search)
     Space.read(search.space).check(base)
-    experiment.build(base, shapes_only=True)  # the corpus is there
+    corpus = experiment.build(base, shapes_only=True).corpus
+    assert corpus is not None
     if storage is not None:
         check_url(storage)
     url = storage or file_url(folder.resolve() / DATABASE)
-    return SearchPlan(search, folder, base, Address(url, definition.name_of(folder), search.heartbeat))
+    address = Address(url, definition.name_of(folder), search.heartbeat)
+    return SearchPlan(search, folder, base, address, corpus.sha256)
 
 
 def reopen(folder: Path, url: str, name: str) -> SearchPlan:
@@ -221,6 +225,11 @@ def _refuse_changes(plan: SearchPlan, recorded: Mapping[str, Any]) -> None:
     for name, lines in changes.items():
         if lines:
             raise ConfigError("\n".join([f"{plan.folder}: the {name} changed since its first trial; {remedy}", *lines]))
+    if recorded["text"] != now["text"]:
+        raise ConfigError(
+            f"{plan.folder}: the text changed since its first trial: its SHA-256 is {now['text'][:12]}, and was "
+            f"{recorded['text'][:12]}; {remedy}"
+        )
     for name, value in now["settings"].items():
         if recorded["settings"].get(name) != value:
             raise ConfigError(f"{plan.folder}: Search.{name} was {recorded['settings'].get(name)!r} when the study "

@@ -6,6 +6,7 @@ import pytest
 
 from rnnlab.errors import ConfigError
 from rnnlab.studies import definition
+from rnnlab.studies.ablation.plan import Ablation
 from rnnlab.studies.search.plan import Search, plan_search
 from tests.studies.small_studies import (
     small_search,
@@ -54,3 +55,21 @@ def test_a_file_for_the_other_command_says_which(tmp_path: Path) -> None:
     (tmp_path / "empty.gin").write_text("")
     with pytest.raises(ConfigError, match="binds no Search"):
         plan_search(str(tmp_path / "empty.gin"), run=tmp_path / "study")
+
+
+def test_what_a_study_names_is_relative_to_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/wide.gin").write_text("LanguageModel.dim = 24\n")
+    study = tmp_path / "there/mine.gin"
+    study.write_text(
+        "Ablation.base = ['sha_rnn', 'size/tiny', 'wide.gin']\n"
+        "Ablation.deltas = {'a': ['../other.gin', 'dropout = 0.3']}\n"
+        "Ablation.overrides = [\"Trainer.source = @corpus.File\", \"File.path = 'a.txt'\", 'dropout = 0.2']\n"
+    )
+    (tmp_path / "other.gin").write_text("memory = 16\n")
+    monkeypatch.chdir(tmp_path)
+    read, _ = definition.read_with("there/mine.gin", Ablation, ["size/small"], ["File.valid = 'b.txt'"], None)
+    assert read.base == ["sha_rnn", "size/tiny", str(tmp_path / "there/wide.gin"), "size/small"]
+    assert read.deltas == {"a": [str(tmp_path / "other.gin"), "dropout = 0.3"]}
+    where = f"corpus.File.path = {str(tmp_path / 'there/a.txt')!r}"
+    assert read.overrides == ["Trainer.source = @corpus.File", where, "dropout = 0.2", "File.valid = 'b.txt'"]

@@ -53,6 +53,27 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
 
 
 @pytest.mark.slow
+def test_f30_the_text_of_an_ablation_may_move_but_not_change(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
+    text = tmp_path / "moved"
+
+    def cells_with(content: bytes) -> dict[str, int]:
+        text.write_bytes(content)
+        plan = plan_ablation(str(path), (), [f"File.path = {str(text)!r}"], run=tmp_path / "study")
+        cells: dict[str, int] = run_ablation(plan, workers=1)[0]["cells"]
+        return cells
+
+    first = plan_ablation(str(path), run=tmp_path / "study")
+    assert run_ablation(first, workers=1)[0]["cells"] == {"trained": 2, "kept": 0}
+    content = next(tmp_path.glob("text-*")).read_bytes()
+    assert cells_with(content) == {"trained": 0, "kept": 2}
+    assert "changed" not in capsys.readouterr().err
+    assert cells_with(content[::-1]) == {"trained": 2, "kept": 0}
+
+
+@pytest.mark.slow
 def test_an_ablation_in_a_folder_of_any_name_trains_and_can_be_compared(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
     run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from rnnlab import cli, config
-from rnnlab.errors import DataError
+from rnnlab.errors import ConfigError, DataError
 from rnnlab.storage import metrics
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.studies.launch.pool import Pool
@@ -115,6 +115,20 @@ def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) 
 
 
 @pytest.mark.long
+@pytest.mark.slow
+def test_f30_the_text_of_a_search_may_move_but_not_change(tmp_path: Path) -> None:
+    plan = search_in(tmp_path, trials=1)
+    text = tmp_path / "moved"
+    text.write_bytes(next(tmp_path.glob("text-*")).read_bytes())
+    moved = plan_search(str(tmp_path / "study.gin"), (), [f"File.path = {str(text)!r}"], trials=2, run=plan.folder)
+    run_search(moved, 1)
+    expect_exactly(moved, 2)
+    text.write_bytes(text.read_bytes()[::-1])
+    changed = plan_search(str(tmp_path / "study.gin"), (), [f"File.path = {str(text)!r}"], trials=3, run=plan.folder)
+    with pytest.raises(ConfigError, match="the text changed since its first trial"):
+        run_search(changed, 1)
+
+
 @pytest.mark.slow
 def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_one_finds(tmp_path: Path) -> None:
     for name in ("whole", "parts"):
