@@ -73,8 +73,9 @@ def resume(run: str | Path, overrides: str | Sequence[str] = ()) -> dict[str, An
     folder = RunFolder.open(run)
     with ranks() as among, held(folder, among):
         original = folder.config()
-        overrides = [overrides] if isinstance(overrides, str) else overrides
-        resumed = original.override([*folder.resumed_with(), *overrides])
+        given = [overrides] if isinstance(overrides, str) else overrides
+        overrides = [config.anchored(line, Path()) for line in given]  # they are read again, perhaps from elsewhere
+        resumed = original.override(config.with_later(folder.resumed_with(), overrides))
         for difference in config.diff(original, resumed):
             if not _may_change(difference):
                 raise ConfigError(

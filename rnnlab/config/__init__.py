@@ -13,7 +13,7 @@ values (right of the equals sign), parser (text to statements), bindings (a line
 import rnnlab.registry  # noqa: F401 -- first: it says what to install if gin-config is missing
 from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.difference import Difference, diff, format_differences
-from rnnlab.config.resolution import Config, identity, load, resolve
+from rnnlab.config.resolution import Config, identity, load, resolve, with_later
 from rnnlab.config.sources import MODEL, anchored, config_folder, fragments
 from rnnlab.config.values import Macro, Reference, format_value
 
@@ -34,4 +34,5 @@ __all__ = [
     "identity",
     "load",
     "resolve",
+    "with_later",
 ]

@@ -195,6 +195,13 @@ def _resolve(sources: Sequence[Source]) -> Config:
     return Config(_anchored({key: binding for key, binding in final.items() if key in reached.keys}), sources)
 
 
+def with_later(earlier: Sequence[str], later: Sequence[str]) -> list[str]:
+    """Overrides of several times: of budgets those of the last time alone that named any."""
+    of_budgets = re.compile(rf"\s*({'|'.join(map(re.escape, BUDGETS))})\s*=")
+    kept = [line for line in earlier if not (of_budgets.match(line) and any(map(of_budgets.match, later)))]
+    return [*kept, *later]
+
+
 def _with_one_budget(bindings: dict[str, Binding]) -> dict[str, Binding]:
     """A budget on the command line takes the place of those in files, which would end the run before it."""
     said = [key for key in BUDGETS if key in bindings and bindings[key].precedence is Precedence.OVERRIDE]

@@ -108,7 +108,7 @@ class RunFolder:
         return config.load(self.path / CONFIG)
 
     def resumed_with(self) -> list[str]:
-        """The bindings that earlier resumptions changed, oldest first."""
+        """The bindings that earlier resumptions changed and that still count, oldest first."""
         path = self.path / RESUMED
         return _read_text(path).splitlines() if path.exists() else []
 
@@ -117,7 +117,7 @@ class RunFolder:
         if overrides:
             self.check_place()
             with storage_errors(f"{self.path / RESUMED}: cannot be written"):
-                lines = [*self.resumed_with(), *overrides]
+                lines = config.with_later(self.resumed_with(), overrides)
                 write_file(self.path / RESUMED, "".join(f"{line}\n" for line in lines).encode())
 
     @property

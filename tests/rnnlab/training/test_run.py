@@ -95,3 +95,19 @@ def test_a_budget_that_is_used_up_is_told_to_who_prolongs_the_run(
     assert api.resume(run, f"Trainer.bytes = {first['bytes_trained']}")["steps"] == first["steps"]
     assert "is at the end of its budget (bytes " in capsys.readouterr().err
     assert api.resume(run, f"Trainer.bytes = {2 * first['bytes_trained']}")["steps"] > first["steps"]
+    assert api.resume(run, "Trainer.epochs = 3")["bytes_trained"] == 3 * first["bytes_trained"], (
+        "the last budget counts"
+    )
+    assert (run / "resumed.gin").read_text() == "Trainer.epochs = 3\n"
+
+
+def test_a_relative_place_is_remembered_as_it_was_meant(
+    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.train(FRAGMENTS, bindings(text, "Trainer.steps = 2"), run=tmp_path / "run")
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/copy").write_bytes(text.read_bytes())
+    monkeypatch.chdir(tmp_path / "there")
+    api.resume(tmp_path / "run", ["File.path = 'copy'"])
+    monkeypatch.chdir(tmp_path)
+    assert api.resume("run")["status"] == "done"
