@@ -13,7 +13,7 @@ from rnnlab.console import say
 from rnnlab.data import hashes
 from rnnlab.errors import DataError
 from rnnlab.locks import LockTaken, locked
-from rnnlab.storage.durable import STAGED, sync_folder
+from rnnlab.storage.durable import NO_LOCKS, STAGED, WITHOUT_LOCKS, sync_folder
 
 
 @contextmanager
@@ -23,9 +23,8 @@ def cache_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = hashes.reason_of(error)
-        raise DataError(
-            f"{path} cannot be written: {reason}; free space or set RNNLAB_DATA to another folder"
-        ) from None
+        remedy = NO_LOCKS if error.errno in WITHOUT_LOCKS else "free space"
+        raise DataError(f"{path} cannot be written: {reason}; {remedy}, or set RNNLAB_DATA to another folder") from None
 
 
 @contextmanager

@@ -14,9 +14,9 @@ STAGED = ".tmp-"
 NO_LOCKS = (
     "this file system has no file locks (Lustre has them with the mount option flock); choose a folder on another"
 )
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK)
 REMEDIES = {
-    errno.ENOSYS: NO_LOCKS,
-    errno.ENOLCK: NO_LOCKS,
+    **dict.fromkeys(WITHOUT_LOCKS, NO_LOCKS),
     errno.ELOOP: "a link is in the way; remove it, or choose another folder",
     errno.ENOSPC: "free some space",
     errno.EDQUOT: "free some space, or ask for a larger quota",

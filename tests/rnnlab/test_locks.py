@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.errors import StorageError
+from rnnlab.errors import DataError, StorageError
 from rnnlab.locks import LockTaken, locked
 from rnnlab.storage.durable import storage_errors
 
@@ -101,3 +101,15 @@ def test_a_file_system_without_locks_is_told_with_what_to_do(path: Path, monkeyp
     monkeypatch.setattr("rnnlab.locks.lock_descriptor", refuse)
     with pytest.raises(StorageError, match=r"no file locks.*another"), storage_errors("lock"), locked(path):
         pass
+
+
+@pytest.mark.usefixtures("own_cache")
+def test_a_cache_on_a_file_system_without_locks_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    from rnnlab.data.corpora import build_python_stdlib
+
+    def refuse(descriptor: int, *, blocking: bool) -> bool:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("rnnlab.locks.lock_descriptor", refuse)
+    with pytest.raises(DataError, match=r"no file locks.*or set RNNLAB_DATA to another folder"):
+        build_python_stdlib()
