@@ -285,7 +285,7 @@ def test_a_killed_download_leaves_nothing_and_is_begun_again(server: Server, tmp
 def test_a_full_disk_ends_the_download_and_leaves_nothing(server: Server, tmp_path: Path) -> None:
     server.answers = [whole]
     process = fetching(server, tmp_path / "cache", largest_file=1_000_000)
-    assert "cannot be written: file too large; free space or set RNNLAB_DATA" in process.communicate(timeout=60)[1]
+    assert "cannot be written: file too large; free space, or set RNNLAB_DATA" in process.communicate(timeout=60)[1]
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [".tiny.lock"]
     assert len(server.requests) == 1
 

@@ -181,5 +181,5 @@ def test_a_full_disk_is_reported_and_leaves_no_piece(tmp_path: Path, own_cache: 
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)),
         timeout=120,
     )
-    assert "cannot be written: file too large; free space or set RNNLAB_DATA" in done.stdout, done.stderr
+    assert "cannot be written: file too large; free space, or set RNNLAB_DATA" in done.stdout, done.stderr
     assert holdings(own_cache) == []
