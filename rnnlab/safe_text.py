@@ -4,11 +4,9 @@ import re
 
 _SECRETS = re.compile(
     r"(https?://)[^\s/]*@"  # a token may stand alone there
-    r"|([\w+.-]+://?)[^\s:@]*:\S*@"  # to the last @: an unquoted password may hold one; a path has one slash less
+    r"|((?<![\w+.-])[\w+.-]+://?)[^\s:@]*:\S*@"  # to the last @, as a password may hold one; a path has one / less
     r"|([?&]\w*password=)[^\s&]*"
 )
-
-
 _ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # of a terminal: colors, movements of the cursor
 
 
