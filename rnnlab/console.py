@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from rnnlab.errors import StorageError
-from rnnlab.safe_text import escaped
+from rnnlab.safe_text import escaped, hide_secrets
 
 GLYPHS = str.maketrans(
     {"±": "+/-", "×": "x", "−": "-", "–": "-", "→": "->", "Δ": "d", "≥": ">=", "≤": "<=", "…": "...", "─": "-"}
@@ -35,7 +35,7 @@ codecs.register_error(IN_ASCII, _in_ascii)
 def say(message: str) -> None:
     """One line on standard error."""
     with suppress(OSError, ValueError):  # ValueError: closed
-        print(f"rnnlab: {escaped(message)}", file=sys.stderr or io.StringIO(), flush=True)
+        print(f"rnnlab: {escaped(hide_secrets(message))}", file=sys.stderr or io.StringIO(), flush=True)
 
 
 @contextmanager

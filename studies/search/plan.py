@@ -151,7 +151,7 @@ def plan_search(
 ) -> SearchPlan:
     """Read a study file and check all that can be checked before a trial.
 
-    Raises: ConfigError, DataError.
+    Raises: ConfigError, DataError; StorageError if the folder's note of the study's name cannot be read.
     """
     search, folder = definition.read_with(study, Search, fragments, overrides, run, trials=trials)
     base = _base(search)

@@ -34,3 +34,8 @@ def test_a_notice_that_nobody_can_read_raises_nothing(monkeypatch: pytest.Monkey
 def test_a_notice_is_one_line_that_says_whose_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     say("all is\x1b[0m well")
     assert capsys.readouterr() == ("", "rnnlab: all is\\x1b[0m well\n")
+
+
+def test_a_notice_shows_no_password(capsys: pytest.CaptureFixture[str]) -> None:
+    say("argument --trials: invalid value 'postgresql://bob:zebra@h/db'")
+    assert "zebra" not in capsys.readouterr().err
