@@ -90,7 +90,8 @@ def test_a_budget_that_is_used_up_is_told_to_who_prolongs_the_run(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = tmp_path / "run"
-    constant = ("Trainer.schedule = @schedule.Constant", "Trainer.epochs = 1", "Trainer.steps = None")
+    constant = ("Trainer.schedule = @schedule.Constant", "Trainer.epochs = 1", "Trainer.steps = None",
+                "Trainer.eval_every = 9000", "Trainer.save_every = 50")  # fmt: skip
     first = api.train(FRAGMENTS, bindings(text, *constant), run=run)
     assert api.resume(run, f"Trainer.bytes = {first['bytes_trained']}")["steps"] == first["steps"]
     assert "is at the end of its budget (bytes " in capsys.readouterr().err

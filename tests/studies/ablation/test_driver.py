@@ -52,6 +52,7 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     assert {name: time for name, time in results(folder).items() if name in after} == after
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_f30_the_text_of_an_ablation_may_move_but_not_change(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -73,6 +74,7 @@ def test_f30_the_text_of_an_ablation_may_move_but_not_change(
     assert cells_with(content[::-1]) == {"trained": 2, "kept": 0}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_ablation_in_a_folder_of_any_name_trains_and_can_be_compared(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
@@ -81,6 +83,7 @@ def test_an_ablation_in_a_folder_of_any_name_trains_and_can_be_compared(tmp_path
     assert "dropped" in Command("compare", run, "--out", tmp_path / "out").succeed()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_an_ablation_whose_folder_was_renamed_goes_on_under_its_name(tmp_path: Path) -> None:
     run_ablation(small_ablation(tmp_path, seeds=1), workers=2)
@@ -103,12 +106,11 @@ def test_an_ablation_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> Non
         code, _, err = first.finish()
     assert code == 143
     assert f"the same command goes on with {folder}" in err
-    before = results(folder)
+    finished = {name: time for name, time in results(folder).items() if '"done"' in (folder / name).read_text()}
+    assert finished
     facts = Command(*arguments).succeed()
     assert facts["cells"]["kept"] >= 1
     assert facts["cells"]["kept"] + facts["cells"]["trained"] == 4
-    finished = {name: time for name, time in before.items() if '"done"' in (folder / name).read_text()}
-    assert finished
     assert {name: time for name, time in results(folder).items() if name in finished} == finished
 
 

@@ -79,6 +79,7 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     assert cli.main(["train", str(folder / "best.gin"), "--run", str(tmp_path / "winner")]) == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=1, confirm=1, confirm_seeds=1, bytes=2560)
@@ -95,6 +96,7 @@ def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp
     assert json.loads((retry / "result.json").read_text())["status"] == "done"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) -> None:
     path, run, renamed = write_study(tmp_path, "Search", trials=2, bytes=2560), tmp_path / "a", tmp_path / "b"
@@ -114,6 +116,7 @@ def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) 
     assert {each.name for each in tmp_path.iterdir()} == {"b", "study.gin", "text-4000-0"}
 
 
+@pytest.mark.long
 @pytest.mark.long
 @pytest.mark.slow
 def test_f30_the_text_of_a_search_may_move_but_not_change(tmp_path: Path) -> None:
@@ -186,6 +189,7 @@ def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tm
         run_search(made, workers=1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_in_a_folder_of_any_name_leaves_all_in_it_and_says_so(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=1, evaluations=1, confirm=1, confirm_seeds=1)
