@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError
+from rnnlab.errors import ConfigError, Diverged
 from rnnlab.interfaces import HasInPlaceState
 from rnnlab.matmul import for_many_shapes
 from rnnlab.model import LanguageModel, fold
@@ -92,7 +92,9 @@ def in_place(part: Any, state: State) -> State:
 
 
 def choose(logits: Tensor, temperature: float, top_p: float, draws: torch.Generator) -> Tensor:
-    """logits (B, V), in any precision -> the next byte of each sequence (B,)."""
+    """logits (B, V), in any precision -> the next byte of each sequence (B,). Raises: Diverged if one is not finite."""
+    if not bool(logits.isfinite().all()):
+        raise Diverged("the logits are not finite: neither are the parameters, or what they give")
     if temperature == 0.0:
         return logits.argmax(dim=-1)
     # In double, where a temperature or top_p above 0 is not 0; the likeliest stays at 0 however small a temperature is.
