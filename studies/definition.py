@@ -1,5 +1,6 @@
 """Study files: gin files that bind `Search` or `Ablation`, found, read, and written down as they were run."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any, TypeVar
 
 from rnnlab import config
 from rnnlab.config import Config, format_value
+from rnnlab.console import say
 from rnnlab.errors import ConfigError
 from rnnlab.registry import did_you_mean
 from rnnlab.safe_text import as_utf8
@@ -29,10 +31,15 @@ def shipped() -> list[str]:
 
 
 def find(name: str) -> Path:
-    """The study file called `name`: a path, or one that ships, with or without `studies/` and `.gin`.
+    """The study file called `name`: one that ships, with or without `studies/` and `.gin`, or a path.
 
-    Raises: ConfigError with the nearest name.
+    One that ships wins over a file of its name, as a fragment does. Raises: ConfigError with the nearest name.
     """
+    if name in shipped():
+        here = [path for path in (Path(name), Path(f"{name}.gin")) if path.is_file()]
+        if here:
+            say(f"{name} is the study that ships; for the file of that name write {os.path.join('.', here[0])}")
+        return HERE / f"{name}.gin"
     for path in (Path(name), Path(f"{name}.gin"), HERE / Path(name).name, HERE / f"{Path(name).name}.gin"):
         beside_us = path.parent != HERE or Path(name).parent in (Path(), Path("studies"))
         if path.is_file() and beside_us:

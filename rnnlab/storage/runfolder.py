@@ -159,10 +159,11 @@ class RunFolder:
             yield
 
     def check_place(self) -> None:
-        """Raises: FolderLost if this is no longer the folder that is held."""
+        """Raises: FolderLost if this is no longer the folder that is held; StorageError if that cannot be told."""
         if self._lock is not None:
             try:
-                self._lock.check()
+                with storage_errors(f"{self.path / LOCK}: cannot be looked at"):
+                    self._lock.check()
             except LockLost:
                 raise FolderLost(
                     f"{self.path}: the folder or its {LOCK} was removed, moved or replaced while the run was going; "

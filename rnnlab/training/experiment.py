@@ -1,5 +1,6 @@
 """From a configuration to the objects of a run."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -143,6 +144,8 @@ def _commit() -> str | None:
     if not (here.parent / ".git").exists():
         return None
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # of a hook's repository
     with suppress(OSError, subprocess.SubprocessError):  # no git, or one that hangs on a slow disk
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip() or None
+        said = subprocess.run(command, env=own, capture_output=True, text=True, timeout=10)
+        return said.stdout.strip() or None
     return None

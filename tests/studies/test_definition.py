@@ -73,3 +73,13 @@ def test_what_a_study_names_is_relative_to_its_file(tmp_path: Path, monkeypatch:
     assert read.deltas == {"a": [str(tmp_path / "other.gin"), "dropout = 0.3"]}
     where = f"corpus.File.path = {str(tmp_path / 'there/a.txt')!r}"
     assert read.overrides == ["Trainer.source = @corpus.File", where, "dropout = 0.2", "File.valid = 'b.txt'"]
+
+
+def test_a_study_that_ships_wins_over_a_file_of_its_name_which_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "core_swap.gin").write_text("")
+    assert definition.find("core_swap") == definition.HERE / "core_swap.gin"
+    assert "for the file of that name write ./core_swap.gin" in capsys.readouterr().err
+    assert definition.find("./core_swap.gin") == Path("core_swap.gin")
