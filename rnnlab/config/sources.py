@@ -81,7 +81,7 @@ def anchored(item: str, folder: Path) -> str:
             return item
         placed = replace(binding, folder=str(folder.resolve())).anchored()
         return f"{placed.key} = {placed.text}"
-    if item in fragments() or os.path.isabs(item):
+    if _is_fragment(item) or os.path.isabs(item):
         return item
     beside = (path for path in _candidates(item, folder) if os.path.isfile(path))
     return next((str(path.resolve()) for path in beside), item)
@@ -90,8 +90,7 @@ def anchored(item: str, folder: Path) -> str:
 def _find(name: str) -> Path:
     """A fragment that ships wins over a file of its name: what a command means does not depend on where it is run."""
     found = [path for path in _candidates(name, Path()) if os.path.isfile(path)]
-    known = fragments()
-    if name in known:
+    if _is_fragment(name):
         if found and _place(found[0]) is None:
             say(f"{name} is the fragment that ships; for the file of that name write {os.path.join('.', found[0])}")
         return config_folder() / f"{name}.gin"
@@ -100,11 +99,18 @@ def _find(name: str) -> Path:
             return candidate
     if "=" in name:
         raise ConfigError(f"no fragment or file {name!r}; a binding goes behind --set")
+    known = fragments()
     if os.path.isdir(name):
         example = next((fragment for fragment in known if "/" not in fragment), "sha_rnn")
         raise ConfigError(f"{name!r} is a folder; name a .gin file or a fragment such as {example!r}")
     nearest = did_you_mean(name.removesuffix(".gin"), known) or f"; those that ship: {', '.join(known) or 'none'}"
     raise ConfigError(f"no fragment or file {name!r}{nearest}")
+
+
+def _is_fragment(name: str) -> bool:
+    """Whether the name is that of what ships, as `fragments` gives them."""
+    as_given = name == os.path.normpath(name) and not os.path.isabs(name) and not name.startswith("..")
+    return as_given and os.path.isfile(config_folder() / f"{name}.gin")
 
 
 def _candidates(name: str, *folders: Path) -> Iterator[Path]:
@@ -135,13 +141,13 @@ class _Reader:
         if self._files > MOST_INCLUDES:
             raise ConfigError(f"{_shown((*chain, path)[0])}: it includes more than {MOST_INCLUDES} files")
         own: dict[str, Binding] = {}
-        reading = (*chain, path.resolve())
+        reading, folder = (*chain, path.resolve()), str(path.parent.resolve())
         for statement in parse(_read_text(path, shown), shown):
             location = f"{shown}:{statement.line}"
             if isinstance(statement, Include):
                 yield from self.read(self._included(statement, path, reading, location), reading)
                 continue
-            binding = check(statement, location, self._precedence, str(path.parent.resolve()))
+            binding = check(statement, location, self._precedence, folder)
             if binding.key in own:
                 raise ConfigError(f"{binding}: the same key stands at {own[binding.key].location}; keep one of the two")
             own[binding.key] = binding
