@@ -164,6 +164,7 @@ def test_every_core_and_attention_goes_through_the_real_exporter(tmp_path: Path,
 FILES = ["config.json", "model.onnx", "model.pt2", "model.safetensors"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_program_that_computes_something_else_is_refused_and_nothing_stays_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

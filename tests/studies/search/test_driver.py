@@ -132,6 +132,7 @@ def test_f30_the_text_of_a_search_may_move_but_not_change(tmp_path: Path) -> Non
         run_search(changed, 1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_one_finds(tmp_path: Path) -> None:
     for name in ("whole", "parts"):
