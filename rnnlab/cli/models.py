@@ -10,13 +10,11 @@ from rnnlab.cli.options import AddCommand, add_best, add_device, add_run, print_
 from rnnlab.console import standard_output
 from rnnlab.errors import ConfigError
 
-SPLITS = ("train", "valid", "test", "all")
-
 
 def add_commands(add: AddCommand) -> None:
     evaluate = add("eval", _eval, "Score a run on a split, with state and memory carried.")
     add_run(evaluate)
-    evaluate.add_argument("--split", default="test", choices=SPLITS, help="which part of the text (default: test)")
+    evaluate.add_argument("--split", default="test", metavar="S", help="train, valid, test or all (default: test)")
     add_best(evaluate)
     evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     add_device(evaluate)
@@ -45,7 +43,7 @@ def add_commands(add: AddCommand) -> None:
     add_run(probe)
     probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
     probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
-    probe.add_argument("--split", default="valid", choices=SPLITS, help="which part of the text (default: valid)")
+    probe.add_argument("--split", default="valid", metavar="S", help="train, valid, test or all (default: valid)")
     probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
     add_best(probe)
     add_device(probe)

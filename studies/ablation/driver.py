@@ -16,7 +16,7 @@ from rnnlab.errors import RnnlabError, RunHeldError
 from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
-from rnnlab.studies.ablation.plan import AblationPlan, Cell
+from rnnlab.studies.ablation.plan import CELLS, AblationPlan, Cell
 from rnnlab.studies.ablation.report import write_report
 from rnnlab.studies.launch.pool import ERRORS, Job, Pool, WorkerExit, worker_environments
 from rnnlab.studies.launch.run import finished, train_job
@@ -120,14 +120,17 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _say_what_changed(plan: AblationPlan) -> None:
-    """Tell of a baseline that is not the one that this folder was used with before; its cells stay where they are."""
+    """Tell of a baseline or a text that is not the one that this folder was used with before."""
     path = plan.folder / BASELINE
     if not path.is_file():
         return
     found = diff(config.load(path), plan.variants[0].config)
-    moved = all(difference.is_place for difference in found) and any(cell.folder.exists() for cell in plan.cells())
-    if found and not moved:
-        say(
-            f"the baseline changed since {plan.folder} was last used, so all cells are trained anew; those of "
-            f"before stay beside them\n{format_differences(found)}".rstrip("\n")
-        )
+    begun, anew = (
+        any((plan.folder / CELLS).glob("*/seed-*")),
+        "all cells are trained anew; those of before stay beside them",
+    )
+    if not all(difference.is_place for difference in found):
+        shown = format_differences(found).rstrip("\n")
+        say(f"the baseline changed since {plan.folder} was last used, so {anew}\n{shown}")
+    elif begun and not any(cell.folder.exists() for cell in plan.cells()):
+        say(f"the text changed since {plan.folder} was last used, so {anew}")

@@ -225,7 +225,7 @@ def _refuse_changes(plan: SearchPlan, recorded: Mapping[str, Any]) -> None:
     for name, lines in changes.items():
         if lines:
             raise ConfigError("\n".join([f"{plan.folder}: the {name} changed since its first trial; {remedy}", *lines]))
-    if recorded["text"] != now["text"]:
+    if recorded.get("text", now["text"]) != now["text"]:  # a study begun before texts were recorded has none
         raise ConfigError(
             f"{plan.folder}: the text changed since its first trial: its SHA-256 is {now['text'][:12]}, and was "
             f"{recorded['text'][:12]}; {remedy}"

@@ -1,6 +1,7 @@
 """F36: work without an end, absurd counts, peers that never come: refused, or given up with the limit named."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -51,12 +52,14 @@ def run_as_a_rank(run: Path, text: Path, code: str = "", **environment: str) -> 
 
 def test_f36_a_rank_whose_peer_never_comes_gives_up_in_time(text: Path, tmp_path: Path) -> None:
     shorter = "from rnnlab.training import ranks\nranks.JOINING = timedelta(seconds=2)"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
     started = time.monotonic()
     alone = run_as_a_rank(
-        tmp_path / "run", text, shorter, RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT="29731"
+        tmp_path / "run", text, shorter, RANK="0", WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=port
     )
     assert alone.returncode == 1
-    assert "not all of the 2 ranks came to 127.0.0.1:29731 within 2 s" in alone.stderr
+    assert f"not all of the 2 ranks came to 127.0.0.1:{port} within 2 s" in alone.stderr
     assert "Traceback" not in alone.stderr
     assert time.monotonic() - started < PATIENCE / 2
     assert not (tmp_path / "run").exists()

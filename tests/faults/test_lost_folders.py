@@ -12,6 +12,7 @@ from tests.faults.processes import Child, Processes, expect_equal
 pytestmark = pytest.mark.faults
 
 PAUSE_IN_STEP_9 = {"target": "rnnlab.training.learner:Learner.step", "call": 9, "signals": ["SIGSTOP"]}
+KILL_IN_STEP_9 = {**PAUSE_IN_STEP_9, "signals": ["SIGKILL"]}
 
 
 @pytest.fixture
@@ -107,12 +108,9 @@ def test_f27_what_others_put_in_the_folder_of_a_run_stays(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
     (run / "checkpoints").rename(tmp_path / "kept")
-    assert processes.train(run, text, faults=[PAUSE_AS_KILL]).wait() < 0
+    assert processes.train(run, text, faults=[KILL_IN_STEP_9]).wait() < 0
     for path in (tmp_path / "kept").iterdir():
         shutil.move(path, run / "checkpoints" / path.name)
     resumed = processes.resume(run)
     assert resumed.wait() == 0, resumed.err
     assert [path.read_text() for path in foreign] == ["mine"] * 3
-
-
-PAUSE_AS_KILL = {**PAUSE_IN_STEP_9, "signals": ["SIGKILL"]}

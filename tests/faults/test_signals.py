@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -103,16 +104,15 @@ def test_f34_a_signal_of_a_terminal_or_a_scheduler_ends_the_run_within_a_step(
     finish(processes, run, text, whole)
 
 
-def test_f34_the_limit_on_cpu_time_ends_the_run_within_a_step(text: Path, tmp_path: Path) -> None:
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="Linux limits a process that runs")
+def test_f34_the_limit_on_cpu_time_ends_the_run_within_a_step(processes: Processes, text: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    arguments = train_arguments(run, text, "Trainer.steps = 1000000", "Trainer.log_every = 1000")
-    child = subprocess.run(
-        ["sh", "-c", 'ulimit -S -t 10; exec "$0" "$@"', sys.executable, "-m", "rnnlab", *arguments],
-        capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    child = processes.train(run, text, "Trainer.steps = 1000000", "Trainer.log_every = 1", "Trainer.save_every = 1000")
+    wait_for_step(run, 3)
+    resource.prlimit(child.pid, resource.RLIMIT_CPU, (1, resource.RLIM_INFINITY))
     # beyond the limit the signal comes every second, so perhaps once more while Python ends
-    assert child.returncode in (128 + signal.SIGXCPU, -signal.SIGXCPU), child.stderr
-    expect_stopped(run, checkpoint.newest(run / "checkpoints")[0].step, child.stderr)
+    assert child.wait() in (128 + signal.SIGXCPU, -signal.SIGXCPU), child.err
+    expect_stopped(run, checkpoint.newest(run / "checkpoints")[0].step, child.err)
 
 
 def test_f34_a_run_under_nohup_outlives_the_terminal(text: Path, whole: Path, tmp_path: Path) -> None:

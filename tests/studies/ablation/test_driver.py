@@ -72,6 +72,7 @@ def test_f30_the_text_of_an_ablation_may_move_but_not_change(
     assert cells_with(content) == {"trained": 0, "kept": 2}
     assert "changed" not in capsys.readouterr().err
     assert cells_with(content[::-1]) == {"trained": 2, "kept": 0}
+    assert "the text changed since" in capsys.readouterr().err
 
 
 @pytest.mark.long
