@@ -125,10 +125,8 @@ def _say_what_changed(plan: AblationPlan) -> None:
     if not path.is_file():
         return
     found = diff(config.load(path), plan.variants[0].config)
-    begun, anew = (
-        any((plan.folder / CELLS).glob("*/seed-*")),
-        "all cells are trained anew; those of before stay beside them",
-    )
+    begun = any((plan.folder / CELLS).glob("*/seed-*"))
+    anew = "all cells are trained anew; those of before stay beside them"
     if not all(difference.is_place for difference in found):
         shown = format_differences(found).rstrip("\n")
         say(f"the baseline changed since {plan.folder} was last used, so {anew}\n{shown}")
