@@ -403,6 +403,7 @@ def test_what_the_original_never_reads_may_be_anything_finite_or_not(tmp_path: P
 
 @pytest.mark.parametrize("decoder_first", [False, True])
 @pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.slow
 def test_what_torch_saves_in_whatever_order_and_format_is_taken(
     tmp_path: Path, decoder_first: bool, legacy: bool
 ) -> None:

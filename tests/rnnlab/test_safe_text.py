@@ -25,6 +25,7 @@ def test_user_and_password_of_an_address_are_hidden_and_nothing_else(text: str, 
     assert hide_secrets(text) == shown
 
 
+@pytest.mark.slow
 def test_a_long_text_is_searched_for_secrets_in_no_time() -> None:
     started = time.process_time()
     for text in ("x" * 1_000_000, "x://" * 10_000, "x://a:" + "b" * 1_000_000):

@@ -74,6 +74,7 @@ def trust_of(optimizer: torch.optim.Optimizer, before: Tensor, p: nn.Parameter, 
     return ((before - p.detach()).flatten()[most] / (lr * step.flatten()[most])).item()
 
 
+@pytest.mark.slow
 def test_the_recipe_trains_a_model_of_256_bytes_as_one_of_the_bytes_that_occur(tmp_path: Path) -> None:
     # so low that the other bytes have no probability in float64: the two have to agree to its last digits
     recipe = [

@@ -70,6 +70,7 @@ def test_a_model_that_differs_is_refused_by_the_name_of_a_tensor_and_leaves_no_f
     assert checkpoint.newest(other / "checkpoints")[0].step > 0, "the other run is as it was"
 
 
+@pytest.mark.slow
 def test_runs_that_begin_in_one_second_get_folders_of_their_own(
     text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,6 +87,7 @@ def test_a_run_in_no_folder_is_refused(text: Path, tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_budget_that_is_used_up_is_told_to_who_prolongs_the_run(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -128,6 +128,7 @@ def test_the_database_and_its_lock_lie_in_the_folder_whatever_its_name(name: str
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_trials_of_an_unknown_study_are_not_written_over(tmp_path: Path) -> None:
     (tmp_path / "study" / "trials" / "trial-0000").mkdir(parents=True)
     with pytest.raises(ConfigError, match="trials of a study that the storage does not know"):
