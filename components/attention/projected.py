@@ -48,7 +48,7 @@ class Projected(nn.Module):
         return Memory(self.query.weight.new_zeros(0, batch, self.dim))
 
     def forward(self, queries: Tensor, source: Tensor, state: Memory) -> tuple[Tensor, Memory]:
-        memory = state.positions.to(source.dtype)
+        memory = state.positions
         hidden = hidden_from(len(queries), len(memory), self.memory, source.device)
         weights = self.weights(queries, source, memory, hidden)
         return self.read(weights, source, memory), Memory(next_memory(memory, source, self.memory))
@@ -56,7 +56,7 @@ class Projected(nn.Module):
     def weights(self, queries: Tensor, source: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
         """(B, H, T, M' + T) over the memory, then source; see `interfaces.HasAttentionWeights`."""
         q = rotate(self._by_head(self.query(queries)), first=0) * (self.dim // self.heads) ** -0.5
-        k = rotate(self._by_head(self.key(torch.cat([memory, source]))), first=-len(memory))
+        k = rotate(self._by_head(self.key(_joined(memory, source))), first=-len(memory))
         scores = (q @ k.mT).masked_fill(hidden, -torch.inf)
         weights: Tensor = scores.softmax(dim=-1, dtype=torch.promote_types(q.dtype, torch.float32)).to(q.dtype)
         return weights
@@ -64,7 +64,7 @@ class Projected(nn.Module):
     def read(self, weights: Tensor, source: Tensor, memory: Tensor) -> Tensor:
         """y (T, B, D) of the memory and source under those weights."""
         weights = dropout(weights, self.dropout, self.training, batch_dim=0)
-        values = self._by_head(self.value(torch.cat([memory, source])))
+        values = self._by_head(self.value(_joined(memory, source)))
         y: Tensor = self.output(rearrange(weights @ values, "b h t d -> t b (h d)"))
         return y
 
@@ -73,6 +73,11 @@ class Projected(nn.Module):
 
     def macs(self) -> int:
         return 4 * self.dim * self.dim + 2 * self.memory * self.dim
+
+
+def _joined(memory: Tensor, source: Tensor) -> Tensor:
+    """The memory, then source, in source's dtype."""
+    return torch.cat([memory.to(source.dtype), source])
 
 
 def rotate(x: Tensor, first: int) -> Tensor:

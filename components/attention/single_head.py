@@ -60,7 +60,7 @@ class SingleHead(nn.Module):
         if isinstance(state, InPlaceState):
             return self._step(queries, source, state), state
         y, memory = window_attention(
-            self.scaled_query(queries), source, state.positions.to(source.dtype),
+            self.scaled_query(queries), source, state.positions,
             heads=self.heads, window=self.memory, p=self.dropout if self.training else 0.0,
         )  # fmt: skip
         return y * self.value_gate().to(source.dtype), Memory(memory)

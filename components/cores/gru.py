@@ -37,7 +37,7 @@ class GRU(nn.Module):
         return GRUState(next(self.gru.parameters()).new_zeros(batch, self.dim))
 
     def forward(self, x: Tensor, state: GRUState) -> tuple[Tensor, GRUState]:
-        y, h = gru_layer(x, self._weights(), state.h, self.training)
+        y, h = gru_layer(x, self._weights(), state.h)
         return y, GRUState(h)
 
     def retention(self, x: Tensor, state: GRUState) -> Tensor:

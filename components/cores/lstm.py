@@ -47,7 +47,7 @@ class LSTM(nn.Module):
         weights = self._weights()
         if self.training and self.dropconnect:
             weights[1] = dropout(weights[1], self.dropconnect, True, batch_dim=None)  # one mask for the whole batch
-        y, h, c = lstm_layer(x, weights, state.h, state.c, self.training)
+        y, h, c = lstm_layer(x, weights, state.h, state.c)
         return y, LSTMState(h, c)
 
     def retention(self, x: Tensor, state: LSTMState) -> Tensor:

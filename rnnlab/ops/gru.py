@@ -7,37 +7,40 @@ Source: Cho et al. 2014, arXiv:1406.1078, section 2.3, with the reset gate behin
 C the sequential half is one call, as for the LSTM, and torch multiplies over all positions.
 """
 
+from contextlib import nullcontext
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rnnlab.ops import native
+from rnnlab.ops import cudnn, native
 from rnnlab.ops.lstm import PRODUCTS, forget_gate
 
 Backend = Literal["reference", "torch", "native"]
 Result = tuple[Tensor, Tensor]
 
 
-def gru_layer(
-    x: Tensor, weights: list[Tensor], h: Tensor, training: bool = False, backend: Backend | None = None
-) -> Result:
-    """y (T, B, D), and the last h (B, D), for x (T, B, D) and the first h (B, D).
+def gru_layer(x: Tensor, weights: list[Tensor], h: Tensor, backend: Backend | None = None) -> Result:
+    """y (T, B, D), and the last h (B, D) in the dtype of the first one, for x (T, B, D) and h (B, D).
 
-    In fp32 throughout; under autocast its products are computed in autocast's dtype where the backend can.
+    In fp32 throughout; under autocast its products are computed in autocast's dtype where the backend can, and on a GPU
+    in float16.
 
     Args:
         weights: W (3 D, D), U (3 D, D), and their biases (3 D), as nn.GRU holds them: r, z, n.
-        training: what cuDNN is told.
         backend: forces one; None chooses.
     """
     if backend is None:
         compiled = native.serves(x, PRODUCTS) and all(weight.dtype == torch.float32 for weight in weights)
         backend = "native" if compiled else "torch"
     if backend == "native":
-        return _native(x, weights, h)
-    return reference(x, weights, h) if backend == "reference" else _torch(x, weights, h, training)
+        y, last = _native(x, weights, h.float())
+    elif backend == "reference":
+        y, last = reference(x, weights, h)
+    else:
+        y, last = _torch(x, weights, h)
+    return y, last.to(h.dtype)
 
 
 def reference(x: Tensor, weights: list[Tensor], h: Tensor) -> Result:
@@ -57,11 +60,20 @@ update_gate = forget_gate
 """z (T, B, D): the second of the gates too, and computed by the same equation."""
 
 
-def _torch(x: Tensor, weights: list[Tensor], h: Tensor, training: bool) -> Result:
-    # cuDNN knows how to keep its sums in float32 under autocast; torch's CPU loop would round h at every step.
-    with torch.autocast(x.device.type, enabled=x.is_cuda and torch.is_autocast_enabled("cuda")):
-        y, last = torch.gru(x.to(h.dtype), h.unsqueeze(0), weights, True, 1, 0.0, training, False, False)
-    return y.to(x.dtype), last.squeeze(0).to(h.dtype)
+def _torch(x: Tensor, weights: list[Tensor], h: Tensor) -> Result:
+    if x.is_cuda:
+        y, last = cudnn.run_layer(_by_torch, x, weights, [h])
+        return y, last
+    with torch.autocast(x.device.type, enabled=False) if x.device.type == "cpu" else nullcontext():
+        # torch's loop on the CPU would round h at every step
+        y, last = _by_torch(x.to(weights[0].dtype), weights, [h.to(weights[0].dtype)])
+    return y.to(x.dtype), last
+
+
+def _by_torch(x: Tensor, weights: list[Tensor], states: list[Tensor]) -> Result:
+    training = torch.is_grad_enabled()  # cuDNN keeps what a backward needs only if it is told so
+    y, last = torch.gru(x, states[0].unsqueeze(0), weights, True, 1, 0.0, training, False, False)
+    return y, last.squeeze(0)
 
 
 def _native(x: Tensor, weights: list[Tensor], h: Tensor) -> Result:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from rnnlab.ops import native
+from rnnlab.ops import cudnn, native
 
 Backend = Literal["reference", "torch", "native"]
 Result = tuple[Tensor, Tensor, Tensor]
@@ -23,24 +23,26 @@ Result = tuple[Tensor, Tensor, Tensor]
 PRODUCTS = (torch.float32, torch.bfloat16, torch.float16)  # the dtypes in which the C layer multiplies
 
 
-def lstm_layer(
-    x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor, training: bool = False, backend: Backend | None = None
-) -> Result:
-    """y (T, B, D), and the last h and c (B, D), for x (T, B, D) and the first h and c (B, D).
+def lstm_layer(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor, backend: Backend | None = None) -> Result:
+    """y (T, B, D), and the last h and c (B, D) in the dtypes of the first ones, for x (T, B, D) and h, c (B, D).
 
-    In fp32 throughout; under autocast its products are computed in autocast's dtype where the backend can.
+    In fp32 throughout; under autocast its products are computed in autocast's dtype where the backend can, and on a GPU
+    in float16.
 
     Args:
         weights: W (4 D, D), U (4 D, D), and their biases (4 D), as nn.LSTM holds them: i, f, g, o.
-        training: what cuDNN is told.
         backend: forces one; None chooses.
     """
     if backend is None:
         compiled = native.serves(x, PRODUCTS) and all(weight.dtype == torch.float32 for weight in weights)
         backend = "native" if compiled else "torch"
     if backend == "native":
-        return _native(x, weights, h, c)
-    return reference(x, weights, h, c) if backend == "reference" else _torch(x, weights, h, c, training)
+        y, last_h, last_c = _native(x, weights, h.float(), c.float())
+    elif backend == "reference":
+        y, last_h, last_c = reference(x, weights, h, c)
+    else:
+        y, last_h, last_c = _torch(x, weights, h, c)
+    return y, last_h.to(h.dtype), last_c.to(c.dtype)
 
 
 def reference(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> Result:
@@ -63,12 +65,20 @@ def forget_gate(x: Tensor, y: Tensor, weights: list[Tensor], h: Tensor) -> Tenso
     return torch.sigmoid(F.linear(x, w, w_bias) + F.linear(before, u, u_bias))
 
 
-def _torch(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor, training: bool) -> Result:
+def _torch(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> Result:
+    if x.is_cuda:
+        y, h, c = cudnn.run_layer(_by_torch, x, weights, [h, c])
+        return y, h, c
     # On the CPU torch has no LSTM under autocast to float16, and one to bfloat16 that is slower than in fp32.
     lowered = x.device.type == "cpu" and torch.is_autocast_enabled("cpu")
     with torch.autocast("cpu", enabled=False) if lowered else nullcontext():
         x = x.float() if lowered else x
-        y, h, c = torch.lstm(x, [h.unsqueeze(0), c.unsqueeze(0)], weights, True, 1, 0.0, training, False, False)
+        return _by_torch(x, weights, [h.to(x.dtype), c.to(x.dtype)])
+
+
+def _by_torch(x: Tensor, weights: list[Tensor], states: list[Tensor]) -> Result:
+    training = torch.is_grad_enabled()  # cuDNN keeps what a backward needs only if it is told so
+    y, h, c = torch.lstm(x, [state.unsqueeze(0) for state in states], weights, True, 1, 0.0, training, False, False)
     return y, h.squeeze(0), c.squeeze(0)
 
 

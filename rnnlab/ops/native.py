@@ -43,9 +43,9 @@ _TYPES: tuple[type, ...] = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_double, ct
 SIGNATURES = {
     "recurrence_forward": "a b h0 h; steps channels",
     "recurrence_backward": "a h h0 grad_h grad_a grad_b grad_h0; steps channels",
-    "dropout_apply": "x y; outer batch inner half key first threshold; ; scale",
-    "boom_forward": "u bias y; steps batch F D half key first threshold; ; scale",
-    "boom_backward": "u bias grad_y grad_u; steps batch F D half key first threshold; ; scale",
+    "dropout_apply": "x? y?; outer batch inner half key first threshold; ; scale",
+    "boom_forward": "u? bias y; steps batch F D half key first threshold; ; scale",
+    "boom_backward": "u? bias grad_y grad_u?; steps batch F D half key first threshold; ; scale",
     "boom_step": "x w bias y; rows F D",
     "lstm_forward": "gates bias u h0 c0 y c packed; steps batch D half",
     "lstm_backward": "gates u c0 c grad_y grad_gates grad_h grad_c packed; steps batch D half",
@@ -55,15 +55,18 @@ SIGNATURES = {
     "gru_step": "x w u w_bias u_bias h y; batch D",
     "qrnn_forward": "gates bias c0 y c; steps batch D; ; keep",
     "qrnn_backward": "gates c0 c grad_y grad_gates grad_c; steps batch D; ; keep",
-    "attend_forward": "scores dropped room; queries n query key_from steps before window half head sequence "
+    "attend_forward": "scores? dropped? room; queries n query key_from steps before window half head sequence "
     "key first threshold; ; scale",
-    "attend_backward": "weights gradient dropped_own room; own_from queries n query key_from steps before half head "
+    "attend_backward": "weights? gradient? dropped_own? room; own_from queries n query key_from steps before half head "
     "sequence key first threshold; ; scale",
     "attend_step": "q keys y room; n batch heads width",
-    "lamb_moments": "p g m v lengths measured; count row; beta1 beta2; eps decay",
+    "lamb_moments": "p g m v lengths:float64 measured:bool; count row; beta1 beta2; eps decay",
     "lamb_step": "p m v; count; ; eps decay rate",
 }
-"""What `run` is given, in order: pointers; counts; doubles; floats. The number of threads follows by itself."""
+"""What `run` is given, in order: pointers; counts; doubles; floats. The number of threads follows by itself.
+
+Tensors are float32 unless another dtype is named; one with a question mark may be bfloat16 as well.
+"""
 
 
 class Kernels:
@@ -71,25 +74,41 @@ class Kernels:
 
     def __init__(self, library: ctypes.CDLL, threaded: bool) -> None:
         self._threaded = threaded
-        self._functions = {}
+        self._functions, self._dtypes = {}, {}
         for name, arguments in SIGNATURES.items():
             function = self._functions[name] = library[name]
+            self._dtypes[name] = [_dtypes(pointer) for pointer in arguments.partition(";")[0].split()]
             groups = zip(_TYPES, arguments.split(";"), strict=False)
             types = [each for each, names in groups for _ in names.split()]
             function.argtypes, function.restype = [*types, ctypes.c_int], None
 
     def run(self, name: str, *arguments: Tensor | int | float) -> None:
-        """Call a kernel with torch's number of threads; tensors are contiguous, on the CPU, and written in place."""
+        """Call a kernel with torch's number of threads; tensors are contiguous, on the CPU, and written in place.
+
+        Raises: TypeError for a tensor of another dtype than the kernel's: it would read and write beyond its end.
+        """
         values: list[int | float] = []
-        for argument in arguments:
+        dtypes = self._dtypes[name]
+        for place, argument in enumerate(arguments):
             if isinstance(argument, Tensor):
                 assert argument.is_cpu, name
                 assert argument.is_contiguous(), name
+                if argument.dtype not in dtypes[place]:
+                    pointer = SIGNATURES[name].split()[place].rstrip(";?")
+                    raise TypeError(f"{name} was given {pointer} in {argument.dtype}, and it is not made for that")
                 values.append(argument.data_ptr())
             else:
                 values.append(argument)
         threads = torch.get_num_threads() if self._threaded else 1
         self._functions[name](*values, threads)
+
+
+def _dtypes(pointer: str) -> tuple[torch.dtype, ...]:
+    """In which a kernel takes what is written so in its signature."""
+    named = pointer.partition(":")[2]
+    if named:
+        return (getattr(torch, named),)
+    return (torch.float32, torch.bfloat16) if pointer.endswith("?") else (torch.float32,)
 
 
 class _Unavailable(Exception):
@@ -124,8 +143,9 @@ def serves(x: Tensor, products: tuple[torch.dtype, ...] = (torch.float32, torch.
 
 def product_dtype(x: Tensor) -> torch.dtype:
     """In what torch would multiply x: autocast's dtype where it is on."""
-    if torch.is_autocast_enabled("cpu") and x.dtype.itemsize <= 4:
-        return torch.get_autocast_dtype("cpu")
+    device = x.device.type
+    if device != "meta" and torch.is_autocast_enabled(device) and x.dtype.itemsize <= 4:
+        return torch.get_autocast_dtype(device)
     return x.dtype
 
 

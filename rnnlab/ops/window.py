@@ -35,12 +35,20 @@ def check_window(name: str, window: int) -> None:
         raise ConfigError(f"{name}.memory = {window}: a query sees at least itself, so memory >= 1 [positions]")
 
 
+def memory_dtype(memory: Tensor, source: Tensor) -> torch.dtype:
+    """In what positions are remembered: as those before them, and the first in the dtype of the products.
+
+    Products round to that dtype anyway, so that a memory in bfloat16 loses nothing and takes half the room.
+    """
+    return memory.dtype if len(memory) else native.product_dtype(source)
+
+
 def next_memory(memory: Tensor, source: Tensor, window: int) -> Tensor:
     """memory (M', B, D), then source (T, B, D), cut to the newest window - 1: a window counts the query itself."""
-    keep = window - 1
+    keep, dtype = window - 1, memory_dtype(memory, source)
     if keep <= len(source):
-        return source[len(source) - keep :]
-    return torch.cat([memory[max(0, len(memory) + len(source) - keep) :], source])
+        return source[len(source) - keep :].to(dtype)
+    return torch.cat([memory[max(0, len(memory) + len(source) - keep) :], source.to(dtype)])
 
 
 def hidden_from(queries: int, remembered: int, window: int, device: torch.device) -> Tensor:
@@ -62,7 +70,7 @@ def window_attention(
 ) -> tuple[Tensor, Tensor]:
     """y (T, B, D) in source's dtype, and the next memory (M'', B, D), M'' = min(M' + T, window - 1).
 
-    Under autocast the products are computed in its dtype.
+    Under autocast the products are computed in its dtype, and y of the reference is in it.
 
     Args:
         q: (T, B, D), with its scale.
@@ -74,9 +82,11 @@ def window_attention(
         backend: forces one; None chooses.
     """
     if backend == "native" or (backend is None and native.serves(source) and not memory.requires_grad):
-        seen = torch.cat([memory, source])
+        kept = memory_dtype(memory, source)
+        dtype = kept if kept == native.product_dtype(source) else source.dtype
+        seen = torch.cat([memory.to(dtype), source.to(dtype)])
         # The next memory is a view of what was seen: a copy of a long one costs as much as a layer.
-        return _native(q, source, seen, heads, window, p), seen[max(0, len(seen) - window + 1) :]
+        return _native(q, source, seen, heads, window, p), seen[max(0, len(seen) - window + 1) :].to(kept)
     hidden = hidden_from(len(q), len(memory), window, source.device)
     weights = attention_weights(q, source, memory, hidden, heads)
     return attention_read(weights, source, memory, p), next_memory(memory, source, window)
@@ -84,11 +94,12 @@ def window_attention(
 
 def attention_weights(q: Tensor, source: Tensor, memory: Tensor, hidden: Tensor, heads: int) -> Tensor:
     """softmax(q K^T) (B, H, T, M' + T), 0 where `hidden` (T, M' + T): the first half of the reference."""
-    q = _by_head(q.to(source.dtype), heads)  # (B H, T, D/H), and so the keys
+    dtype = native.product_dtype(source)
+    q = _by_head(q.to(dtype), heads)  # (B H, T, D/H), and so the keys
     # The memory's half of each product is kept apart because it needs no gradient.
-    scores = torch.cat([q @ _by_head(part, heads).mT for part in (memory, source)], dim=-1)
-    exact = torch.promote_types(scores.dtype, torch.float32)
-    weights = scores.to(exact).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(source.dtype)
+    scores = torch.cat([q @ _by_head(part.to(dtype), heads).mT for part in (memory, source)], dim=-1)
+    exact = torch.promote_types(dtype, torch.float32)
+    weights = scores.to(exact).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(dtype)
     by_sequence: Tensor = weights.unflatten(0, (-1, heads))  # type: ignore[no-untyped-call]
     return by_sequence
 
@@ -96,6 +107,7 @@ def attention_weights(q: Tensor, source: Tensor, memory: Tensor, hidden: Tensor,
 def attention_read(weights: Tensor, source: Tensor, memory: Tensor, p: float = 0.0) -> Tensor:
     """dropout(weights) dropout(K) (T, B, D): the second half of the reference."""
     heads, training = weights.shape[1], p > 0.0
+    memory, source = memory.to(weights.dtype), source.to(weights.dtype)
     # By sequence, so that each keeps its mask whichever others stand beside it.
     weights = dropout(weights, p, training, batch_dim=0).flatten(0, 1)
     # Slices, because torch 2.13 compiles `split` between these products into a wrong gradient of source.

@@ -38,6 +38,23 @@ def shape_and_dtype(subject: Subject) -> None:
 
 
 @law(*SEQUENCES)
+def state_keeps_its_dtype(subject: Subject) -> None:
+    """Under autocast too, a state comes back in the dtypes it had; a memory may take its own when it is begun."""
+    case = subject.case(*TYPICAL, torch.float32)
+    for autocast in (None, torch.bfloat16, torch.float16):
+        with torch.autocast("cpu", autocast, enabled=autocast is not None):
+            before = case.start()
+            for chunk in range(2):
+                after = case.run(case.inputs(f"chunk {chunk}"), before)[1]
+                found = dict(leaves(after))
+                for path, leaf in leaves(before):
+                    if leaf.numel() and found[path].dtype != leaf.dtype:
+                        where = "" if autocast is None else f" under autocast to {autocast}"
+                        case.refuse(f"{path} was {leaf.dtype} and comes back as {found[path].dtype}{where}")
+                before = after
+
+
+@law(*SEQUENCES)
 def streaming(subject: Subject) -> None:
     """Any cut of the input, with the state carried, gives what one pass gives: the same outputs, the same state."""
     for T, B, dtype in ((*SMALLEST, torch.float64), (*TYPICAL, torch.float64), (*TYPICAL, torch.float32)):

@@ -22,6 +22,14 @@ class PromotesItsState(Leaky):
         return y, LeakyState(state.h.double())
 
 
+class CarriesWhatItMultiplied(Leaky):
+    """Its state is in the dtype of its products, which autocast chooses."""
+
+    def forward(self, x: Tensor, state: LeakyState) -> tuple[Tensor, LeakyState]:
+        y, state = super().forward(x, state)
+        return y, LeakyState(state.h.to(self.input(x).dtype))
+
+
 class ForgetsBetweenChunks(Leaky):
     def forward(self, x: Tensor, state: LeakyState) -> tuple[Tensor, LeakyState]:
         return super().forward(x, LeakyState(torch.zeros_like(state.h)))

@@ -28,6 +28,7 @@ class Mutant:
 MUTANTS = [
     Mutant(broken_cores.AnswersInFloat32, "core", "shape and dtype"),
     Mutant(broken_cores.PromotesItsState, "core", "shape and dtype"),
+    Mutant(broken_cores.CarriesWhatItMultiplied, "core", "state keeps its dtype"),
     Mutant(broken_cores.ForgetsBetweenChunks, "core", "streaming"),
     Mutant(broken_cores.ReturnsTheStateItWasGiven, "core", "streaming"),
     Mutant(broken_cores.NormalizesOverTheChunk, "core", "streaming"),

@@ -250,3 +250,15 @@ def test_a_tensor_the_kernels_cannot_read_is_refused(cache: Path) -> None:
     strided = torch.empty(2, 3).t()
     with pytest.raises(AssertionError, match="recurrence_forward"):
         kernels.run("recurrence_forward", strided, strided, torch.zeros(2), strided, 3, 2)
+
+
+def test_a_tensor_of_another_dtype_than_the_kernels_is_refused() -> None:
+    """The kernel would read and write beyond its end."""
+    compiled = native.kernels()
+    if compiled is None:
+        pytest.skip("there are no kernels here")
+    gates, h = torch.zeros(2, 32), torch.zeros(2, 8)
+    bias, u, c = torch.zeros(32), torch.zeros(32, 8), torch.zeros(2, 8, dtype=torch.float16)
+    y, cells = torch.zeros(2, 1, 2, 8).unbind()
+    with pytest.raises(TypeError, match=r"lstm_forward was given c0 in torch\.float16"):
+        compiled.run("lstm_forward", gates, bias, u, h, c, y, cells, native.packed_room(u), 1, 2, 8, 0)
