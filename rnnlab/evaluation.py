@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from rnnlab.data.splits import Batches, Split
 from rnnlab.errors import Diverged
+from rnnlab.matmul import products_in
 from rnnlab.progress import ProgressBar
 from rnnlab.state import State, detach
 
@@ -61,7 +62,7 @@ def evaluate(
     was_training = model.training
     model.eval()
     try:
-        with torch.no_grad(), ProgressBar("evaluate", last * batch_size, shown=progress) as bar:
+        with torch.no_grad(), products_in("fp32"), ProgressBar("evaluate", last * batch_size, shown=progress) as bar:
             state: State = model.initial_state(batch_size)  # type: ignore[operator]
             for position in range(0, last, bptt):
                 between_chunks()

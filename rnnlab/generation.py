@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rnnlab.errors import ConfigError, Diverged
 from rnnlab.interfaces import HasInPlaceState
-from rnnlab.matmul import for_many_shapes
+from rnnlab.matmul import for_many_shapes, products_in
 from rnnlab.model import LanguageModel, fold
 from rnnlab.rng import generator
 from rnnlab.state import State
@@ -63,16 +63,16 @@ def _continue(
     state = model.initial_state(samples)  # type: ignore[operator]
     tokens = torch.frombuffer(bytearray(prompt), dtype=torch.uint8).long()
     tokens = tokens.unsqueeze(1).expand(-1, samples).to(device)  # (T, B)
-    with torch.inference_mode(), for_many_shapes():
+    with torch.inference_mode(), for_many_shapes(), products_in("fp32"):
         for chunk in torch.split(tokens, PROMPT_CHUNK):
             logits, state = model(chunk, state)
         state = in_place(model, state)
     for number in itertools.count(1) if count is None else range(1, count + 1):
-        with torch.inference_mode(), for_many_shapes():
+        with torch.inference_mode(), for_many_shapes(), products_in("fp32"):
             chosen = choose(logits[-1].cpu(), temperature, top_p, draws)
         yield bytes(chosen.tolist())
         if number != count:
-            with torch.inference_mode(), for_many_shapes():
+            with torch.inference_mode(), for_many_shapes(), products_in("fp32"):
                 logits, state = model(chosen.unsqueeze(0).to(device), state)
 
 

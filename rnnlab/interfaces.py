@@ -37,6 +37,14 @@ class Core(Stateful, Protocol):
 
 
 @runtime_checkable
+class StaysEager(Protocol):
+    """A part that goes through a chunk position by position. Optional: torch.compile would write out every position, so
+    `Trainer.compile` calls its forward as it is, and compiles what stands around it."""
+
+    stays_eager: bool
+
+
+@runtime_checkable
 class HasForgetGate(Protocol):
     """A core that can say how fast it forgets. Optional: `rnnlab probe` draws it."""
 

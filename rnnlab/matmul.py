@@ -1,4 +1,4 @@
-"""Which library multiplies matrices on the CPU.
+"""How exactly matrices are multiplied, and by which library on the CPU.
 
 torch sends fp32 products to MKL, which on processors of other makers runs at a fraction of what oneDNN reaches, also in
 torch. The switch that leads to oneDNN is named for a reduced precision that only processors with matrix tiles (AMX)
@@ -42,6 +42,23 @@ def for_many_shapes() -> Iterator[None]:
         yield
     finally:
         torch.backends.mkldnn.matmul.fp32_precision = before  # type: ignore[attr-defined]
+
+
+@contextmanager
+def products_in(precision: str) -> Iterator[None]:
+    """Within the block a GPU multiplies float32 numbers as they are, or with "tf32" rounded to TF32.
+
+    Left to itself torch rounds in cuDNN's recurrent layers. The settings are those of the process, and are put back.
+    """
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.rnn)
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "tf32" if precision == "tf32" else "ieee"
+        yield
+    finally:
+        for place, setting in zip(places, before, strict=True):
+            place.fp32_precision = setting
 
 
 def _worst_error() -> float:

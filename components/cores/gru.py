@@ -27,6 +27,8 @@ class GRU(nn.Module):
     Differs: the reset gate acts after the product with U_n, as in torch and cuDNN, and not on h_{t-1}.
     """
 
+    stays_eager = True
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         check_width("GRU", "dim", dim)

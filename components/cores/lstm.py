@@ -31,6 +31,8 @@ class LSTM(nn.Module):
     Differs: two bias vectors, as in torch, of which one would do.
     """
 
+    stays_eager = True
+
     def __init__(self, dim: int, dropconnect: float = 0.0) -> None:
         super().__init__()
         check_width("LSTM", "dim", dim)

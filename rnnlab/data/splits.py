@@ -24,6 +24,7 @@ from rnnlab.errors import ConfigError, DataError
 Bytes = npt.NDArray[np.uint8]
 
 SPLITS = ("train", "valid", "test", "all")
+MOST_RESIDENT = 2 << 30  # [bytes] of text that an accelerator holds; more of it is read from the disk chunk by chunk
 AT_ONCE = 8 << 20  # [bytes] read for an accelerator in one piece
 
 
@@ -212,8 +213,11 @@ class Batches:
         self._resident: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batches":
-        """The same, held on an accelerator as uint8 so that chunks are cut there; on the CPU the text stays on disk."""
-        if torch.device(device).type == "cpu":
+        """The same, held on an accelerator as uint8 so that chunks are cut there.
+
+        On the CPU, and beyond MOST_RESIDENT bytes, the text stays on the disk.
+        """
+        if torch.device(device).type == "cpu" or self.count * self.length > MOST_RESIDENT:
             return self
         resident = torch.empty((self.count, self.length), dtype=torch.uint8, device=device)
         for start in range(0, self.length, AT_ONCE // self.count or 1):

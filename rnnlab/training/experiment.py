@@ -57,6 +57,8 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
     with config.activate():
         trainer: Trainer = config.construct("Trainer")
         device = torch.device("meta") if shapes_only else trainer.torch_device()
+        if device.type == "cuda":
+            torch.cuda.set_device(device)  # streams, graphs and Triton's kernels are the current device's
         torch.manual_seed(rng.derive(trainer.seed, 0, "initialization"))
         with torch.device("meta" if shapes_only else "cpu"):  # the same numbers whichever device trains
             model: LanguageModel = config.construct("LanguageModel")

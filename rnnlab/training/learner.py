@@ -20,11 +20,13 @@ from torch.profiler import record_function
 from rnnlab.data.splits import Batches, chunk_length
 from rnnlab.errors import Diverged, StorageError
 from rnnlab.evaluation import LN2, cross_entropy
+from rnnlab.matmul import products_in
 from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.rng import seed_torch
 from rnnlab.state import State, detach, flatten, leaves, map_state, select_batch, to, unflatten
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
 from rnnlab.storage.metrics import Record
+from rnnlab.training.compiled import compiled
 from rnnlab.training.cudagraph import GraphedPass, Pass
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.gradients import clip_gradients, global_norm, norms_by_part
@@ -81,8 +83,6 @@ class Learner:
         self.trainer, self.corpus, self.ranks = trainer, experiment.corpus, ranks
         self.model, self.optimizer, self.schedule = experiment.model.train(), experiment.optimizer, experiment.schedule
         self.device = trainer.torch_device()
-        if trainer.precision == "tf32":
-            torch.backends.cuda.matmul.fp32_precision = "tf32"
         self.batches = Batches(self.corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count)).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
         self.progress = Progress()
@@ -91,7 +91,7 @@ class Learner:
         self.state: State = self.model.initial_state(self.batches.count)
         self.horizon = budgets(horizon or trainer)  # the schedule's: a longer budget on resume does not move it
         self._distributed = ranks.distribute(self.model)
-        self._forward = torch.compile(self._distributed) if trainer.compile else self._distributed
+        self._forward = compiled(self._distributed) if trainer.compile else self._distributed
         self._pass: Pass = self._forward_and_backward
         if trainer.cuda_graph:
             self._pass = GraphedPass(self._forward_and_backward, self.model.parameters())
@@ -189,11 +189,12 @@ class Learner:
 
     def _forward_and_backward(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
         """One chunk (T, B): its share of the step's loss, and the state after it; the gradient is added up."""
-        with self._autocast():
-            logits, state = self._forward(inputs, state)
-            loss = cross_entropy(logits, targets) / self.trainer.accumulate
-        with self.ranks.reporting_lost_rank():
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        with products_in(self.trainer.precision):
+            with self._autocast():
+                logits, state = self._forward(inputs, state)
+                loss = cross_entropy(logits, targets) / self.trainer.accumulate
+            with self.ranks.reporting_lost_rank():
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return loss.detach(), detach(state)
 
     def _schedule(self) -> tuple[int, int, float]:

@@ -9,6 +9,7 @@ import torch
 import torch.distributed as dist
 
 from rnnlab.data.splits import Corpus
+from rnnlab.devices import check_card, check_precision
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.training.schedules import Schedule
@@ -75,7 +76,7 @@ class Trainer:
             raise ConfigError("no budget: bind Trainer.bytes, Trainer.steps or Trainer.epochs, or pass --bytes N")
 
     def torch_device(self) -> torch.device:
-        """Raises: ConfigError if the device is not there."""
+        """The device with its number. Raises: ConfigError if it is not there, or this torch has no code for it."""
         name = self.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -85,16 +86,23 @@ class Trainer:
             device = None
         if device is None or device.type not in ("cpu", "cuda"):
             raise ConfigError(f"Trainer.device = {name!r}: use 'auto', 'cpu', 'cuda' or 'cuda:1'")
-        if device.type == "cuda" and not torch.cuda.is_available():
+        if device.type != "cuda":
+            return device
+        if dist.is_initialized() and device.index is not None:
+            raise ConfigError(f"Trainer.device = {name!r}: of several ranks each takes a card of its own; use 'cuda'")
+        if not torch.cuda.is_available():
             raise ConfigError(f"Trainer.device = {name!r}: this torch sees no CUDA device; use --device cpu")
-        rank = local_rank()  # of the ranks on this machine each takes a device
+        rank = local_rank()
         number = rank if device.index is None else device.index
-        if device.type == "cuda" and number >= torch.cuda.device_count():
+        if number >= torch.cuda.device_count():
             raise ConfigError(
                 f"Trainer.device = {name!r}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0"
                 + (f", and none for rank {rank}; start fewer ranks, or use --device cpu" if rank else "")
             )
-        return torch.device("cuda", number) if rank and device.type == "cuda" else device
+        if torch.version.hip is None:
+            card = torch.cuda.get_device_name(number), torch.cuda.get_device_capability(number)
+            check_card(*card, torch.cuda.get_arch_list())
+        return torch.device("cuda", number)
 
     def training_device(self, ranks: int = 1) -> torch.device:
         """Where so many ranks train by this recipe; a trained model runs on any device.
@@ -109,4 +117,7 @@ class Trainer:
         if self.cuda_graph and (device.type != "cuda" or ranks > 1):
             where = f"the device is {device}" if device.type != "cuda" else "several ranks share this run"
             raise ConfigError(f"Trainer.cuda_graph = True: for one process on an NVIDIA GPU, and {where}; use False")
+        if device.type == "cuda" and torch.version.hip is None:
+            card = torch.cuda.get_device_name(device), torch.cuda.get_device_capability(device)
+            check_precision(*card, self.precision)
         return device

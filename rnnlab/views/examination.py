@@ -19,6 +19,7 @@ from tqdm import tqdm
 from rnnlab.data.splits import Batches, Split
 from rnnlab.evaluation import LN2, cross_entropy
 from rnnlab.interfaces import HasAttentionWeights, HasForgetGate
+from rnnlab.matmul import products_in
 from rnnlab.model import LanguageModel
 from rnnlab.ops.window import hidden_from
 from rnnlab.state import State, detach
@@ -82,7 +83,7 @@ def _read(model: LanguageModel, batches: Batches, watch: "_Watch", progress: boo
     bits, read = [], []
     state: State = model.initial_state(BATCH_SIZE)
     bar = tqdm(total=batches.length, unit="B", desc="probe", disable=not progress or None)
-    with torch.no_grad(), watch.on(model), bar:
+    with torch.no_grad(), products_in("fp32"), watch.on(model), bar:
         for position in range(0, batches.length - 1, CHUNK):
             length = min(CHUNK, batches.length - 1 - position)
             inputs, targets = batches.chunk(position, length)

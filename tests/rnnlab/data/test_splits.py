@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlab.data import corpora
+from rnnlab.data import corpora, splits
 from rnnlab.data.splits import Batches, chunk_length
 from rnnlab.errors import ConfigError, DataError
 from tests.rnnlab.small_texts import random_bytes, written
@@ -137,6 +137,14 @@ def test_sequences_on_another_device_have_its_shape_and_type(tmp_path: Path) -> 
     assert inputs.device.type == targets.device.type == "meta"
     assert inputs.shape == targets.shape == (10, 2)
     assert inputs.dtype == torch.int64
+
+
+def test_a_text_too_long_for_an_accelerator_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = Batches(corpora.File(str(written(tmp_path / "text", random_bytes(5000)))).train, 2)
+    monkeypatch.setattr(splits, "MOST_RESIDENT", 2 * batches.length - 1)
+    assert batches.to("meta") is batches
+    monkeypatch.setattr(splits, "MOST_RESIDENT", 2 * batches.length)
+    assert batches.to("meta") is not batches
 
 
 @pytest.mark.cuda

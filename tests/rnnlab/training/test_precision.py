@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from rnnlab.errors import ConfigError, Diverged
-from rnnlab.evaluation import cross_entropy
+from rnnlab.evaluation import cross_entropy, evaluate
+from rnnlab.matmul import products_in
 from rnnlab.state import flatten, map_state
 from rnnlab.training import learner as learner_module
 from rnnlab.training.learner import Learner
@@ -136,11 +137,49 @@ def test_tf32_is_refused_where_there_is_no_nvidia_gpu(text: Path) -> None:
         check_fit(build(text, "Trainer.precision = 'tf32'", "Trainer.device = 'cpu'"))
 
 
+def settings() -> tuple[str, str]:
+    return torch.backends.cuda.matmul.fp32_precision, torch.backends.cudnn.rnn.fp32_precision
+
+
+def test_fp32_is_not_tf32_in_a_step_or_a_score_and_the_process_keeps_its_settings(text: Path) -> None:
+    """torch's own default for cuDNN's recurrent layers is TF32."""
+    before, seen = settings(), list[tuple[str, str]]()
+    learner = Learner(build(text))
+    assert before[1] == "tf32"
+    learner.model.register_forward_hook(lambda *_: seen.append(settings()))
+    learner.model.embedding.weight.register_hook(lambda _: seen.append(settings()))  # in the backward pass
+    learner.step()
+    evaluate(learner.model, learner.corpus.valid, batch_size=2, bptt=64)
+    assert len(seen) > 3
+    assert set(seen) == {("ieee", "ieee")}
+    assert settings() == before
+
+
+@pytest.mark.parametrize(("precision", "want"), [("tf32", "tf32"), ("fp32", "ieee"), ("bf16", "ieee")])
+def test_the_precision_of_products_is_set_and_put_back_even_after_an_error(precision: str, want: str) -> None:
+    before = settings()
+
+    def fail() -> None:
+        with products_in(precision):
+            assert settings() == (want, want)
+            raise Diverged("no")
+
+    with pytest.raises(Diverged):
+        fail()
+    assert settings() == before
+
+
+@pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
-def test_tf32_is_asked_of_the_gpu(text: Path) -> None:
-    before = torch.backends.cuda.matmul.fp32_precision
-    try:
-        Learner(build(text, "Trainer.precision = 'tf32'", "Trainer.device = 'cuda'")).step()
-        assert torch.backends.cuda.matmul.fp32_precision == "tf32"
-    finally:
-        torch.backends.cuda.matmul.fp32_precision = before
+def test_fp32_on_a_gpu_is_exact_and_tf32_is_not(text: Path) -> None:
+    """Of a loss, from the same parameters: in fp32 its error is a hundredth of that in TF32."""
+    bindings = ["Trainer.device = 'cuda'", "LanguageModel.dim = 256", "dropout = 0.0"]
+    exact = Learner(build(text, *bindings))
+    exact.model.double()
+    want = exact.step()["grad_norm"]
+    fp32, tf32 = (
+        abs(Learner(build(text, *bindings, f"Trainer.precision = {name!r}")).step()["grad_norm"] - want)
+        for name in ("fp32", "tf32")
+    )
+    assert fp32 < 1e-5 * want
+    assert tf32 > 5 * fp32

@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from rnnlab import api
 from rnnlab.data.corpora import open_corpus
+from rnnlab.errors import ConfigError
 from rnnlab.evaluation import evaluate
 from rnnlab.model import LanguageModel
 from rnnlab.storage import checkpoint, metrics
@@ -23,7 +25,7 @@ from rnnlab.testing import rounding
 from rnnlab.training import experiment
 from rnnlab.training.learner import Learner
 from rnnlab.training.ranks import ALONE
-from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, journal, losses, train
+from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, build, journal, losses, train
 
 STEPS = 50
 MORE = [
@@ -227,6 +229,15 @@ def test_sequences_that_cannot_be_shared_evenly_are_refused_before_there_is_a_fo
     assert done.code != 0
     assert done.err.count("rnnlab: error: 4 sequences cannot be shared evenly by 3 ranks") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_card_by_its_number_is_refused_where_each_rank_takes_one(text: Path) -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        with pytest.raises(ConfigError, match=r"Trainer.device = 'cuda:1': of several ranks .* use 'cuda'"):
+            build(text, "Trainer.device = 'cuda:1'")
+    finally:
+        dist.destroy_process_group()
 
 
 def test_one_process_alone_talks_to_nobody() -> None:
