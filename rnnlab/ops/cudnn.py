@@ -45,11 +45,12 @@ def lying_flat(weights: list[Tensor], dtype: torch.dtype | None = None) -> list[
 
 
 def _lie_flat(weights: list[Tensor]) -> bool:
-    place = weights[0].data_ptr()
+    storage, place = weights[0].untyped_storage()._cdata, weights[0].storage_offset()
     for weight in weights:
-        if weight.data_ptr() != place or not weight.is_contiguous():
+        here = weight.untyped_storage()._cdata, weight.storage_offset()
+        if here != (storage, place) or not weight.is_contiguous():
             return False
-        place += weight.numel() * weight.itemsize
+        place += weight.numel()
     return True
 
 

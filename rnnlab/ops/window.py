@@ -48,7 +48,7 @@ def next_memory(memory: Tensor, source: Tensor, window: int) -> Tensor:
     keep, dtype = window - 1, memory_dtype(memory, source)
     if keep <= len(source):
         return source[len(source) - keep :].to(dtype)
-    return torch.cat([memory[max(0, len(memory) + len(source) - keep) :], source.to(dtype)])
+    return torch.cat([memory[max(0, len(memory) + len(source) - keep) :].to(dtype), source.to(dtype)])
 
 
 def hidden_from(queries: int, remembered: int, window: int, device: torch.device) -> Tensor:

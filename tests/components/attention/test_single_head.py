@@ -209,13 +209,14 @@ def test_heads_have_to_divide_the_width(heads: int) -> None:
         MultiHead(8, heads=heads)
 
 
+@pytest.mark.parametrize("memory", [9, 40])
 @pytest.mark.parametrize("parts", [SingleHead, MultiHead, Projected])
-def test_under_autocast_the_memory_is_kept_in_its_dtype_and_loses_nothing_by_it(parts: type) -> None:
+def test_under_autocast_the_memory_is_kept_in_its_dtype_and_loses_nothing_by_it(parts: type, memory: int) -> None:
     """Products round to bfloat16 anyway: a memory that is kept in float32 gives the same y, in twice the room."""
-    attention, x = parts(16, memory=9), torch.randn(12, 2, 16)
+    attention, x = parts(16, memory=memory), torch.randn(12, 2, 16)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         _, half = attention(x, x, attention.initial_state(2))
         assert half.positions.dtype == torch.bfloat16
-        full = Memory(x[-8:])
+        full = Memory(x[-len(half.positions) :])
         got, want = attention(x, x, half)[0], attention(x, x, full)[0]
     assert torch.equal(got, want)
