@@ -5,7 +5,7 @@ QUICKSTART := runs/quickstart
 # one thread a process: the workers of the suite would otherwise compete for the cores with twice as many
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: install train test test-isa check soak faults bench bench-gpu wheel clean
+.PHONY: install train test test-isa check soak faults bench bench-gpu gpu wheel clean
 
 install: .venv/installed
 
@@ -58,6 +58,12 @@ bench: install
 
 bench-gpu: install
 	$(BIN)/python -m bench --device cuda --out bench-gpu.json
+
+# what only a GPU can show, in four stages of a few minutes: make gpu STAGE=1 CORPUS=data.txt; by the Python that has the
+# torch of the machine, with rnnlab installed into it
+CORPUS := enwik8
+gpu:
+	$(PYTHON) -m bench.gpu $(STAGE) --corpus $(CORPUS)
 
 wheel: install
 	rm -rf dist
