@@ -1,5 +1,8 @@
 """The training step that is held to float64, and that it tells right code from wrong."""
 
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,27 +41,53 @@ def test_a_step_in_plain_torch_is_within_rounding(monkeypatch: pytest.MonkeyPatc
         native.kernels.cache_clear()
 
 
+@pytest.fixture
+def _wrong_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The QRNN's output gate is off by a thousandth."""
+    sources = shutil.copytree(native.KERNELS, tmp_path / "kernels")
+    text = (sources / "qrnn.c").read_text()
+    assert text.count("o[j] = sigmoid(o[j] + o_bias[j]);") == 1
+    wrong = text.replace("o[j] = sigmoid(o[j] + o_bias[j]);", "o[j] = 1.001f * sigmoid(o[j] + o_bias[j]);")
+    (sources / "qrnn.c").write_text(wrong)
+    monkeypatch.setattr(native, "KERNELS", sources)
+    monkeypatch.setenv("RNNLAB_CACHE", str(tmp_path / "cache"))
+    native.kernels.cache_clear()
+    if native.kernels() is None:
+        pytest.skip("there is no C compiler")
+    yield
+    native.kernels.cache_clear()
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("relative", "verdict"),
-    [(1e-4, "warning"), (3e-2, "bad")],
-    ids=["as products in TF32 are", "more than any rounding"],
-)
-def test_a_step_that_is_off_by_more_than_rounding_is_told(
-    monkeypatch: pytest.MonkeyPatch, relative: float, verdict: str
-) -> None:
+@pytest.mark.usefixtures("_wrong_kernel")
+def test_a_kernel_that_is_off_by_a_thousandth_is_told() -> None:
+    assert step.step("a step", "LSTM", "cpu").verdict == "good"
+    found = step.step("a step", "QRNN", "cpu")
+    assert found.verdict == "bad", found
+    assert "times what rounding explains" in found.detail
+    assert "rnnlab check" in found.remedy
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_step_whose_products_are_in_tf32_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     right = step.Learner.step
 
-    def wrong(learner: step.Learner, by_part: bool = False) -> Any:
-        answer = right(learner, by_part)
-        answer["grad_norms"]["blocks.2.core"] *= 1.0 + relative
-        return answer
+    def in_tf32(learner: step.Learner, by_part: bool = False) -> Any:
+        monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+        return right(learner, by_part)
 
-    monkeypatch.setattr(step.Learner, "step", wrong)
-    found = step.step("a step", "QRNN", "cpu")
-    assert found.verdict == verdict, found
-    assert "blocks.2.core is off by" in found.detail
-    assert found.remedy
+    monkeypatch.setattr(step.Learner, "step", in_tf32)
+    found = step.step("a step", "QRNN", "cuda")
+    assert found.verdict == "warning", found
+    assert "as products in TF32 are" in found.detail
+
+
+def test_the_verdict_follows_from_how_far_a_result_is_off() -> None:
+    assert step._judge("loss", 1.0, False)[0] == "good"
+    assert step._judge("loss", 1.1, True)[0] == "warning"
+    assert step._judge("loss", 1.1, False)[0] == "bad"
+    assert step._judge("loss", float("nan"), False)[0] == "bad"
 
 
 def test_a_result_that_is_not_a_number_is_furthest_off() -> None:
