@@ -1,5 +1,6 @@
 """The checks in their groups."""
 
+import os
 from importlib import import_module
 
 from rnnlab.doctor.finding import Check, Finding, failed, look
@@ -21,7 +22,19 @@ def examine(device: str = "auto") -> dict[str, list[Finding]]:
     Args:
         device: where runs are to train: auto, cpu, cuda or cuda:1.
     """
+    if gone := _working_folder_is_gone():
+        return {"Folders": [gone]}
     return {heading: _examine_group(module, device) for heading, module in GROUPS.items()}
+
+
+def _working_folder_is_gone() -> Finding | None:
+    """MKL ends the process at its first product where the working folder was removed: nothing else can be looked at."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        said = f"it cannot be found ({(error.strerror or str(error)).lower()}); nothing else was looked at"
+        return Finding("working folder", "bad", said, "cd to a folder that exists")
+    return None
 
 
 def _examine_group(module: str, device: str) -> list[Finding]:

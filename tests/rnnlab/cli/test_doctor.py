@@ -111,3 +111,11 @@ def test_a_torch_that_does_not_import_is_told_in_lines(tmp_path: Path) -> None:
     assert "libcudart.so.13" in found["torch"]["detail"]
     assert found["torch"]["remedy"] == "reinstall the package that does not import"
     assert time.monotonic() - started < 60
+
+
+def test_a_working_folder_that_was_removed_is_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    done = doctor(gone, "--json", before=("sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh"))
+    assert list(findings(done)) == ["working folder"]
+    assert done.returncode == 1
