@@ -119,7 +119,19 @@ def fold(model: nn.Module) -> nn.Module:
     """A copy for inference in which every Foldable part has taken its folded form."""
     folded = copy.deepcopy(model)
     replace_parts(folded, Foldable, lambda part: part.fold())
+    flatten_weights(folded)
     return folded.eval()
+
+
+def flatten_weights(model: nn.Module) -> None:
+    """Lay the weights of each of torch's recurrent layers in one piece of the GPU's memory, as cuDNN takes them.
+
+    `Module.to` does so too, and what is loaded is copied into that memory. A copy of a model has them apart, and cuDNN
+    then warns and copies them at every call. Does nothing on the CPU.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()
 
 
 def replace_parts(module: nn.Module, kind: type, by: Callable[[Any], nn.Module]) -> None:
