@@ -12,6 +12,7 @@ from torch import Tensor
 from rnnlab.ops.triton_devices import launch
 
 TILE = 2048  # values of a program
+MOST_ROWS = 2**30  # counted in 32 bits: a division in 64 bits costs as much as the hash of several values
 
 
 def apply_mask(
@@ -34,7 +35,7 @@ def apply_mask(
     at_launch = isinstance(key, int)
     launch(
         _drop, programs, x, y, x if at_launch else key, key if at_launch else 0, first, threshold, scale,
-        outer * count, count, inner, READ_KEY=not at_launch, ROWS=rows, WIDTH=width,
+        outer * count, count, inner, READ_KEY=not at_launch, LONG=outer * count > MOST_ROWS, ROWS=rows, WIDTH=width,
     )  # fmt: skip
 
 
@@ -43,11 +44,14 @@ def apply_mask(
 @triton.jit(do_not_specialize=["key_ptr", "key", "first", "threshold"])  # type: ignore[untyped-decorator]
 def _drop(  # type: ignore[no-untyped-def]
     x_ptr, y_ptr, key_ptr, key, first, threshold, scale, rows, count, inner,
-    READ_KEY: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+    READ_KEY: tl.constexpr, LONG: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     across = tl.cdiv(inner, WIDTH)
     program = tl.program_id(0)
-    row = (program // across).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row = program // across
+    if LONG:
+        row = row.to(tl.int64)
+    row = row * ROWS + tl.arange(0, ROWS)
     column = (program % across).to(tl.int64) * WIDTH + tl.arange(0, WIDTH)
     if READ_KEY:
         key = tl.load(key_ptr)
@@ -55,7 +59,7 @@ def _drop(  # type: ignore[no-untyped-def]
     start = _mix(sequence * 0x9E3779B9 + key.to(tl.uint32)) + (row // count * inner).to(tl.uint32)
     bits = _mix(start[:, None] + column.to(tl.uint32)[None, :])
     exists = (row < rows)[:, None] & (column < inner)[None, :]
-    place = row[:, None] * inner + column[None, :]
+    place = row.to(tl.int64)[:, None] * inner + column[None, :]
     x = tl.load(x_ptr + place, mask=exists, other=0.0).to(tl.float32)
     y = tl.where(bits >= threshold.to(tl.uint32), x * scale, 0.0)
     tl.store(y_ptr + place, y.to(y_ptr.dtype.element_ty), mask=exists)
