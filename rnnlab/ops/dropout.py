@@ -1,23 +1,38 @@
-"""Dropout whose mask is a hash of (key, sequence, position) rather than a stored draw.
+"""Dropout whose mask is a hash of (key, sequence, place) rather than a stored draw.
 
 Source: Srivastava et al. 2014 for dropout; the integer hash is Ellis' "lowbias32" (nullprogram.com/blog/2018/07/31).
 
-On the CPU torch's `bernoulli_` alone costs a quarter of a training step; the compiled hash costs a twentieth of it,
-needs no mask kept for the backward, and gives a sequence the same mask whichever rank holds it. Without a compiler
-torch's integer operations give the same masks, more slowly. Other devices use torch's own dropout.
+One key is drawn for each application, from torch's CPU generator, on whatever device the values are. So a sequence gets
+the same mask on every device and on whichever rank holds it, and a step can be repeated anywhere. Nothing is kept for
+the backward but the key. C computes the hash on the CPU, Triton on a GPU, and torch's integer operations where neither
+can be used, more slowly. torch's `bernoulli_` alone would cost a quarter of a training step on the CPU; the hash in C
+costs a twentieth.
+
+A number that the host draws is lost on two kinds of code that run without the Python that made them:
+
+- torch.compile: the draw is an operator in the graph, as is the mask. Both run in Python at every step, and all draws
+  write to one tensor, which keeps them in the order in which the model makes them.
+- A recorded pass (rnnlab.training.cudagraph): while it is recorded, the kernel of application n is told to read its key
+  from place n of a `KeyTable` in device memory. The table is filled before every replay, with the numbers that single
+  draws would have given.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from rnnlab.ops import native
+from rnnlab.ops import native, triton_devices
 
+_ON_GPU = torch.float32, torch.bfloat16, torch.float16
 _WEYL = -1640531527  # 2^32 / golden ratio, as a signed 32-bit integer
 
 _batch_offset = 0
+_drawn = 0
+_table: "KeyTable | None" = None
+_order = torch.zeros((), dtype=torch.int64)  # what the draws of compiled code write to, so that they keep their order
 
 
 def set_batch_offset(offset: int) -> None:
@@ -42,8 +57,9 @@ def dropout(x: Tensor, p: float, training: bool, batch_dim: int | None = 1) -> T
     """
     if not training or p == 0.0:
         return x
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
-        return F.dropout(x, p, True)
+    if torch.compiler.is_compiling():
+        masked: Tensor = _compiled_mask(x, _compiled_key(_order), p, _batch_offset, batch_dim)
+        return masked
     return _HashDropout.apply(x, p, draw_key(), _batch_offset, batch_dim)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -60,31 +76,129 @@ class _HashDropout(torch.autograd.Function):
 
 def apply_mask(x: Tensor, p: float, key: int, offset: int, batch_dim: int | None, out: Tensor | None = None) -> Tensor:
     """x times its mask over (1 - p), in `out` (contiguous) or anew; key, sequence + offset and place give the mask."""
-    kernels = native.kernels()
-    if kernels is not None and x.dtype in (torch.float32, torch.bfloat16):
+    layout, arguments = _layout(x.shape, batch_dim), kernel_arguments(p, key, offset, batch_dim)
+    kernels = native.kernels() if x.is_cpu and x.dtype in (torch.float32, torch.bfloat16) else None
+    if kernels is not None:
         y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
-        arguments = kernel_arguments(p, key, offset, batch_dim)
-        kernels.run("dropout_apply", x.contiguous(), y, *_layout(x.shape, batch_dim), x.dtype.itemsize == 2, *arguments)
+        kernels.run("dropout_apply", x.contiguous(), y, *layout, x.dtype.itemsize == 2, *arguments)
         return y
-    keep = keep_mask(x.shape, p, key, offset, batch_dim)
+    if x.is_cuda and x.dtype in _ON_GPU and triton_devices.usable(x.device):
+        from rnnlab.ops import dropout_triton  # imports triton, which is not installed everywhere
+
+        y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
+        _, first, threshold, scale = arguments
+        dropout_triton.apply_mask(x.contiguous(), y, layout, _readable(key), first, _signed(threshold), scale)
+        return y
+    keep = keep_mask(x.shape, p, key, offset, batch_dim, x.device)
     dropped = torch.where(keep, x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
     return dropped if out is None else out.copy_(dropped)
 
 
-def keep_mask(shape: torch.Size, p: float, key: int, offset: int, batch_dim: int | None) -> Tensor:
+def keep_mask(
+    shape: torch.Size, p: float, key: int, offset: int, batch_dim: int | None, device: torch.device | None = None
+) -> Tensor:
     """Boolean mask of `shape`: hash(sequence key + place in it) >= p * 2^32, in 32-bit arithmetic that wraps."""
     outer, count, inner = _layout(shape, batch_dim)
-    sequences = torch.arange(count, dtype=torch.int32) + (0 if batch_dim is None else offset)
-    sequence_keys = _mix(sequences * _WEYL + _signed(key))
-    places = torch.arange(outer * inner, dtype=torch.int32).view(outer, 1, inner)
+    readable = _readable(key)
+    number = _signed(readable) if isinstance(readable, int) else readable.to(torch.int32)
+    sequences = torch.arange(count, dtype=torch.int32, device=device) + (0 if batch_dim is None else offset)
+    sequence_keys = _mix(sequences * _WEYL + number)
+    places = torch.arange(outer * inner, dtype=torch.int32, device=device).view(outer, 1, inner)
     bits = _mix(places + sequence_keys.view(1, -1, 1))
     threshold = _signed(int(p * 2**32) ^ 0x80000000)  # flipping the top bit makes a signed comparison unsigned
     return (bits.bitwise_xor_(-0x80000000) >= threshold).view(shape)
 
 
 def draw_key() -> int:
-    """The key of one application, from the global generator, which the trainer seeds by (seed, step)."""
-    return int(torch.randint(2**31, ()).item())
+    """The key of one application, from torch's CPU generator, which the trainer seeds by (seed, step).
+
+    A number from 0 to 2^31 - 1; on another device than the CPU, within `KeyTable.in_use`, its place there as -1 - n.
+    """
+    global _drawn
+    _drawn += 1
+    return int(torch.randint(2**31, ()).item()) if _table is None else _table.next_key()
+
+
+def drawn_keys() -> int:
+    """How many keys this process has drawn."""
+    return _drawn
+
+
+class KeyTable:
+    """Keys of a recorded pass, in device memory, where every replay reads those of its own step.
+
+    Args:
+        count: applications of dropout in one pass.
+        device: of the pass.
+    """
+
+    def __init__(self, count: int, device: torch.device) -> None:
+        self.keys = torch.zeros(count, dtype=torch.int64, device=device)
+        self._next = 0
+
+    def draw(self) -> None:
+        """Draw all keys, as so many calls of `draw_key` would; the device is not waited for."""
+        drawn = torch.randint(2**31, self.keys.shape, pin_memory=self.keys.is_cuda)
+        self.keys.copy_(drawn, non_blocking=True)
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """A pass in which application n has the key at place n, whatever stands there when its kernel runs."""
+        global _table
+        assert _table is None, "a pass is recorded within another"
+        _table, self._next = self, 0
+        try:
+            yield
+            assert self._next == len(self.keys), f"{self._next} masks in a recorded pass, {len(self.keys)} before it"
+        finally:
+            _table = None
+
+    def next_key(self) -> int:
+        """As `draw_key` gives it."""
+        place, self._next = self._next, self._next + 1
+        assert place < len(self.keys), f"more masks in a recorded pass than the {place} before it"
+        return int(self.keys[place]) if self.keys.is_cpu else -1 - place
+
+
+def _readable(key: int) -> int | Tensor:
+    """What a kernel can use: the number, or the place in device memory where it will be."""
+    if key >= 0:
+        return key
+    assert _table is not None, "the backward of a recorded pass belongs to the recording"
+    return _table.keys[-1 - key]
+
+
+@torch.library.custom_op("rnnlab::draw_key", mutates_args={"order"})
+def _compiled_key(order: Tensor) -> Tensor:
+    """`draw_key` as a tensor () on the CPU."""
+    return torch.tensor(draw_key(), device="cpu")
+
+
+@_compiled_key.register_fake
+def _(order: Tensor) -> Tensor:
+    return torch.empty((), dtype=torch.int64, device="cpu")
+
+
+@torch.library.custom_op("rnnlab::dropout", mutates_args=())
+def _compiled_mask(x: Tensor, key: Tensor, p: float, offset: int, batch_dim: int | None) -> Tensor:
+    return apply_mask(x, p, int(key), offset, batch_dim)
+
+
+@_compiled_mask.register_fake
+def _(x: Tensor, key: Tensor, p: float, offset: int, batch_dim: int | None) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
+
+
+def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, key, *ctx.arguments = inputs
+    ctx.save_for_backward(key)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    return _compiled_mask(grad, *ctx.saved_tensors, *ctx.arguments), None, None, None, None
+
+
+_compiled_mask.register_autograd(_backward, setup_context=_remember)
 
 
 def kernel_arguments(p: float, key: int, offset: int, batch_dim: int | None) -> tuple[int, int, int, float]:

@@ -2,19 +2,18 @@
 
     h_t = a_t h_{t-1} + b_t
 
-Three backends, chosen by device: C on the CPU, Triton on a GPU, a loop in torch anywhere else. All carry h in double
-precision, so that gates near 1 add up no rounding over thousands of steps; the backward is written by hand, which
-halves the loop's time and spares its graph. It is an operator of torch's own dispatcher: torch.compile keeps it whole.
+Three backends, chosen by device: C on the CPU, Triton on a GPU, a loop in torch where neither can be used. All carry h
+in double precision, so that gates near 1 add up no rounding over thousands of steps; the backward is written by hand,
+which halves the loop's time and spares its graph. It is an operator of torch's own dispatcher: torch.compile keeps it
+whole.
 """
 
-import functools
-import importlib.util
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from rnnlab.ops import native
+from rnnlab.ops import native, triton_devices
 
 Backend = Literal["reference", "native", "triton"]
 
@@ -117,17 +116,12 @@ _recurrence.register_autograd(_backward, setup_context=_remember)
 def _choose(a: Tensor) -> Backend:
     if a.dtype != torch.float32:
         return "reference"
-    if a.is_cuda and _has_triton():
+    if a.is_cuda and triton_devices.usable(a.device):
         return "triton"
     return "native" if a.device.type == "cpu" and native.kernels() else "reference"
 
 
-@functools.cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
-
-
 def _triton() -> Any:
-    from rnnlab.ops import recurrence_triton  # imports triton, which is installed on GPU machines only
+    from rnnlab.ops import recurrence_triton  # imports triton, which is not installed everywhere
 
     return recurrence_triton

@@ -10,6 +10,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from rnnlab.ops.triton_devices import launch
+
 TILE = 32  # steps
 WIDTH = 32  # channels
 
@@ -17,19 +19,19 @@ WIDTH = 32  # channels
 def forward(a: Tensor, b: Tensor, h0: Tensor) -> Tensor:
     """h (T, B, D) for contiguous float32 a, b (T, B, D) and h0 (B, D)."""
     h = torch.empty_like(b)
-    _forward[_grid(h0)](a, b, h0, h, len(a), h0.numel(), TILE=TILE, WIDTH=WIDTH)
+    launch(_forward, _programs(h0), a, b, h0, h, len(a), h0.numel(), TILE=TILE, WIDTH=WIDTH)
     return h
 
 
 def backward(a: Tensor, h: Tensor, h0: Tensor, grad_h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients for a, b and h0."""
     gradients = torch.empty_like(a), torch.empty_like(a), torch.empty_like(h0)
-    _backward[_grid(h0)](a, h, h0, grad_h, *gradients, len(a), h0.numel(), TILE=TILE, WIDTH=WIDTH)
+    launch(_backward, _programs(h0), a, h, h0, grad_h, *gradients, len(a), h0.numel(), TILE=TILE, WIDTH=WIDTH)
     return gradients
 
 
-def _grid(h0: Tensor) -> tuple[int]:
-    return ((h0.numel() + WIDTH - 1) // WIDTH,)
+def _programs(h0: Tensor) -> int:
+    return (h0.numel() + WIDTH - 1) // WIDTH
 
 
 @triton.jit  # type: ignore[untyped-decorator]

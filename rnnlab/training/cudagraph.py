@@ -2,7 +2,8 @@
 
 A recurrent model launches thousands of small kernels a chunk, and the host may not keep up with the GPU. A recording
 fixes every shape and every address: it serves chunks of one length behind a memory of one length, and all that differs
-from chunk to chunk is copied in before and out after. What does not fit runs as if there were no graph.
+from chunk to chunk is copied in before and out after, the keys of the dropout masks among it. What does not fit runs as
+if there were no graph.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from rnnlab.ops.dropout import KeyTable, drawn_keys
 from rnnlab.state import State, leaves, map_state
 
 Pass = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
@@ -48,6 +50,7 @@ class GraphedPass:
         self._run, self._parameters, self._record = run, list(parameters), record
         self._last: list[torch.Size] | None = None
         self._recorded: list[torch.Size] | None = None
+        self._masks = 0  # dropout masks of the last pass that was not replayed
         self._replay: Callable[[Read], LossAndState]
 
     def __call__(self, inputs: Tensor, targets: Tensor, state: State) -> LossAndState:
@@ -56,7 +59,12 @@ class GraphedPass:
         if self._recorded is None and shapes == self._last:
             self._recorded, self._replay = shapes, self._recording(read)
         self._last = shapes
-        return self._replay(read) if shapes == self._recorded else self._run(*read)
+        if shapes == self._recorded:
+            return self._replay(read)
+        before = drawn_keys()
+        outcome = self._run(*read)
+        self._masks = drawn_keys() - before
+        return outcome
 
     @property
     def recorded(self) -> bool:
@@ -65,11 +73,13 @@ class GraphedPass:
     def _recording(self, read: Read) -> Callable[[Read], LossAndState]:
         """What repeats the pass for other tensors of the same shapes; all that it works on stays where it is."""
         held: Read = map_state(torch.clone, read)
+        keys = KeyTable(self._masks, read[0].device)
 
         def work() -> LossAndState:
             for parameter in self._parameters:
                 parameter.grad = None  # the backward then makes a new one, and the recording keeps to its address
-            return self._run(*held)
+            with keys.in_use():
+                return self._run(*held)
 
         repeat, outcome = self._record(work)
         gradients = [parameter.grad for parameter in self._parameters]
@@ -77,6 +87,7 @@ class GraphedPass:
         def replay(read: Read) -> LossAndState:
             for (_, kept), (_, new) in zip(leaves(held), leaves(read), strict=True):
                 kept.copy_(new)
+            keys.draw()
             repeat()
             for parameter, gradient in zip(self._parameters, gradients, strict=True):
                 parameter.grad = gradient

@@ -172,7 +172,7 @@ class Learner:
     def backward(self, chunks: list[Chunk]) -> tuple[Tensor, State]:
         """Leave the gradient of the next step in the parameters; returns its loss [nats] and the state after it."""
         t, state = self.trainer, self.state
-        seed_torch(t.seed, self.progress.step, self.ranks.purpose("dropout", self.device))
+        seed_torch(t.seed, self.progress.step, "dropout")
         set_batch_offset(self.batches.first)
         loss_sum = torch.zeros((), device=self.device)
         self.optimizer.zero_grad(set_to_none=True)

@@ -56,10 +56,6 @@ class Ranks:
         """The module whose backward averages the gradients of all ranks; the model itself if there is one rank."""
         return model if self.count == 1 else DistributedDataParallel(model)
 
-    def purpose(self, name: str, device: torch.device) -> str:
-        """What to seed by: on the CPU a mask depends on the sequence, elsewhere ranks must not draw the same masks."""
-        return name if self.first or device.type == "cpu" else f"{name} of rank {self.rank}"
-
     def mean(self, x: Tensor) -> Tensor:
         """The mean of x over the ranks."""
         if self.count > 1:

@@ -168,7 +168,7 @@ def needed(backend: str) -> None:
     if backend == "native" and native.kernels() is None:
         pytest.skip("there are no CPU kernels here")
     if backend == "triton":
-        pytest.skip("on the CPU Triton is interpreted: test_recurrence.py does it in a process of its own")
+        pytest.skip("on the CPU Triton is interpreted: tests/gpu does it in a process of its own")
 
 
 def exactly(operator: Operator, shape: Shape, dtype: torch.dtype = torch.float32) -> rounding.Expected:
@@ -287,5 +287,5 @@ def test_what_the_kernels_do_not_cover_is_left_to_torch(operator: Operator) -> N
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
 @pytest.mark.parametrize("number", [1, 3])
 def test_what_a_gpu_chooses_agrees(operator: Operator, number: int) -> None:
-    shape = operator.shapes[number] | {"p": 0.0}  # its masks are its own
+    shape = operator.shapes[number]
     exactly(operator, shape).check(operator.results(operator.inputs(shape, torch.float32, "cuda"), None, shape))

@@ -1,4 +1,7 @@
-"""Dropout on the CPU: how much it drops, what it keeps, and that a sequence's mask is the sequence's own."""
+"""Dropout on the CPU: how much it drops, what it keeps, and that a sequence's mask is the sequence's own.
+
+The masks of a GPU are held to these in tests/gpu.
+"""
 
 import math
 from collections.abc import Iterator
@@ -7,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab.ops.dropout import dropout, set_batch_offset
+import rnnlab.ops.dropout as ops
+from rnnlab.ops.dropout import KeyTable, draw_key, drawn_keys, dropout, set_batch_offset
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16]  # what is compiled, if anything is, and what is not
 
@@ -135,9 +139,70 @@ def test_small_and_empty_tensors_keep_their_shape(shape: tuple[int, ...]) -> Non
     assert dropped(torch.ones(shape), 0.5).shape == shape
 
 
-@pytest.mark.cuda
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_drops_as_much() -> None:
-    y = dropped(torch.ones(100, 16, 125, device="cuda"), 0.25)
-    assert abs((y == 0).double().mean().item() - 0.25) < 5 * math.sqrt(0.25 * 0.75 / y.numel())
-    assert y.max().item() == pytest.approx(1 / 0.75)
+def several(x: Tensor, weight: Tensor) -> Tensor:
+    """Four masks, of which two depend on nothing that was masked before them."""
+    y = dropout(x, 0.3, True) + dropout(x, 0.5, True)
+    return dropout(y.transpose(0, 1) @ dropout(weight, 0.2, True, batch_dim=None), 0.4, True, batch_dim=0)
+
+
+def test_a_table_holds_the_keys_that_single_draws_would_give() -> None:
+    for count in (0, 1, 7, 100):
+        torch.manual_seed(count)
+        single, end = [draw_key() for _ in range(count)], torch.rand(())
+        table = KeyTable(count, torch.device("cpu"))
+        torch.manual_seed(count)
+        table.draw()
+        assert table.keys.tolist() == single
+        assert torch.rand(()) == end
+
+
+def test_a_pass_takes_the_keys_of_its_table_and_draws_none() -> None:
+    x, weight = torch.randn(6, 3, 5), torch.randn(5, 5)
+    torch.manual_seed(1)
+    before = drawn_keys()
+    want = several(x, weight)
+    table = KeyTable(drawn_keys() - before, torch.device("cpu"))
+    assert len(table.keys) == 4
+    torch.manual_seed(1)
+    table.draw()
+    end = torch.get_rng_state()
+    for _ in range(2):
+        with table.in_use():
+            assert torch.equal(several(x, weight), want)
+    assert torch.equal(torch.get_rng_state(), end)
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_a_pass_with_more_or_fewer_masks_than_its_table_has_keys_is_noticed(more: int) -> None:
+    table = KeyTable(4 + more, torch.device("cpu"))
+    with pytest.raises(AssertionError, match="masks in a recorded pass"), table.in_use():
+        several(torch.randn(6, 3, 5), torch.randn(5, 5))
+    assert draw_key() >= 0, "the table is out of use"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler's own, about itself
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
+def test_compiled_code_draws_the_same_masks_in_one_graph_that_is_compiled_once(backend: str) -> None:
+    import torch._dynamo.testing
+
+    counter = torch._dynamo.testing.CompileCounterWithBackend(backend)
+    compiled = torch.compile(several, fullgraph=True, backend=counter)
+    for seed in range(4):
+        results = []
+        for function in (several, compiled):
+            x, weight = (torch.ones(size, requires_grad=True) for size in ((6, 3, 5), (5, 5)))
+            torch.manual_seed(seed)
+            y = function(x, weight)
+            (y * torch.arange(5.0)).sum().backward()
+            results.append((y.detach(), x.grad, weight.grad, torch.rand(())))
+        for want, got in zip(*results, strict=True):
+            torch.testing.assert_close(got, want)
+    assert counter.frame_count == 1
+
+
+def test_the_operators_keep_the_rules_of_the_dispatcher() -> None:
+    x = torch.randn(4, 3, 5, requires_grad=True)
+    arguments = (x, torch.tensor(7), 0.3, 2, 1)
+    torch.library.opcheck(ops._compiled_mask, arguments, test_utils=("test_schema", "test_faketensor"))
+    torch.library.opcheck(ops._compiled_key, (torch.zeros(()),), test_utils=("test_schema", "test_faketensor"))

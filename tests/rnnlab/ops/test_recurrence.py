@@ -1,9 +1,3 @@
-import importlib.util
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
@@ -133,20 +127,3 @@ def test_torch_compile_takes_it_in_one_graph() -> None:
 def test_the_operator_keeps_the_rules_of_the_dispatcher(backend: str) -> None:
     inputs = [x.requires_grad_() for x in problem(4)[:3]]
     torch.library.opcheck(recurrence._recurrence, (*inputs, backend), test_utils=("test_schema", "test_faketensor"))
-
-
-@pytest.mark.slow
-def test_the_triton_kernels_agree_under_the_interpreter() -> None:
-    if importlib.util.find_spec("triton") is None:
-        pytest.skip("triton is not installed")
-    # Triton decides at import whether it interprets, so the comparison runs in a process of its own.
-    folder = Path(__file__).parent
-    script = (
-        "import test_recurrence as t\n"
-        "for steps, gates in ((1, 'anywhere'), (32, 'one'), (33, 'zero, one and between'), (100, 'zero')):\n"
-        "    given = t.problem(steps, gates, batch=5)\n"
-        "    t.assert_close(t.scanned(*given, 'triton'), t.reference(*given))\n"
-    )
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -1,0 +1,21 @@
+"""The numbers of every Triton kernel, without a GPU."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("operator", ["dropout", "recurrence"])
+def test_the_kernels_compute_what_the_cpu_computes(operator: str) -> None:
+    command = [sys.executable, "-W", "error", "-m", "tests.gpu.interpreted", operator]
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
