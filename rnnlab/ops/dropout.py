@@ -22,12 +22,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.ops import native, triton_devices
 
 _ON_GPU = torch.float32, torch.bfloat16, torch.float16
 _WEYL = -1640531527  # 2^32 / golden ratio, as a signed 32-bit integer
+
+NO_PADDING = (0, 0)
 
 _batch_offset = 0
 _drawn = 0
@@ -46,7 +49,9 @@ def batch_offset() -> int:
     return _batch_offset
 
 
-def dropout(x: Tensor, p: float, training: bool, batch_dim: int | None = 1) -> Tensor:
+def dropout(
+    x: Tensor, p: float, training: bool, batch_dim: int | None = 1, padding: tuple[int, int] = NO_PADDING
+) -> Tensor:
     """Zero each value with probability `p` and scale the rest by 1 / (1 - p); the identity when not training.
 
     Args:
@@ -54,30 +59,41 @@ def dropout(x: Tensor, p: float, training: bool, batch_dim: int | None = 1) -> T
         p: probability of a zero [probability], 0 <= p < 1.
         batch_dim: which dimension of x is the batch: 1 in (T, B, D), 0 in attention weights (B, H, T, keys), None for a
             weight, which every sequence shares.
+        padding: how many values in front of and behind each row of the last dimension stand there for its alignment
+            alone; the others get the mask that they would get without them.
     """
     if not training or p == 0.0:
         return x
     if torch.compiler.is_compiling():
-        masked: Tensor = _compiled_mask(x, _compiled_key(_order), p, _batch_offset, batch_dim)
+        masked: Tensor = _compiled_mask(x, _compiled_key(_order), p, _batch_offset, batch_dim, *padding)
         return masked
-    return _HashDropout.apply(x, p, draw_key(), _batch_offset, batch_dim)  # type: ignore[no-any-return, no-untyped-call]
+    return _HashDropout.apply(x, p, draw_key(), _batch_offset, batch_dim, padding)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _HashDropout(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, p: float, key: int, offset: int, batch_dim: int | None) -> Tensor:
-        ctx.arguments = p, key, offset, batch_dim
-        return apply_mask(x, p, key, offset, batch_dim)
+    def forward(ctx: Any, x: Tensor, *arguments: Any) -> Tensor:
+        ctx.arguments = arguments
+        return apply_mask(x, *arguments)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        return apply_mask(grads[0], *ctx.arguments), None, None, None, None
+        return apply_mask(grads[0], *ctx.arguments), *(None for _ in ctx.arguments)
 
 
-def apply_mask(x: Tensor, p: float, key: int, offset: int, batch_dim: int | None, out: Tensor | None = None) -> Tensor:
+def apply_mask(
+    x: Tensor,
+    p: float,
+    key: int,
+    offset: int,
+    batch_dim: int | None,
+    padding: tuple[int, int] = NO_PADDING,
+    out: Tensor | None = None,
+) -> Tensor:
     """x times its mask over (1 - p), in `out` (contiguous) or anew; key, sequence + offset and place give the mask."""
     layout, arguments = _layout(x.shape, batch_dim), kernel_arguments(p, key, offset, batch_dim)
-    kernels = native.kernels() if x.is_cpu and x.dtype in (torch.float32, torch.bfloat16) else None
+    in_c = x.is_cpu and x.dtype in (torch.float32, torch.bfloat16) and padding == NO_PADDING
+    kernels = native.kernels() if in_c else None
     if kernels is not None:
         y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
         kernels.run("dropout_apply", x.contiguous(), y, *layout, x.dtype.itemsize == 2, *arguments)
@@ -87,9 +103,13 @@ def apply_mask(x: Tensor, p: float, key: int, offset: int, batch_dim: int | None
 
         y = torch.empty_like(x, memory_format=torch.contiguous_format) if out is None else out
         _, first, threshold, scale = arguments
-        dropout_triton.apply_mask(x.contiguous(), y, layout, _readable(key), first, _signed(threshold), scale)
+        where = layout, x.shape[-1], padding
+        dropout_triton.apply_mask(x.contiguous(), y, *where, _readable(key), first, _signed(threshold), scale)
         return y
-    keep = keep_mask(x.shape, p, key, offset, batch_dim, x.device)
+    counted = torch.Size([*x.shape[:-1], x.shape[-1] - sum(padding)]) if x.dim() else x.shape
+    keep = keep_mask(counted, p, key, offset, batch_dim, x.device)
+    if padding != NO_PADDING:
+        keep = F.pad(keep, padding)
     dropped = torch.where(keep, x * (1.0 / (1.0 - p)), 0.0).to(x.dtype)
     return dropped if out is None else out.copy_(dropped)
 
@@ -180,12 +200,14 @@ def _(order: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("rnnlab::dropout", mutates_args=())
-def _compiled_mask(x: Tensor, key: Tensor, p: float, offset: int, batch_dim: int | None) -> Tensor:
-    return apply_mask(x, p, int(key), offset, batch_dim)
+def _compiled_mask(
+    x: Tensor, key: Tensor, p: float, offset: int, batch_dim: int | None, front: int, behind: int
+) -> Tensor:
+    return apply_mask(x, p, int(key), offset, batch_dim, (front, behind))
 
 
 @_compiled_mask.register_fake
-def _(x: Tensor, key: Tensor, p: float, offset: int, batch_dim: int | None) -> Tensor:
+def _(x: Tensor, key: Tensor, p: float, offset: int, batch_dim: int | None, front: int, behind: int) -> Tensor:
     return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
@@ -195,7 +217,7 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return _compiled_mask(grad, *ctx.saved_tensors, *ctx.arguments), None, None, None, None
+    return _compiled_mask(grad, *ctx.saved_tensors, *ctx.arguments), None, *(None for _ in ctx.arguments)
 
 
 _compiled_mask.register_autograd(_backward, setup_context=_remember)

@@ -16,12 +16,15 @@ MOST_ROWS = 2**30  # counted in 32 bits: a division in 64 bits costs as much as 
 
 
 def apply_mask(
-    x: Tensor, y: Tensor, layout: tuple[int, int, int], key: int | Tensor, first: int, threshold: int, scale: float
-) -> None:
+    x: Tensor, y: Tensor, layout: tuple[int, int, int], columns: int, padding: tuple[int, int],
+    key: int | Tensor, first: int, threshold: int, scale: float,
+) -> None:  # fmt: skip
     """y = x under its mask, times `scale`; x and y contiguous, float32 or narrower.
 
     Args:
         layout: sizes before, at and after the dimension of the batch.
+        columns: size of the last dimension.
+        padding: how many of the columns, in front and behind, count for nothing.
         key: of this application; a Tensor of one int64 on the device is read when the kernel runs.
         first: number of the first sequence.
         threshold: hashes below it are dropped, as a signed 32-bit integer with the same bits.
@@ -35,7 +38,8 @@ def apply_mask(
     at_launch = isinstance(key, int)
     launch(
         _drop, programs, x, y, x if at_launch else key, key if at_launch else 0, first, threshold, scale,
-        outer * count, count, inner, READ_KEY=not at_launch, LONG=outer * count > MOST_ROWS, ROWS=rows, WIDTH=width,
+        outer * count, count, inner, columns, *padding,
+        PADDED=any(padding), READ_KEY=not at_launch, LONG=outer * count > MOST_ROWS, ROWS=rows, WIDTH=width,
     )  # fmt: skip
 
 
@@ -43,8 +47,8 @@ def apply_mask(
 # that in the middle of training.
 @triton.jit(do_not_specialize=["key_ptr", "key", "first", "threshold"])  # type: ignore[untyped-decorator]
 def _drop(  # type: ignore[no-untyped-def]
-    x_ptr, y_ptr, key_ptr, key, first, threshold, scale, rows, count, inner,
-    READ_KEY: tl.constexpr, LONG: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
+    x_ptr, y_ptr, key_ptr, key, first, threshold, scale, rows, count, inner, columns, front, behind,
+    PADDED: tl.constexpr, READ_KEY: tl.constexpr, LONG: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
     across = tl.cdiv(inner, WIDTH)
     program = tl.program_id(0)
@@ -56,8 +60,18 @@ def _drop(  # type: ignore[no-untyped-def]
     if READ_KEY:
         key = tl.load(key_ptr)
     sequence = (row % count).to(tl.uint32) + first.to(tl.uint32)
-    start = _mix(sequence * 0x9E3779B9 + key.to(tl.uint32)) + (row // count * inner).to(tl.uint32)
-    bits = _mix(start[:, None] + column.to(tl.uint32)[None, :])
+    number = column.to(tl.uint32)  # without the padding, as is the size of what a sequence has
+    size = inner
+    if PADDED:
+        counted = columns - front - behind
+        number = (
+            number // columns.to(tl.uint32) * counted.to(tl.uint32)
+            + number % columns.to(tl.uint32)
+            - front.to(tl.uint32)
+        )
+        size = inner // columns * counted
+    start = _mix(sequence * 0x9E3779B9 + key.to(tl.uint32)) + (row // count * size).to(tl.uint32)
+    bits = _mix(start[:, None] + number[None, :])
     exists = (row < rows)[:, None] & (column < inner)[None, :]
     place = row.to(tl.int64)[:, None] * inner + column[None, :]
     x = tl.load(x_ptr + place, mask=exists, other=0.0).to(tl.float32)

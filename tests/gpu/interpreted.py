@@ -8,6 +8,7 @@ Triton decides at its import whether it interprets, so this runs in a process of
 import sys
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.ops import dropout, dropout_triton, triton_trial
@@ -22,11 +23,14 @@ RATES = {torch.float32: 0.3, torch.float16: 0.9, torch.bfloat16: 0.5}
 """The interpreter cuts what it rounds to bfloat16, which shows where the scale is no power of 2."""
 
 
-def masked(x: Tensor, p: float, key: int | Tensor, offset: int, batch_dim: int | None) -> Tensor:
+def masked(
+    x: Tensor, p: float, key: int | Tensor, offset: int, batch_dim: int | None, padding: tuple[int, int] = (0, 0)
+) -> Tensor:
     y = torch.full_like(x, torch.nan, memory_format=torch.contiguous_format)
     _, first, threshold, scale = dropout.kernel_arguments(p, 0, offset, batch_dim)
     layout = dropout._layout(x.shape, batch_dim)
-    dropout_triton.apply_mask(x.contiguous(), y, layout, key, first, dropout._signed(threshold), scale)
+    where = layout, x.shape[-1], padding
+    dropout_triton.apply_mask(x.contiguous(), y, *where, key, first, dropout._signed(threshold), scale)
     return y
 
 
@@ -43,6 +47,20 @@ def check_dropout() -> None:
             assert torch.equal(got, dropout.apply_mask(x, p, key, 5, batch_dim)), case
             assert torch.equal(got, torch.where(keep, x * (1 / (1 - p)), 0.0).to(dtype)), case
             assert torch.equal(masked(x, p, table[place], 5, batch_dim), got), case
+
+
+def check_padded_dropout() -> None:
+    """What stands between the padding has the mask that it has without it, in torch and in Triton."""
+    for shape, batch_dim in (((4, 2, 9, 21), 0), ((9, 4, 21), 1), ((2, 1, 70, 61), 0)):
+        for padding in ((1, 2), (3, 0), (0, 4)):
+            x = torch.randn(shape)
+            inside = slice(padding[0], padding[0] + shape[-1])
+            padded = F.pad(x, padding)
+            want = dropout.apply_mask(x, 0.3, 7, 5, batch_dim)
+            for got in (masked(padded, 0.3, 7, 5, batch_dim, padding),
+                        dropout.apply_mask(padded, 0.3, 7, 5, batch_dim, padding)):  # fmt: skip
+                assert torch.equal(got[..., inside], want), f"{shape}, {padding}"
+                assert not bool(F.pad(got[..., inside], padding).sub(got).any()), "the padding stays 0"
 
 
 def check_dropout_gradient() -> None:
@@ -66,7 +84,7 @@ def check_trial() -> None:
 
 
 CHECKS = {
-    "dropout": (check_trial, check_dropout, check_dropout_gradient),
+    "dropout": (check_trial, check_dropout, check_padded_dropout, check_dropout_gradient),
     "recurrence": (check_recurrence,),
 }
 

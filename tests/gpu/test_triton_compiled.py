@@ -41,8 +41,14 @@ class Kernel:
     types: dict[str, str] = field(default_factory=dict)
 
 
-def dropout(values: str, most: int, read_key: bool = False, rows: int = 2) -> Kernel:
-    constants = {"READ_KEY": read_key, "LONG": False, "ROWS": rows, "WIDTH": dropout_triton.TILE // rows}
+def dropout(values: str, most: int, read_key: bool = False, rows: int = 2, padded: bool = False) -> Kernel:
+    constants = {
+        "PADDED": padded,
+        "READ_KEY": read_key,
+        "LONG": False,
+        "ROWS": rows,
+        "WIDTH": dropout_triton.TILE // rows,
+    }
     types = {"scale": "fp32"} | ({"key_ptr": "*i64"} if read_key else {})
     return Kernel(dropout_triton._drop, values, constants, most, types)
 
@@ -55,6 +61,7 @@ KERNELS = {
     "dropout, bf16": dropout("*bf16", most=48),
     "dropout, fp16, of narrow rows": dropout("*fp16", most=48, rows=128),
     "dropout, bf16, in a CUDA graph": dropout("*bf16", most=48, read_key=True),
+    "dropout, bf16, of padded rows": dropout("*bf16", most=64, padded=True),
     "trial": Kernel(triton_trial._add_one, "*i64", {"SIZE": 32}, most=16),
 }
 

@@ -203,6 +203,6 @@ def test_compiled_code_draws_the_same_masks_in_one_graph_that_is_compiled_once(b
 
 def test_the_operators_keep_the_rules_of_the_dispatcher() -> None:
     x = torch.randn(4, 3, 5, requires_grad=True)
-    arguments = (x, torch.tensor(7), 0.3, 2, 1)
+    arguments = (x, torch.tensor(7), 0.3, 2, 1, 1, 1)
     torch.library.opcheck(ops._compiled_mask, arguments, test_utils=("test_schema", "test_faketensor"))
     torch.library.opcheck(ops._compiled_key, (torch.zeros(()),), test_utils=("test_schema", "test_faketensor"))

@@ -1,0 +1,24 @@
+"""Attention over keys that are padded for a GPU's sake."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from rnnlab.ops.window import attention_read, attention_weights, hidden_from
+
+
+@pytest.mark.parametrize("padding", [(1, 2), (5, 0), (0, 7)])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_padded_keys_change_neither_the_answer_nor_a_mask_nor_a_gradient(heads: int, padding: tuple[int, int]) -> None:
+    q, source = (torch.randn(6, 3, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    memory, grad = torch.randn(11, 3, 8, dtype=torch.float64), torch.randn(6, 3, 8, dtype=torch.float64)
+    hidden = hidden_from(6, 11, 12, memory.device)
+    found = []
+    for pads in ((0, 0), padding):
+        torch.manual_seed(1)
+        weights = attention_weights(q, source, memory, F.pad(hidden, pads, value=True), heads, pads)
+        y = attention_read(weights, source, memory, 0.4, pads)
+        found.append((y, *torch.autograd.grad(y, (q, source), grad)))
+        assert weights.shape == (3, heads, 6, 17 + sum(pads))
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want)
