@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -50,7 +51,7 @@ def products_in(precision: str) -> Iterator[None]:
 
     Left to itself torch rounds in cuDNN's recurrent layers. The settings are those of the process, and are put back.
     """
-    places = (torch.backends.cuda.matmul, torch.backends.cudnn.rnn)
+    places: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.cudnn.rnn)  # type: ignore[attr-defined]
     before = [place.fp32_precision for place in places]
     try:
         for place in places:

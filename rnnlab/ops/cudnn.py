@@ -40,7 +40,7 @@ def lying_flat(weights: list[Tensor], dtype: torch.dtype | None = None) -> list[
     if dtype in (None, weights[0].dtype) and _lie_flat(weights):
         return weights
     one = torch.cat([weight.to(dtype or weight.dtype).flatten() for weight in weights])
-    parts = one.split([weight.numel() for weight in weights])
+    parts = one.split([weight.numel() for weight in weights])  # type: ignore[no-untyped-call]
     return [part.view_as(weight) for part, weight in zip(parts, weights, strict=True)]
 
 

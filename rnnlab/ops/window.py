@@ -131,8 +131,9 @@ def attention_read(
     heads, training = weights.shape[1], p > 0.0
     # By sequence, so that each keeps its mask whichever others stand beside it.
     weights = dropout(weights, p, training, batch_dim=0, padding=padding).flatten(0, 1)
-    dropped = (dropout(part.to(weights.dtype), p, training) for part in (memory, source))
-    memory, source = _keys(*dropped, weights.dtype, padding)
+    memory = dropout(memory.to(weights.dtype), p, training)
+    source = dropout(source.to(weights.dtype), p, training)
+    memory, source = _keys(memory, source, weights.dtype, padding)
     # Slices, because torch 2.13 compiles `split` between these products into a wrong gradient of source.
     seen, own = weights[..., : len(memory)], weights[..., len(memory) :]
     y = seen @ _by_head(memory, heads) + own @ _by_head(source, heads)

@@ -25,4 +25,4 @@ def compiled(model: nn.Module, **settings: Any) -> Any:
 def _leave_alone(kind: type[nn.Module]) -> None:
     """Of the class, not of the part: a deep copy of a part would keep calling the part that it was copied from."""
     if not getattr(kind.forward, "_torchdynamo_disable", False):
-        kind.forward = torch.compiler.disable(kind.forward)  # type: ignore[method-assign]
+        kind.forward = torch.compiler.disable(kind.forward)  # type: ignore[method-assign, no-untyped-call]
