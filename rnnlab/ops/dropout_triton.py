@@ -43,9 +43,9 @@ def apply_mask(
     )  # fmt: skip
 
 
-# Triton compiles a kernel of its own for arguments that are 1 or multiples of 16. Keys are random, so that it would do
-# that in the middle of training.
-@triton.jit(do_not_specialize=["key_ptr", "key", "first", "threshold"])  # type: ignore[untyped-decorator]
+# Triton compiles a kernel of its own for arguments that are 1, which it makes constants, or multiples of 16. Keys are
+# random, so that it would do that in the middle of training; what is converted here must be no constant.
+@triton.jit(do_not_specialize=["key_ptr", "key", "first", "threshold", "columns", "front", "behind"])  # type: ignore[untyped-decorator]
 def _drop(  # type: ignore[no-untyped-def]
     x_ptr, y_ptr, key_ptr, key, first, threshold, scale, rows, count, inner, columns, front, behind,
     PADDED: tl.constexpr, READ_KEY: tl.constexpr, LONG: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr,

@@ -71,15 +71,19 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "cache"))
 
 
-def compiled(kernel: Kernel, target: GPUTarget) -> Any:
-    """As for sizes and addresses that are multiples of 16, which Triton compiles on their own."""
-    names, signature, attributes = kernel.function.arg_names, {}, {}
+def compiled(kernel: Kernel, target: GPUTarget, of_ones: bool = False) -> Any:
+    """As for sizes and addresses that are multiples of 16, or sizes of 1: Triton compiles both on their own."""
+    names, signature, attributes, constants = kernel.function.arg_names, {}, {}, dict(kernel.constants)
     for place, name in enumerate(names):
         default = kernel.values if name.endswith("_ptr") else "i32"
         signature[name] = "constexpr" if name in kernel.constants else kernel.types.get(name, default)
-        if signature[name] not in ("constexpr", "fp32") and name not in (kernel.function.do_not_specialize or ()):
+        if signature[name] in ("constexpr", "fp32") or name in (kernel.function.do_not_specialize or ()):
+            continue
+        if of_ones and signature[name] == "i32":
+            signature[name], constants[name] = "constexpr", 1
+        else:
             attributes[(place,)] = [["tt.divisibility", 16]]
-    source = ASTSource(kernel.function, signature, kernel.constants, attributes)
+    source = ASTSource(kernel.function, signature, constants, attributes)
     return triton.compile(source, target=target)
 
 
@@ -106,6 +110,13 @@ def test_every_kernel_compiles_and_fits_in_the_registers(gpu: str, tmp_path: Pat
         registers, spilled = resources(compiled(kernel, TARGETS[gpu]), TARGETS[gpu], tmp_path)
         assert spilled == 0, name
         assert registers <= kernel.most, f"{name}: {registers} registers"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KERNELS)
+def test_every_kernel_compiles_for_sizes_of_1(name: str) -> None:
+    """They are constants then, without the methods that a kernel's numbers have."""
+    compiled(KERNELS[name], TARGETS["H100"], of_ones=True)
 
 
 @pytest.mark.slow
