@@ -51,10 +51,10 @@ def step(name: str, core: str, device: str) -> Finding:
         found = _tensors(said["loss"], said["grad_norms"])
         worst, ratio = furthest(exact, found)
         is_tf32 = False
-        if ratio > 1.0 and device != "cpu":
+        if ratio > rounding.CUDNN and device != "cpu":
             is_tf32 = furthest(rounding.expected(partial(gradient, plain), TF32), found)[1] <= 1.0
     told = f"loss {said['loss']:.4f}, {len(said['grad_norms'])} gradient norms"
-    verdict, how, remedy = _judge(worst, ratio, is_tf32)
+    verdict, how, remedy = _judge(worst, ratio if device == "cpu" else ratio / rounding.CUDNN, is_tf32)
     return Finding(name, verdict, f"{told}: {how}; {time.perf_counter() - started:.1f} s", remedy)
 
 

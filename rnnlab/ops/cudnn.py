@@ -29,10 +29,14 @@ def run_layer(layer: Layer, x: Tensor, weights: list[Tensor], states: list[Tenso
     reduced = torch.is_autocast_enabled(x.device.type)
     dtype = torch.get_autocast_dtype(x.device.type) if reduced else x.dtype
     with torch.autocast(x.device.type, enabled=False):
-        if reduced:
-            return _InHalf.apply(layer, dtype, len(states), x, *states, *weights)  # type: ignore[no-any-return, no-untyped-call]
-        y, *last = layer(x, lying_flat(weights), [state.to(x.dtype) for state in states])
-        return y, *(new.to(old.dtype) for new, old in zip(last, states, strict=True))
+        if not reduced:
+            y, *last = layer(x, lying_flat(weights), [state.to(x.dtype) for state in states])
+            return y, *(new.to(old.dtype) for new, old in zip(last, states, strict=True))
+        passage = _Passage(x.shape[1])
+        x, *rest = _Enter.apply(passage, len(states), x, *states, *weights)  # type: ignore[no-untyped-call]
+        dtypes = [dtype, *(state.dtype for state in states)]
+        found: tuple[Tensor, ...] = _Leave.apply(passage, dtypes, *layer(x, rest[len(states) :], rest[: len(states)]))  # type: ignore[no-untyped-call]
+        return found
 
 
 def lying_flat(weights: list[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
@@ -54,39 +58,53 @@ def _lie_flat(weights: list[Tensor]) -> bool:
     return True
 
 
-class _InHalf(torch.autograd.Function):
-    """The layer in float16. Its own graph is kept inside, so that gradients enter and leave it scaled."""
+class _Passage:
+    """What the way out of float16 and the way in have in common; a backward pass comes by the way out first."""
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
+        self.scale: Tensor | None = None
+
+
+class _Enter(torch.autograd.Function):
+    """Inputs, states and weights in float16; their gradients in the dtypes that those had, without the scale."""
 
     @staticmethod
-    def forward(ctx: Any, layer: Layer, dtype: torch.dtype, count: int, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        states, weights = rest[:count], list(rest[count:])
-        inputs = [_filled_up(x.half()), *(_filled_up(state.half()) for state in states)]
-        inputs += lying_flat(weights, torch.float16)
-        learns = any(ctx.needs_input_grad)
-        if learns:
-            inputs = [tensor.detach().requires_grad_() for tensor in inputs]
-        with torch.set_grad_enabled(learns):
-            y, *last = layer(inputs[0], inputs[count + 1 :], inputs[1 : count + 1])
-        ctx.inner = (inputs, [y, *last]) if learns else None
-        ctx.dtypes, batch = [tensor.dtype for tensor in (x, *rest)], x.shape[1]
+    def forward(ctx: Any, passage: _Passage, count: int, x: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        ctx.passage, ctx.sequences, ctx.dtypes = passage, 1 + count, [tensor.dtype for tensor in (x, *rest)]
         ctx.set_materialize_grads(False)
-        new = (state.detach()[:batch].to(old.dtype) for state, old in zip(last, states, strict=True))
-        return y.detach()[:, :batch].to(dtype), *new
+        filled = (_filled_up(tensor.half()) for tensor in (x, *rest[:count]))
+        return *filled, *lying_flat(list(rest[count:]), torch.float16)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        inputs, outputs = ctx.inner
-        ctx.inner = None
-        given = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
-        largest = torch.stack([grad.abs().amax().float() for _, grad in given]).amax()
+        found: list[Tensor | None] = []
+        for number, (grad, dtype) in enumerate(zip(grads, ctx.dtypes, strict=True)):
+            if grad is not None and number < ctx.sequences:
+                grad = grad[..., : ctx.passage.batch, :]
+            found.append(None if grad is None else grad.to(dtype) / ctx.passage.scale)
+        return None, None, *found
+
+
+class _Leave(torch.autograd.Function):
+    """y and the last states in the dtypes that are asked for; their gradients in float16, scaled."""
+
+    @staticmethod
+    def forward(ctx: Any, passage: _Passage, dtypes: list[torch.dtype], *outputs: Tensor) -> tuple[Tensor, ...]:
+        ctx.passage = passage
+        ctx.set_materialize_grads(False)
+        # A copy even where the dtype is right: what is returned must not be what cuDNN keeps for its backward pass.
+        return tuple(
+            out[..., : passage.batch, :].to(dtype, copy=True) for out, dtype in zip(outputs, dtypes, strict=True)
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        largest = torch.stack([grad.abs().amax().float() for grad in grads if grad is not None]).amax()
         # Exact: the scale is a power of two. A gradient that is not finite becomes NaN, and is found as ever.
         scale = torch.exp2(torch.log2(LARGEST / largest.clamp(min=1e-30)).floor())
-        scaled = [_filled_up((grad * scale).half()) for _, grad in given]
-        found = torch.autograd.grad([out for out, _ in given], inputs, scaled)
-        batch = grads[0].shape[1] if grads[0] is not None else given[0][1].shape[0]
-        kept = [found[0][:, :batch], *(grad[:batch] for grad in found[1 : len(outputs)]), *found[len(outputs) :]]
-        return None, None, None, *(grad.to(dtype) / scale for grad, dtype in zip(kept, ctx.dtypes, strict=True))
+        ctx.passage.scale = scale
+        return None, None, *(None if grad is None else _filled_up((grad * scale).half()) for grad in grads)
 
 
 def _filled_up(x: Tensor) -> Tensor:

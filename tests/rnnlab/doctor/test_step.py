@@ -74,11 +74,11 @@ def test_a_step_whose_products_are_in_tf32_is_a_warning(monkeypatch: pytest.Monk
     right = step.Learner.step
 
     def in_tf32(learner: step.Learner, by_part: bool = False) -> Any:
-        monkeypatch.setattr(torch.backends.cuda.matmul, "fp32_precision", "tf32")
+        learner.trainer.precision = "tf32"
         return right(learner, by_part)
 
     monkeypatch.setattr(step.Learner, "step", in_tf32)
-    found = step.step("a step", "QRNN", "cuda")
+    found = step.step("a step", "LSTM", "cuda")
     assert found.verdict == "warning", found
     assert "as products in TF32 are" in found.detail
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from rnnlab.matmul import products_in
 from rnnlab.ops import (
     boom_layer,
     gru_layer,
@@ -288,4 +289,6 @@ def test_what_the_kernels_do_not_cover_is_left_to_torch(operator: Operator) -> N
 @pytest.mark.parametrize("number", [1, 3])
 def test_what_a_gpu_chooses_agrees(operator: Operator, number: int) -> None:
     shape = operator.shapes[number]
-    exactly(operator, shape).check(operator.results(operator.inputs(shape, torch.float32, "cuda"), None, shape))
+    with products_in("fp32"):
+        found = operator.results(operator.inputs(shape, torch.float32, "cuda"), None, shape)
+    exactly(operator, shape).check(found, times=rounding.CUDNN if operator.name in ("lstm", "gru") else 1.0)

@@ -132,11 +132,12 @@ def test_what_was_trained_as_a_cuda_graph_is_loaded_and_replayed_where_there_is_
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("core", ["LSTM", "QRNN"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_cuda_graph_trains_as_the_same_steps_launched_one_by_one(text: Path, precision: str) -> None:
-    bindings = [*STEADY, "Trainer.device = 'cuda'", f"Trainer.precision = {precision!r}"]
+def test_a_cuda_graph_trains_as_the_same_steps_launched_one_by_one(text: Path, precision: str, core: str) -> None:
+    bindings = [*STEADY, "Trainer.device = 'cuda'", f"Trainer.precision = {precision!r}", f"Block.core = @core.{core}"]
     plain, recorded = Learner(build(text, *bindings)), Learner(build(text, *bindings, "Trainer.cuda_graph = True"))
-    exact = Learner(build(text, *STEADY, "Trainer.device = 'cuda'", "Trainer.precision = 'fp32'"))
+    exact = Learner(build(text, *bindings, "Trainer.precision = 'fp32'"))
     exact.model.double()
     want, got, wanted = (losses_of(learner, 60) for learner in (plain, recorded, exact))
     rounding.check_no_worse(got, than=want, exact=wanted)

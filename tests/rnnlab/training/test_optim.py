@@ -156,6 +156,15 @@ def test_orthogonalizing_is_five_times_the_quintic_on_the_singular_values(shape:
     rounding.expected(lambda: orthogonalized(list(x.double()))).check(orthogonalized(list(x)))
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_matrices_are_orthogonalized_on_a_gpu_as_on_the_cpu() -> None:
+    """In bfloat16, which torch's own Muon takes there, the product of the factors is mostly roundings."""
+    x = torch.randn(2, 64, 256, generator=torch.Generator().manual_seed(0))
+    exact = rounding.expected(lambda: orthogonalized(list(x.double())))
+    exact.check([each.cpu() for each in orthogonalized(list(x.cuda()))])
+
+
 def test_matrices_of_all_shapes_are_orthogonalized_together_as_each_alone() -> None:
     draws = torch.Generator().manual_seed(1)
     shapes = [(4, 6), (6, 4), (4, 6), (5, 5), (600, 500), (6, 4)]
