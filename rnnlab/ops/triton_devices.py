@@ -5,7 +5,7 @@ imported says little. Where it cannot be used, torch's operations take its place
 """
 
 import functools
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -29,8 +29,12 @@ def usable(device: torch.device) -> bool:
     return True
 
 
+def current(device: torch.device) -> AbstractContextManager[object]:
+    """Within it a CUDA device is the current one, to which launches and recordings go; nothing for other devices."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
 def launch(kernel: Any, programs: int, first: torch.Tensor, *arguments: Any, **constants: Any) -> None:
     """Launch `programs` programs of a kernel on the device of its first argument, which need not be the current one."""
-    on_its_device = torch.cuda.device(first.device) if first.is_cuda else nullcontext()
-    with on_its_device:
+    with current(first.device):
         kernel[(programs,)](first, *arguments, **constants)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.ops.dropout import KeyTable, drawn_keys
+from rnnlab.ops.triton_devices import current
 from rnnlab.state import State, leaves, map_state
 
 Pass = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
@@ -73,7 +74,8 @@ class GraphedPass:
     def _recording(self, read: Read) -> Callable[[Read], LossAndState]:
         """What repeats the pass for other tensors of the same shapes; all that it works on stays where it is."""
         held: Read = map_state(torch.clone, read)
-        keys = KeyTable(self._masks, read[0].device)
+        device = read[0].device
+        keys = KeyTable(self._masks, device)
 
         def work() -> LossAndState:
             for parameter in self._parameters:
@@ -81,7 +83,8 @@ class GraphedPass:
             with keys.in_use():
                 return self._run(*held)
 
-        repeat, outcome = self._record(work)
+        with current(device):
+            repeat, outcome = self._record(work)
         gradients = [parameter.grad for parameter in self._parameters]
 
         def replay(read: Read) -> LossAndState:

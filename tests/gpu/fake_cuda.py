@@ -43,7 +43,7 @@ def forward(fragments: str, dtype: torch.dtype | None, cudnn: FakeCudnn) -> dict
     built = experiment.build(config.resolve(fragments.split(",")), shapes_only=True, needs_corpus=False)
     cudnn.given.clear()
     with FakeTensorMode(allow_non_fake_inputs=True), torch.autocast("cuda", dtype, enabled=dtype is not None):
-        model = built.model.to_empty(device="cuda:0").train()
+        model = built.model.to_empty(device="cuda:0").eval()  # the key of a mask is a number, which a fake has not
         state = model.initial_state(B)
         started = {path: name(leaf) for path, leaf in leaves(state) if leaf.numel()}
         for _ in range(3):

@@ -1,11 +1,9 @@
 """Every Triton kernel on the CPU, in Triton's interpreter.
 
-    TRITON_INTERPRET=1 python -m tests.gpu.interpreted dropout
+    TRITON_INTERPRET=1 python -m tests.gpu.interpreted
 
 Triton decides at its import whether it interprets, so this runs in a process of its own.
 """
-
-import sys
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +13,7 @@ from rnnlab.ops import dropout, dropout_triton, triton_trial
 from tests.rnnlab.ops import test_recurrence as recurrence
 
 LAYOUTS = [  # shape, which dimension is the batch
-    ((13, 8, 6), 1), ((8, 5, 7), 0), ((3, 5, 8, 2), 2), ((12, 12), None), ((2, 3, 2500), 1), ((300, 7, 1), 1),
+    ((13, 8, 6), 1), ((8, 5, 7), 0), ((3, 5, 8, 2), 2), ((12, 12), None), ((2, 2, 2500), 1), ((40, 7, 1), 1),
     ((1, 1, 1), 1), ((0, 3, 4), 1),
 ]  # fmt: skip
 KEYS = (0, 1, 16, 2**31 - 1)
@@ -74,7 +72,7 @@ def check_dropout_gradient() -> None:
 
 def check_recurrence() -> None:
     """h and all gradients, against a float64 loop."""
-    for steps, gates, batch in ((1, "anywhere", 1), (32, "one", 3), (67, "zero, one and between", 5)):
+    for steps, gates, batch in ((1, "anywhere", 1), (33, "zero, one and between", 5)):
         given = recurrence.problem(steps, gates, batch=batch)
         recurrence.assert_close(recurrence.scanned(*given, "triton"), recurrence.reference(*given))
 
@@ -83,11 +81,15 @@ def check_trial() -> None:
     triton_trial.run(torch.device("cpu"))
 
 
+<<<<<<< HEAD
 CHECKS = {
     "dropout": (check_trial, check_dropout, check_padded_dropout, check_dropout_gradient),
     "recurrence": (check_recurrence,),
 }
 
+=======
+>>>>>>> h-masks
 if __name__ == "__main__":
-    for check in CHECKS[sys.argv[1]]:
+    for check in (check_trial, check_dropout, check_dropout_gradient, check_recurrence):
         check()
+        print(check.__name__)

@@ -14,7 +14,7 @@ from rnnlab.training import experiment
 from rnnlab.training.learner import Learner
 from tests.rnnlab.tiny_runs import bindings, losses_of, write_text
 
-STEPS = 4  # the memory is full after two
+STEPS = 3  # the memory is full after two
 MODELS = {
     "sha_rnn": ["sha_rnn"],
     "a head in every layer": ["sha_rnn_every_layer"],

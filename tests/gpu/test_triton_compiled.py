@@ -12,7 +12,6 @@ pytest.importorskip("triton")
 
 import triton
 from triton.backends.compiler import GPUTarget
-from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
 from rnnlab.ops import dropout_triton, recurrence_triton, triton_trial
@@ -95,7 +94,7 @@ def resources(kernel: Any, target: GPUTarget, folder: Path) -> tuple[int, int]:
     code = folder / "kernel.ptx"
     code.write_text(kernel.asm["ptx"])
     (arch,) = re.findall(r"^\.target (sm_\w+)", kernel.asm["ptx"], re.MULTILINE)
-    command = [get_ptxas(target.arch).path, "-v", f"-arch={arch}", code, "-o", folder / "cubin"]
+    command = [triton.knobs.nvidia.ptxas.path, "-v", f"-arch={arch}", code, "-o", folder / "cubin"]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     spilled = re.findall(r"(\d+) bytes spill (?:stores|loads)", said)
     (registers,) = re.findall(r"Used (\d+) registers", said)

@@ -12,6 +12,10 @@ import torch
 
 from rnnlab import ops
 from rnnlab.ops import triton_devices
+from rnnlab.testing import rounding
+from rnnlab.training.cudagraph import GraphedPass
+from rnnlab.training.learner import Learner
+from tests.rnnlab.tiny_runs import build, losses_of, write_text
 
 pytest.importorskip("triton")
 
@@ -114,3 +118,17 @@ def test_a_kernel_runs_where_its_tensors_are_and_not_on_the_current_device() -> 
         h = ops.linear_recurrence(x, x, x[0])
         assert torch.cuda.current_device() == 0
     torch.testing.assert_close(h.cpu(), ops.linear_recurrence(*(y.cpu() for y in (x, x, x[0]))))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_a_pass_is_recorded_on_the_device_of_the_run_and_not_on_the_current_one(tmp_path: Path) -> None:
+    text, steady = write_text(tmp_path), ["Trainer.jitter = False", "Trainer.device = 'cuda:1'"]
+    exact = Learner(build(text, *steady))
+    exact.model.double()
+    plain, recorded = Learner(build(text, *steady)), Learner(build(text, *steady, "Trainer.cuda_graph = True"))
+    with torch.cuda.device(0):
+        want, got, wanted = (losses_of(learner, 12) for learner in (plain, recorded, exact))
+    rounding.check_no_worse(got, than=want, exact=wanted)
+    assert isinstance(recorded._pass, GraphedPass)
+    assert recorded._pass.recorded

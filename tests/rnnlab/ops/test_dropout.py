@@ -172,6 +172,29 @@ def test_a_pass_takes_the_keys_of_its_table_and_draws_none() -> None:
     assert torch.equal(torch.get_rng_state(), end)
 
 
+def test_a_place_in_the_table_gives_the_mask_of_the_key_that_stands_there() -> None:
+    """What a recorded pass asks for on a device, where the key is not known before it runs."""
+    shape, table = torch.Size((6, 3, 5)), KeyTable(3, torch.device("cpu"))
+    table.draw()
+    with table.in_use():
+        masks = [ops.keep_mask(shape, 0.3, -1 - place, 2, 1) for place in range(3)]
+        for _ in range(3):
+            draw_key()
+    for mask, key in zip(masks, table.keys.tolist(), strict=True):
+        assert torch.equal(mask, ops.keep_mask(shape, 0.3, key, 2, 1))
+
+
+def test_on_another_device_the_host_reads_nothing_back() -> None:
+    """On torch's meta device there is nothing to be read."""
+    x, weight = (torch.empty(size, device="meta", requires_grad=True) for size in ((6, 3, 5), (5, 5)))
+    torch.autograd.grad(several(x, weight).sum(), (x, weight))
+    table = KeyTable(4, x.device)
+    table.draw()
+    with table.in_use():
+        gradients = torch.autograd.grad(several(x, weight).sum(), (x, weight))
+    assert [gradient.shape for gradient in gradients] == [x.shape, weight.shape]
+
+
 @pytest.mark.parametrize("more", [-1, 1])
 def test_a_pass_with_more_or_fewer_masks_than_its_table_has_keys_is_noticed(more: int) -> None:
     table = KeyTable(4 + more, torch.device("cpu"))
