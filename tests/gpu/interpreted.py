@@ -81,15 +81,7 @@ def check_trial() -> None:
     triton_trial.run(torch.device("cpu"))
 
 
-<<<<<<< HEAD
-CHECKS = {
-    "dropout": (check_trial, check_dropout, check_padded_dropout, check_dropout_gradient),
-    "recurrence": (check_recurrence,),
-}
-
-=======
->>>>>>> h-masks
 if __name__ == "__main__":
-    for check in (check_trial, check_dropout, check_dropout_gradient, check_recurrence):
+    for check in (check_trial, check_dropout, check_padded_dropout, check_dropout_gradient, check_recurrence):
         check()
         print(check.__name__)
