@@ -65,6 +65,10 @@ class RunFolder:
         self.writer = Writer()  # of checkpoints, while training goes on; none writes once the folder is let go
         self._lock: Lock | None = None
 
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, str, Mapping[str, Any]]]:
+        """As the other ranks get it: without what this process holds or writes."""
+        return type(self), (self.path, self.config_text, self.environment)
+
     @classmethod
     def create(cls, path: Path | str, config_text: str, operative_text: str, environment: Mapping[str, Any]) -> Self:
         """Start a run in a folder that holds none; files of others in it are left alone.
