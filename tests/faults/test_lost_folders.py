@@ -82,6 +82,7 @@ def test_f27_a_run_whose_folder_is_changed_while_a_checkpoint_is_written_writes_
     child.wait_until_paused()
     change(run, whole)
     expect_lost(child, run)
+    assert "going on" not in child.err
     if change is removed:
         assert not run.exists()
     else:
