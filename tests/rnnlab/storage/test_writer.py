@@ -1,6 +1,8 @@
 """A thread that writes: one write at a time, its error for who waits, and no end before it is through."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -42,6 +44,24 @@ def test_a_write_without_enough_memory_is_a_save_that_failed() -> None:
     writer.start(lambda: fail(MemoryError()))
     with pytest.raises(StorageError, match="not enough memory"):
         writer.wait()
+
+
+WITHOUT_THREADS = """
+import resource
+from rnnlab.storage.writer import Writer
+
+taken = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (taken + 2**20, taken + 2**20))  # less than the stack of a thread
+writer = Writer()
+writer.start(lambda: print("written", flush=True))
+writer.wait()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="Linux says how much memory a process has")
+def test_where_there_is_no_thread_to_be_had_the_caller_writes() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT_THREADS], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "written\n"), done.stderr
 
 
 def test_a_signal_that_raises_waits_for_the_write() -> None:
