@@ -53,7 +53,7 @@ def train(
 
 
 MAY_CHANGE = ("bytes", "steps", "epochs", "device", "threads", "compile", "cuda_graph", "eval_every", "eval_bptt",
-              "log_every", "save_every", "keep")  # fmt: skip
+              "log_every", "save_every", "save_seconds", "keep")  # fmt: skip
 """What `resume` may set otherwise: arguments of Trainer that cannot change what has happened. How much an evaluation
 scores is not among them: one curve has one protocol."""
 

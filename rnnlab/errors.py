@@ -4,6 +4,8 @@ Those without a code of their own exit 1: a rank that was lost, what fails in a 
 that is raised, which is a bug of ours and comes with a traceback.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from signal import Signals
 
 from rnnlab.safe_text import hide_secrets
@@ -47,6 +49,18 @@ class Diverged(RnnlabError):
         return self.message
 
 
+NEEDS_LESS = (
+    "A smaller LanguageModel.dim, Trainer.batch_size or Trainer.bptt needs less; `rnnlab plan FRAGMENT... --gpu NAME` "
+    "says what fits"
+)
+
+
+class OutOfMemory(RnnlabError):
+    """A run that needs more memory than there is; the checkpoints of before are whole."""
+
+    exit_code = 7
+
+
 class StorageError(RnnlabError):
     """A run folder or checkpoint that cannot be written, read or trusted."""
 
@@ -77,6 +91,31 @@ class Stopped(RnnlabError):
 
     def __str__(self) -> str:
         return f"stopped by {self.signal.name}{self.place}"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was not enough memory, of the host or of a GPU; by its words, as torch has no class for the CPU."""
+    if isinstance(error, MemoryError):
+        return True
+    said = str(error)
+    short = "out of memory" in said or ("memory" in said and "allocat" in said) or "STATUS_ALLOC_FAILED" in said
+    return isinstance(error, RuntimeError) and short
+
+
+@contextmanager
+def reporting_out_of_memory() -> Iterator[None]:
+    """Raises: OutOfMemory in place of what the body raises where there is not enough memory."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemory(f"not enough memory ({first_line(error)}). {NEEDS_LESS}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Of what an error says, or its name if it says nothing."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 class LawError(AssertionError):

@@ -16,7 +16,17 @@ import rnnlab
 from rnnlab.cli import doctor, models, train, views
 from rnnlab.cli.options import Command, add_overrides, speaks
 from rnnlab.console import prepare_streams, say
-from rnnlab.errors import ConfigError, DataError, RankLost, RnnlabError, Stopped
+from rnnlab.errors import (
+    NEEDS_LESS,
+    ConfigError,
+    DataError,
+    OutOfMemory,
+    RankLost,
+    RnnlabError,
+    Stopped,
+    first_line,
+    is_out_of_memory,
+)
 from rnnlab.interrupts import stopping_at_once
 
 COMMANDS = "rnnlab.commands"
@@ -55,23 +65,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RnnlabError as error:
         if options.debug:
             traceback.print_exc()
-        if speaks(options) or isinstance(error, (DataError, RankLost)):  # the others say only what may be theirs alone
+        if speaks(options) or isinstance(
+            error, (DataError, OutOfMemory, RankLost)
+        ):  # the others say only what may be theirs alone
             say(f"{error}" if isinstance(error, Stopped) else f"error: {error}")
         return error.exit_code
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         if options.debug:
             traceback.print_exc()
-        told = (str(error) or "MemoryError").splitlines()[0]
-        less = "a smaller LanguageModel.dim, Trainer.batch_size or Trainer.bptt needs less"
-        say(f"error: there is not enough memory ({told}); {less}")
+        say(f"error: there is not enough memory ({first_line(error)}). {NEEDS_LESS}")
         return ConfigError.exit_code
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Told by its words: torch's error for the CPU has no class of its own."""
-    return isinstance(error, MemoryError) or ("memory" in str(error) and "allocat" in str(error))
 
 
 class _CommandLine(argparse.ArgumentParser):

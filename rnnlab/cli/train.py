@@ -56,12 +56,13 @@ def _resume(options: argparse.Namespace) -> None:
 
 def _result_text(result: dict[str, Any]) -> str:
     scored = [f"{result[protocol]['bytes_scored']:,}" for protocol in ("valid_protocol", "protocol")]
-    evaluating, training = result["seconds_evaluating"], result["seconds"]
-    share = f", {100 * evaluating / training:.0f}% of training's {training:.1f} s" if training else ""
+    evaluating, saving, training = (result[name] for name in ("seconds_evaluating", "seconds_saving", "seconds"))
+    shares = " and ".join(f"{100 * seconds / training:.0f}%" for seconds in (evaluating, saving)) if training else ""
+    of_training = f", {shares} of training's {training:.1f} s" if training else ""
     return (
         f"valid {result['valid_bpc']:.4f} bpc on {scored[0]} bytes, test {result['test_bpc']:.4f} bpc on {scored[1]}\n"
         f"{result['bytes_trained']:,} bytes in {result['steps']:,} steps, {result['bytes_per_second']:,.0f} bytes/s; "
-        f"evaluation took {evaluating:.1f} s{share}\n"
+        f"evaluation took {evaluating:.1f} s and saving {saving:.1f} s{of_training}\n"
         f"run: {result['run']}"
     )
 

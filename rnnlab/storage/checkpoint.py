@@ -62,19 +62,22 @@ class Snapshot:
         return {key.removeprefix(heading): x for key, x in self.tensors.items() if key.startswith(heading)}
 
 
-def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
+def save(folder: Path, snapshot: Snapshot, keep: int = 2, check_place: Callable[[], None] = lambda: None) -> Path:
     """Add a checkpoint, then remove all but the newest `keep` and the best. Returns its folder.
 
     Killed at any instant, or failing, it leaves the checkpoints of before, or those and the new one. A checkpoint of
     the same step is replaced; one of a later step is removed, since a run that saves here has gone back before it.
 
+    Args:
+        folder: of the checkpoints, in one that exists.
+        check_place: called once all is written, before it gets its name; what it raises leaves all as it was.
     Raises: StorageError if it cannot be written.
     """
     assert keep >= 2, "with one checkpoint, damage to it would be the end of the run"
     target = _path(folder, snapshot.step)
     stage = folder / f"{STAGED}{target.name}"
     with storage_errors(f"{target}: cannot be saved"):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # without parents: a run that was removed is not made anew
         shutil.rmtree(stage, ignore_errors=True)
         try:
             stage.mkdir()
@@ -83,6 +86,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2) -> Path:
             body = {"schema": SCHEMA, "torch": torch.__version__, "files": files, **recorded}
             write_synced(stage / MANIFEST, _seal(body))
             sync_folder(stage)
+            check_place()
             _publish(stage, target)
         except BaseException:
             shutil.rmtree(stage, ignore_errors=True)
@@ -113,6 +117,11 @@ def newest(folder: Path, at_most: int | None = None) -> tuple[Snapshot, list[str
 def best(folder: Path) -> tuple[Snapshot, list[str]]:
     """The checkpoint with the lowest facts["valid_bpc"] that verifies, the newest if none was scored; see `newest`."""
     return _first_whole(folder, lambda: [path for path, _ in sorted(_readable(folder), key=lambda entry: entry[1])])
+
+
+def newest_step(folder: Path) -> int | None:
+    """Step of the newest checkpoint whose manifest is whole; None if there is none."""
+    return next((_step(path) for path, _ in _readable(folder)), None)
 
 
 def load(path: Path) -> Snapshot:

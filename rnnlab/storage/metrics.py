@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from rnnlab.errors import StorageError
@@ -35,24 +36,31 @@ def finite(value: Any) -> Any:
 
 
 class Journal:
-    """Appends records to a file, each whole and at once, so that a process that is killed loses none."""
+    """Appends records to a file, each whole and at once, so that a process that is killed loses none.
+
+    One thread may append while another syncs.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
         self._pending = b""
+        self._draining = Lock()
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write one line. A disk that takes none is no reason to stop yet: the line waits, and `sync` complains."""
-        self._pending += to_json(record).encode() + b"\n"
-        with suppress(OSError):
+        line = to_json(record).encode() + b"\n"
+        with self._draining, suppress(OSError):
+            self._pending += line
             self._drain()
 
     def sync(self) -> None:
         """Wait until the disk has every record, before a checkpoint counts on them. Raises: StorageError."""
         with storage_errors(f"{self.path}: cannot be written"):
-            self._drain()
-            os.fsync(self._open())
+            with self._draining:
+                self._drain()
+                descriptor = self._open()
+            os.fsync(descriptor)  # without the lock: it may take long, and `append` would wait
 
     def cut(self, records: int) -> int:
         """Keep the first `records` lines, those that the checkpoint knows of, and drop what came after it.

@@ -24,6 +24,7 @@ from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.durable import STAGED, storage_errors, write_file
 from rnnlab.storage.jsonfile import read_object
 from rnnlab.storage.metrics import Journal, to_json
+from rnnlab.storage.writer import Writer
 
 CONFIG = "config.gin"
 OPERATIVE = "operative.gin"
@@ -61,7 +62,12 @@ class RunFolder:
         self.journal = Journal(path / METRICS)
         self.checkpoints = path / CHECKPOINTS
         self.tensorboard = path / TENSORBOARD
+        self.writer = Writer()  # of checkpoints, while training goes on; none writes once the folder is let go
         self._lock: Lock | None = None
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path, str, Mapping[str, Any]]]:
+        """As the other ranks get it: without what this process holds or writes."""
+        return type(self), (self.path, self.config_text, self.environment)
 
     @classmethod
     def create(cls, path: Path | str, config_text: str, operative_text: str, environment: Mapping[str, Any]) -> Self:
@@ -145,7 +151,10 @@ class RunFolder:
             try:
                 yield self
             finally:
-                self.journal.close()
+                try:
+                    self.writer.close()
+                finally:
+                    self.journal.close()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -171,14 +180,19 @@ class RunFolder:
                 ) from None
 
     def save(self, snapshot: Snapshot, keep: int = 2) -> None:
-        """Add a checkpoint, after the journal is safe; see `checkpoint.save`.
+        """Add a checkpoint, after the journal is safe; see `checkpoint.save`. One call at a time, in any thread.
 
-        Raises: StorageError if either cannot be written; the checkpoints of before are whole.
+        Raises: StorageError if either cannot be written, FolderLost if the folder is no longer there; the checkpoints
+            of before are whole.
         """
         self.check_place()
         self.journal.sync()
         own = replace(snapshot, config_sha=self.config_sha, corpus_sha=self.corpus_sha)
-        checkpoint.save(self.checkpoints, own, keep)
+        try:
+            checkpoint.save(self.checkpoints, own, keep, self.check_place)
+        except StorageError:
+            self.check_place()  # who moves a folder while it is written to makes the write fail in many ways
+            raise
 
     def newest(self, at_most: int | None = None) -> Snapshot:
         """The newest checkpoint that verifies, up to step `at_most`; those passed over are named on stderr.
@@ -191,6 +205,10 @@ class RunFolder:
         """Whether there is any, whole or not. A run that died before its first save has none, and starts anew."""
         with storage_errors(f"{self.checkpoints}: cannot be read"):
             return self.checkpoints.is_dir() and any(self.checkpoints.glob(f"{checkpoint.STEP}*"))
+
+    def newest_step(self) -> int | None:
+        """Of the newest checkpoint, by its manifest alone; None if there is none. Raises: StorageError."""
+        return checkpoint.newest_step(self.checkpoints)
 
     def best(self) -> Snapshot:
         """The checkpoint with the lowest valid BPC that verifies, or the newest if none was scored; as `newest`."""

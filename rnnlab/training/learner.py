@@ -48,6 +48,7 @@ class Progress:
     pass_start: int = 0  # [step] at which it began
     seconds: float = 0.0  # of training, over all the times it was resumed
     seconds_evaluating: float = 0.0
+    seconds_saving: float = 0.0  # that training waited for checkpoints: copying, and for the one before
     loss_average: float | None = None  # [nats] exponential, over about 50 steps: what a spike is measured against
     overflows: int = 0  # steps that fp16 skipped
     evaluated_at: int = -1  # [step] of the last evaluation

@@ -2,13 +2,25 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
+from signal import Signals
+from typing import Any
 
 import torch
 
 from rnnlab.console import say
 from rnnlab.data.splits import Batches, Split
-from rnnlab.errors import ConfigError, Diverged, FolderLost, Stopped, StorageError
+from rnnlab.errors import (
+    NEEDS_LESS,
+    ConfigError,
+    Diverged,
+    OutOfMemory,
+    Stopped,
+    StorageError,
+    first_line,
+    is_out_of_memory,
+)
 from rnnlab.evaluation import LN2, Score, evaluate, protocol_of
 from rnnlab.interrupts import Interrupts
 from rnnlab.model import count_parameters, fold
@@ -21,13 +33,13 @@ from rnnlab.training.experiment import Experiment
 from rnnlab.training.learner import Learner, peak_memory_mb
 from rnnlab.training.ranks import ALONE, Ranks
 from rnnlab.training.recipe import Trainer
+from rnnlab.training.saving import Saver
 
 Observer = Callable[[Record], None]
 
 SPIKE_AFTER = 50  # [steps] that the average needs before a spike can be told
 SPIKE_FACTOR = 2.0  # times the average: a step whose loss is higher is reported,
 SPIKE_RISE = LN2  # [nats] and higher than the average by this: near 0 a loss doubles all the time
-MOST_FAILED_SAVES = 3  # in a row, before the run gives up
 
 
 class Loop:
@@ -49,24 +61,26 @@ class Loop:
             valid=len(corpus.valid), test=len(corpus.test),
         )  # fmt: skip
         self.interrupts = Interrupts()
-        self._saved: tuple[int, int] | None = None  # (step, records) of the newest checkpoint
-        self._failed_saves = 0
+        self.saver = Saver(learner, folder, ranks)
+        self._update_began_at: int | None = None  # [step] before the last one that the optimizer began to take
+        learner.optimizer.register_step_pre_hook(self._note_update)
 
     def restore(self, snapshot: Snapshot | None) -> None:
         """Go on from `snapshot`, or without one from the beginning; cuts the journal there. Raises: StorageError."""
         if snapshot is not None:
             self.learner.restore(snapshot)
-            self._saved = self._place()
+            self.saver.note_saved()
         if self.ranks.first:
             self.folder.journal.cut(self.learner.progress.records)
 
     def run(self) -> Record:
         """Train to the end of the budget, evaluate, write the result and return it.
 
-        Raises: Stopped at a signal and Diverged, both with the state saved; StorageError if it cannot be; DataError if
-            the text is no longer what it was; RankLost if another rank died.
+        Raises: Stopped at a signal and Diverged, both with the state saved; StorageError if it cannot be; OutOfMemory,
+            with the state saved if it is whole and the memory is enough for that; DataError if the text is no longer
+            what it was; RankLost if another rank died.
         """
-        with self.interrupts:
+        with self.interrupts, closing(self.saver):
             try:
                 self.ranks.broadcast_from_rank0(self.folder.discard_result)
                 self._train()
@@ -79,6 +93,11 @@ class Loop:
                 self._end("diverged")
                 step = self.learner.progress.step + 1 if error.step is None else error.step
                 raise Diverged(f"{error}; `rnnlab replay {self.folder.path} --step {step}` shows the step") from None
+            except (MemoryError, RuntimeError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                told = first_line(error)
+            raise self._end_without_memory(told)  # here, where no error holds what the step allocated any more
 
     def _train(self) -> None:
         learner = self.learner
@@ -87,20 +106,26 @@ class Loop:
                 finished = learner.fraction() >= 1.0
                 if finished or self._evaluation_due():
                     self._evaluate()
-                if finished or learner.progress.step % self.trainer.save_every == 0:
+                if finished or self.saver.is_due():
                     self.save(must=finished)
                 if finished:
                     return
-                self._check_signals()
+                self._look_around()
                 average = learner.progress.loss_average
                 record = learner.step(by_part=self._log_is_due(learner.progress.step + 1))
                 self._watch(record, average)
                 bar.show(record["bytes"], loss=f"{record['loss']:.3f}", bpc=f"{record['bpc']:.3f}")
 
-    def _check_signals(self) -> None:
-        received = self.ranks.signal(self.interrupts.received)
-        if received is not None:
-            raise Stopped(received)
+    def _look_around(self) -> None:
+        """What came up beside training, on any rank: a signal, a checkpoint that is due by the clock or has failed."""
+        signal, is_time, has_failed = self.ranks.largest(
+            self.interrupts.received or 0, self.saver.clock_struck, self.saver.has_failed
+        )
+        self.saver.is_time = bool(is_time)
+        if has_failed:
+            self.saver.settle()
+        if signal:
+            raise Stopped(Signals(signal))
 
     def _evaluation_due(self) -> bool:
         t, p = self.trainer, self.learner.progress
@@ -121,7 +146,8 @@ class Loop:
         )
         self._write(
             {"kind": "valid", "step": p.step, "bytes": p.bytes, "valid_bpc": score.bpc, "best_valid_bpc": best,
-             "bytes_scored": score.protocol.bytes_scored, "seconds": p.seconds}
+             "bytes_scored": score.protocol.bytes_scored, "seconds": p.seconds,
+             "seconds_evaluating": p.seconds_evaluating, "seconds_saving": p.seconds_saving}
         )  # fmt: skip
 
     def _score(self, split: Split, limit: int | None) -> Score:
@@ -167,26 +193,8 @@ class Loop:
             say(message)
 
     def save(self, must: bool = False) -> None:
-        """Write a checkpoint of this very state, unless it is there already.
-
-        Raises: StorageError if that fails and it `must` be written, or fails for the third time in a row; warns once.
-        """
-        if self._saved == self._place():
-            return
-        snapshot = self.learner.snapshot()
-        try:
-            self.ranks.broadcast_from_rank0(lambda: self.folder.save(snapshot, self.trainer.keep))
-        except StorageError as failure:
-            self._failed_saves += 1
-            if must or isinstance(failure, FolderLost) or self._failed_saves >= MOST_FAILED_SAVES:
-                raise
-            if self._failed_saves == 1:
-                self._warn(f"{failure}; going on, the checkpoint before is whole")
-        else:
-            self._failed_saves, self._saved = 0, self._place()
-
-    def _place(self) -> tuple[int, int]:
-        return self.learner.progress.step, self.learner.progress.records
+        """Take a checkpoint of this very state; see `Saver.save`."""
+        self.saver.save(must)
 
     def _end(self, status: str) -> None:
         """Keep the state of a run that ends early. Raises: StorageError if it cannot be; if it diverged, warns."""
@@ -197,6 +205,34 @@ class Loop:
             if status != "diverged":
                 raise
             self._warn(str(error))
+
+    def _end_without_memory(self, told: str) -> OutOfMemory:
+        """Keep what can be kept. Of several ranks the others wait in an exchange: they end when this process does."""
+        learner, path = self.learner, self.folder.path
+        learner.optimizer.zero_grad(set_to_none=True)
+        if learner.device.type == "cuda":
+            torch.cuda.empty_cache()
+        is_whole = self._update_began_at != learner.progress.step
+        self._try(lambda: self.save(must=True), wanted=is_whole and self.ranks.count == 1)
+        self._try(lambda: self.folder.write_result({**self._summary(), "status": "out of memory"}), self.ranks.first)
+        newest = self.folder.newest_step()
+        kept = "there is no checkpoint yet"
+        if newest is not None:
+            kept = (
+                f"the newest checkpoint is that of step {newest}; where there is more, `rnnlab resume {path}` goes on"
+            )
+        return OutOfMemory(f"not enough memory after step {learner.progress.step} ({told}); {kept}. {NEEDS_LESS}")
+
+    def _try(self, act: Callable[[], object], wanted: bool) -> None:
+        try:
+            if wanted:
+                act()
+        except (StorageError, MemoryError, RuntimeError) as error:
+            self._warn(f"what the run had reached cannot be saved ({first_line(error)})")
+
+    def _note_update(self, *of_the_step: Any) -> None:
+        """From here until the progress is that of the next step, parameters may be half way between the two."""
+        self._update_began_at = self.learner.progress.step
 
     def _finish(self) -> Record:
         score = self._score(self.learner.corpus.test, self.evaluations.test)
@@ -223,6 +259,7 @@ class Loop:
             "seconds": p.seconds,
             "bytes_per_second": p.bytes / p.seconds if p.seconds else None,
             "seconds_evaluating": p.seconds_evaluating,
+            "seconds_saving": p.seconds_saving,
             "parameters": count_parameters(model),
             "parameters_deployable": count_parameters(fold(model)),
             "macs_per_byte": model.macs(),

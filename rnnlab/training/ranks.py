@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from signal import Signals
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -66,20 +65,16 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Whether it holds on any rank."""
-        return bool(self._largest(int(flag)))
+        return bool(self.largest(flag)[0])
 
-    def signal(self, received: Signals | None) -> Signals | None:
-        """A signal that any rank has received: all of them stop at the same step."""
-        number = self._largest(received or 0)
-        return Signals(number) if number else None
-
-    def _largest(self, number: int) -> int:
+    def largest(self, *numbers: int) -> list[int]:
+        """The largest of each number over the ranks, in one exchange: so that all of them do the same at one step."""
         if self.count == 1:
-            return number
-        largest = torch.tensor(number)
+            return list(numbers)
+        largest = torch.tensor(numbers, dtype=torch.int64)
         with self.reporting_lost_rank():
             dist.all_reduce(largest, dist.ReduceOp.MAX)
-        return int(largest)
+        return [int(number) for number in largest.tolist()]
 
     def broadcast_from_rank0(self, act: Callable[[], T]) -> T:
         """What rank 0 answers, or the error for a user that it raises, on every rank; the others wait for it."""

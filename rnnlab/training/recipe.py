@@ -15,6 +15,7 @@ from rnnlab.registry import configurable
 from rnnlab.training.schedules import Schedule
 
 MOST_THREADS = 1024
+SAVE_SECONDS = 300.0  # [s] between checkpoints, where the recipe says neither steps nor seconds
 
 
 def local_rank() -> int:
@@ -53,17 +54,19 @@ class Trainer:
     eval_batch_size: int = 8
     eval_bptt: int = 1024  # [positions]
     log_every: int = 10  # [steps]
-    save_every: int = 200  # [steps]
+    save_every: int | None = None  # [steps]; a checkpoint is due by whichever of the two comes first
+    save_seconds: float | None = None  # [s] of wall time; None for 300 if save_every is None too, else for none
     threads: int | None = None  # on the CPU; None for as many as the size of the model is worth
     keep: int = 2  # checkpoints, beside the best
 
     def __post_init__(self) -> None:
-        counts = ("batch_size", "bptt", "accumulate", "eval_batch_size", "eval_bptt", "log_every", "save_every", "keep")
+        counts = ("batch_size", "bptt", "accumulate", "eval_batch_size", "eval_bptt", "log_every", "keep")
         for name in counts:
             bound = 2 if name in ("bptt", "keep") else 1
             if getattr(self, name) < bound:
                 raise ConfigError(f"Trainer.{name} = {getattr(self, name)}: at least {bound}")
-        for name in ("bytes", "steps", "epochs", "eval_every", "eval_bytes", "clip"):
+        optional = ("bytes", "steps", "epochs", "eval_every", "eval_bytes", "clip", "save_every", "save_seconds")
+        for name in optional:
             value = getattr(self, name)
             if value is not None and value != "all" and value <= 0:
                 raise ConfigError(f"Trainer.{name} = {value}: more than 0, or None")
@@ -74,6 +77,10 @@ class Trainer:
             raise ConfigError(f"Trainer.cuda_graph = True: a recorded step is one chunk of one length; bind {varying}")
         if self.bytes is None and self.steps is None and self.epochs is None:
             raise ConfigError("no budget: bind Trainer.bytes, Trainer.steps or Trainer.epochs, or pass --bytes N")
+
+    def seconds_between_saves(self) -> float | None:
+        """Of wall time [s]; None if steps alone decide."""
+        return SAVE_SECONDS if self.save_every is None and self.save_seconds is None else self.save_seconds
 
     def torch_device(self) -> torch.device:
         """The device with its number. Raises: ConfigError if it is not there, or this torch has no code for it."""

@@ -28,6 +28,8 @@ TAGS = {
     ("train", "grad_norms"): "grad_norm",
     ("valid", "valid_bpc"): "bpc/valid",
     ("valid", "best_valid_bpc"): "best/valid_bpc",
+    ("valid", "seconds_evaluating"): "machine/seconds_evaluating",
+    ("valid", "seconds_saving"): "machine/seconds_saving",
 }
 """Tag of a field of metrics.jsonl where it is not `kind/field`."""
 
@@ -39,7 +41,11 @@ CHARTS = {
         "Gradient norm, before clipping": ["train/grad_norm"],
         "Gradient norm by part": ["grad_norm/.*"],
     },
-    "Machine": {"Bytes per second": ["machine/bytes_per_second"], "Memory [MB]": ["machine/memory_mb"]},
+    "Machine": {
+        "Bytes per second": ["machine/bytes_per_second"],
+        "Memory [MB]": ["machine/memory_mb"],
+        "Training waited [s]": ["machine/seconds_evaluating", "machine/seconds_saving"],
+    },
 }
 
 

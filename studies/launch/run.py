@@ -9,7 +9,7 @@ from typing import Any
 
 from rnnlab import config
 from rnnlab.config import identity
-from rnnlab.errors import ConfigError, Diverged, StorageError
+from rnnlab.errors import ConfigError, Diverged, StorageError, reporting_out_of_memory
 from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
 from rnnlab.studies.launch.pool import Check, Job
@@ -28,7 +28,7 @@ def train_job(job: Job, check: Check) -> None:
     """
     check()
     resolved = config.load(job["config"]).override([f"Trainer.seed = {job['seed']}"])
-    with suppress(Diverged):
+    with suppress(Diverged), reporting_out_of_memory():
         train_run(build(resolved), Path(job["folder"]), variant=job["variant"])
 
 

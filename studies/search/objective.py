@@ -3,7 +3,7 @@
 import math
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from optuna.pruners import WilcoxonPruner
 from optuna.samplers import RandomSampler
 
 from rnnlab.console import say
-from rnnlab.errors import ConfigError, Diverged, Stopped
+from rnnlab.errors import ConfigError, Diverged, OutOfMemory, Stopped, reporting_out_of_memory
 from rnnlab.storage import metrics
 from rnnlab.storage.metrics import Record
 from rnnlab.studies.launch.pool import Check, Job
@@ -74,24 +74,29 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
     trial.set_user_attr("bindings", bindings)
     release()
     try:
-        built = experiment.build(plan.base.vary([], bindings))
-    except ConfigError as error:  # two values that do not go together, such as a width and a number of heads
+        with reporting_out_of_memory():
+            built = experiment.build(plan.base.vary([], bindings))
+    except (ConfigError, OutOfMemory) as error:  # such as a width and a number of heads that do not go together
         trial.set_user_attr("outcome", f"refused: {error}")
         raise optuna.TrialPruned from error
     check()
     reporter = Reporter(study, trial, plan)
     folder, *earlier = run_folders(plan.folder / TRIALS, study.trials()[trial.number])
     try:
-        result = train_run(built, folder, reporter.observer, earlier, variant=f"trial {trial.number}")
+        with reporting_out_of_memory():
+            result = train_run(built, folder, reporter.observer, earlier, variant=f"trial {trial.number}")
     except Stopped:
         if reporter.stopped_by is not None:
             raise reporter.stopped_by from None
         raise
     except Diverged:
         result = {"status": "diverged"}
+    except OutOfMemory as error:
+        say(str(error))
+        result = {"status": "out of memory"}
     bpc = score(result)
     if not math.isfinite(bpc):
-        trial.set_user_attr("outcome", "diverged")
+        trial.set_user_attr("outcome", "diverged" if result["status"] == "done" else result["status"])
         reporter.report(reporter.budget, math.inf)
         raise optuna.TrialPruned
     trial.set_user_attr("outcome", "complete")
@@ -111,9 +116,15 @@ def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
         config = plan.base.vary([], [*attributes["bindings"], f"Trainer.seed = {seed}"])
         folder, *earlier = [folder / f"seed-{seed}" for folder in folders]
         bpc = math.inf
-        with suppress(Diverged):
-            found = score(train_run(experiment.build(config), folder, earlier=earlier, variant=name))
+        try:
+            with reporting_out_of_memory():
+                found = score(train_run(experiment.build(config), folder, earlier=earlier, variant=name))
             bpc = found if math.isfinite(found) else math.inf
+        except Diverged:
+            trial.set_user_attr("outcome", "diverged")
+        except OutOfMemory as error:
+            say(str(error))
+            trial.set_user_attr("outcome", "out of memory")
         if seed not in reported:
             _report(trial, bpc, seed)
             reported[seed] = bpc
@@ -154,7 +165,7 @@ class Reporter:
         def observe(record: Record) -> None:
             if record["kind"] != "valid":
                 return
-            loop.save()  # before the report: a retry must not have reported more than it can go on from
+            loop.save(must=True)  # before the report: a retry must not have reported more than it can go on from
             try:
                 self.report(record["bytes"], record["valid_bpc"])
                 if record["bytes"] < self.budget and self._trial.should_prune():

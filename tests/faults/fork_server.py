@@ -12,7 +12,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -67,11 +68,12 @@ def start(
         os._exit(code)
 
 
-def inject(target: str, call: int, signals: list[str]) -> None:
-    """Before the given call of a function, the first being 1, the process sends itself signals.
+def inject(target: str, call: int, signals: Sequence[str] = (), room: int | None = None) -> None:
+    """Before the given call of a function, the first being 1, the process sends itself signals, or loses memory.
 
     Args:
         target: "module:Class.method" or "module:function".
+        room: how much larger the process may become from there on [bytes].
     """
     module, _, path = target.partition(":")
     *owners, name = path.split(".")
@@ -87,9 +89,17 @@ def inject(target: str, call: int, signals: list[str]) -> None:
         if calls == call:
             for number in signals:
                 signal.raise_signal(signal.Signals[number])
+            if room is not None:
+                limit = memory_taken() + room
+                resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         return real(*arguments, **keywords)
 
     setattr(owner, name, faulty)
+
+
+def memory_taken() -> int:
+    """The addresses that this process has [bytes]; Linux alone says so."""
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 
 
 def wait(child: int, timeout: float) -> int | None:

@@ -23,14 +23,15 @@ def begin(processes: Processes, run: Path, text: Path) -> Child:
 
 
 def expect_nothing_lost(run: Path) -> None:
-    """Of what the journal says was done, at most `save_every` steps have to be done again."""
+    """Of what the journal says was done, at most `save_every` steps have to be done again, and those that were trained
+    while the last checkpoint was being written: as many at most, since the next one waits for it."""
     if not (run / "config.gin").exists():
         return
     done = [record["step"] for record in metrics.read(run / "metrics.jsonl") if record["kind"] == "train"]
-    if max(done, default=0) >= SAVE_EVERY:
+    if max(done, default=0) > SAVE_EVERY:
         snapshot, damage = checkpoint.newest(run / "checkpoints")
         assert damage == []
-        assert max(done) - snapshot.step <= SAVE_EVERY
+        assert max(done) - snapshot.step <= 2 * SAVE_EVERY
 
 
 @pytest.mark.parametrize("seed", range(20 if SOAK else 2))

@@ -63,6 +63,33 @@ def test_f27_a_run_in_whose_place_another_run_was_put_leaves_that_alone(
     assert (run / "result.json").read_bytes() == (whole / "result.json").read_bytes()
 
 
+def removed(run: Path, whole: Path) -> None:
+    shutil.rmtree(run)
+
+
+def replaced(run: Path, whole: Path) -> None:
+    run.rename(run.with_name("elsewhere"))
+    shutil.copytree(whole, run)
+
+
+@pytest.mark.parametrize("change", [removed, replaced])
+@pytest.mark.parametrize("place", ["rnnlab.storage.checkpoint:save", "rnnlab.storage.tensorfile:write"])
+def test_f27_a_run_whose_folder_is_changed_while_a_checkpoint_is_written_writes_nowhere_else(
+    place: str, change: Callable[[Path, Path], None], processes: Processes, text: Path, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    child = processes.train(run, text, faults=[{"target": place, "call": 2, "signals": ["SIGSTOP"]}])
+    child.wait_until_paused()
+    change(run, whole)
+    expect_lost(child, run)
+    assert "going on" not in child.err
+    if change is removed:
+        assert not run.exists()
+    else:
+        expect_equal(run, whole)
+        expect_goes_on(processes, tmp_path / "elsewhere", whole)
+
+
 def test_f27_deleting_the_lock_of_a_run_lets_no_second_writer_in(
     processes: Processes, paused: Child, whole: Path, tmp_path: Path
 ) -> None:

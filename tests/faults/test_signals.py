@@ -41,7 +41,7 @@ MOMENTS = {
     "before the first save": Moment("rnnlab.training.loop:Loop.save", 1, ["SIGTERM"], 0),
     "in the first step": Moment("rnnlab.training.learner:Learner.step", 1, ["SIGTERM"], 1),
     "in the first step, SIGINT": Moment("rnnlab.training.learner:Learner.step", 1, ["SIGINT"], 1),
-    "in a save": Moment("rnnlab.storage.checkpoint:save", 3, ["SIGTERM"], 14),
+    "in a save of the last state": Moment("rnnlab.storage.checkpoint:save", 6, ["SIGTERM"], 30),
     "in an evaluation": Moment("rnnlab.evaluation:cross_entropy", 2, ["SIGINT"], 13),
     "in the last evaluation": Moment("rnnlab.training.loop:Loop._finish", 1, ["SIGTERM"], 30),
     "twice in a step": Moment("rnnlab.training.learner:Learner.backward", 12, ["SIGTERM", "SIGINT", "SIGTERM"], 12),
@@ -73,6 +73,19 @@ def test_f3_a_second_signal_while_the_last_checkpoint_is_written_changes_nothing
     child = processes.train(run, text, faults=[first, second])
     assert child.wait() == 130, child.err
     expect_stopped(run, 10, child.err)
+    finish(processes, run, text, whole)
+
+
+def test_f3_a_signal_while_a_checkpoint_is_written_ends_the_run_where_it_is_whole(
+    processes: Processes, text: Path, whole: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    fault = {"target": "rnnlab.storage.checkpoint:save", "call": 3, "signals": ["SIGTERM"]}  # of step 14, in a thread
+    child = processes.train(run, text, faults=[fault])
+    assert child.wait() == 143, child.err
+    stopped, _ = checkpoint.newest(run / "checkpoints")
+    assert stopped.step >= 14
+    expect_stopped(run, stopped.step, child.err)
     finish(processes, run, text, whole)
 
 

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,24 @@ def test_what_was_appended_is_read_back(path: Path) -> None:
     for record in records:
         journal.append(record)
     assert metrics.read(path) == records
+
+
+def test_one_thread_may_append_while_another_syncs(path: Path) -> None:
+    journal, done = Journal(path), threading.Event()
+
+    def keep_syncing() -> None:
+        while not done.is_set():
+            journal.sync()
+
+    thread = threading.Thread(target=keep_syncing)
+    thread.start()
+    try:
+        for step in range(3000):
+            journal.append({"step": step})
+    finally:
+        done.set()
+        thread.join()
+    assert metrics.read(path) == [{"step": step} for step in range(3000)]
 
 
 def test_a_number_that_is_not_finite_becomes_null(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import pickle
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,13 @@ def test_the_journal_is_the_run_folders(tmp_path: Path) -> None:
     with folder.hold():
         folder.journal.append({"kind": "train", "step": 1})
     assert metrics.read(tmp_path / "metrics.jsonl") == [{"kind": "train", "step": 1}]
+
+
+def test_a_folder_travels_to_other_ranks_without_what_this_process_holds(tmp_path: Path) -> None:
+    folder = RunFolder.create(tmp_path / "run", "Trainer.seed = 1\n", "", {"corpus_sha": "d" * 64})
+    with folder.hold():
+        folder.journal.append({"step": 1})
+        other = pickle.loads(pickle.dumps(folder))
+        assert (other.path, other.config_sha, other.corpus_sha) == (folder.path, folder.config_sha, folder.corpus_sha)
+        assert other.environment == folder.environment
+        other.check_place()

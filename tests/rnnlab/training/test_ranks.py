@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -65,6 +66,10 @@ def train_arguments(run: Path, text: Path, *more: str) -> list[str]:
 
 
 def torchrun(ranks: int, *arguments: str) -> subprocess.Popen[str]:
+    return start(*command(ranks, *arguments))
+
+
+def command(ranks: int, *arguments: str) -> list[str]:
     """The arguments stand after `--`, or torchrun takes `--run` for one of its own."""
     launcher = [
         sys.executable,
@@ -76,10 +81,12 @@ def torchrun(ranks: int, *arguments: str) -> subprocess.Popen[str]:
         "-m",
         "--",
     ]
+    return [*launcher, "rnnlab", *arguments]
+
+
+def start(*command: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [*launcher, "rnnlab", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    return subprocess.Popen(list(command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
 
 
 def finish(process: subprocess.Popen[str]) -> Done:
@@ -150,6 +157,26 @@ def test_ranks_evaluate_write_and_speak_once(shared: tuple[Path, str, str], alon
     again, exact = score_of(api.load(run).model, text), score_of(api.load(run).model.double(), text)
     seen = torch.tensor(result["test_bpc"], dtype=torch.float32)
     rounding.check_no_worse(seen, than=again.float(), exact=exact)
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_ranks_save_by_the_clock_of_the_first_and_all_hear_of_a_save_that_failed(
+    text: Path, alone: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    by_the_clock = ("Trainer.save_every = None", "Trainer.save_seconds = 1e-6", "Trainer.keep = 99")
+    done = finish(torchrun(2, *train_arguments(run, text, *by_the_clock)))
+    assert done.code == 0, done.err
+    assert sorted(checkpoint.load(path).step for path in (run / "checkpoints").iterdir()) == list(range(STEPS + 1))
+    expect_close(run, alone)
+    again = tmp_path / "again"
+    limited = f"ulimit -f 80; exec {shlex.join(command(2, *train_arguments(again, text, *by_the_clock)))}"
+    failed = finish(start("bash", "-c", limited))
+    assert failed.code != 0
+    assert failed.err.count("going on, the checkpoint before is whole") == 1
+    assert failed.err.count("rnnlab: error: ") == 1
+    assert "step-00000003: cannot be saved" in failed.err
 
 
 @pytest.mark.slow
@@ -247,8 +274,7 @@ def test_one_process_alone_talks_to_nobody() -> None:
     assert ALONE.gather_batch(x) is x
     assert ALONE.any(True)
     assert not ALONE.any(False)
-    assert ALONE.signal(None) is None
-    assert ALONE.signal(signal.SIGTERM) is signal.SIGTERM
+    assert ALONE.largest(0, 15, True) == [0, 15, 1]
     assert ALONE.broadcast_from_rank0(lambda: "answer") == "answer"
 
 

@@ -52,6 +52,15 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     assert {name: time for name, time in results(folder).items() if name in after} == after
 
 
+@pytest.mark.slow
+def test_a_cell_without_enough_memory_fails_with_that_reason_and_the_others_are_trained(tmp_path: Path) -> None:
+    too_wide = {"too wide": ["LanguageModel.dim = 100000000"]}
+    with pytest.raises(RnnlabError, match=r"1 of 2 cells failed; a worker exited with 7: not enough memory \("):
+        run_ablation(small_ablation(tmp_path, deltas=too_wide, seeds=1), workers=1)
+    assert [path.split("/")[1][:8] for path in results(tmp_path / "study")] == ["baseline"]
+    assert (tmp_path / "study" / "ablation.json").exists()
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_f30_the_text_of_an_ablation_may_move_but_not_change(

@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from optuna.trial import TrialState
 
 from rnnlab import cli, config
 from rnnlab.errors import ConfigError, DataError
+from rnnlab.model import LanguageModel
 from rnnlab.storage import metrics
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.studies.launch.pool import Pool
 from rnnlab.studies.launch.run import train_job
 from rnnlab.studies.search.database import open_study
 from rnnlab.studies.search.driver import _look, run_search
+from rnnlab.studies.search.objective import run_trial
 from rnnlab.studies.search.plan import create_or_resume, plan_search
 from rnnlab.studies.search.space import literal
 from rnnlab.views.runs import parse_bindings
@@ -94,6 +97,30 @@ def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp
     retry = begun.parents[1] / "trial-0000-retry-1" / "seed-2"
     assert metrics.read(retry / "metrics.jsonl")[0] == before[0], "times included: it went on from the checkpoint"
     assert json.loads((retry / "result.json").read_text())["status"] == "done"
+
+
+def ask_for_too_much(*arguments: Any) -> Any:
+    return torch.empty(2**50)  # [4 PiB] more than any allocator has
+
+
+TOO_WIDE = {"LanguageModel.dim": {"type": "categorical", "choices": [100_000_000]}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "outcome"), [(TOO_WIDE, "refused: not enough memory ("), (SPACE, "out of memory")], ids=["model", "step"]
+)
+def test_a_trial_without_enough_memory_is_pruned_with_that_reason(
+    space: dict[str, Any], outcome: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = small_search(tmp_path, trials=1, space=space)
+    create_or_resume(plan)
+    monkeypatch.setattr(LanguageModel, "forward", ask_for_too_much)
+    job = {"folder": str(plan.folder), "url": plan.address.url, "study": plan.address.name, "budget": 1}
+    run_trial(job, lambda: None)
+    (trial,) = trials_of(plan)
+    assert trial.state is TrialState.PRUNED
+    assert trial.user_attrs["outcome"].startswith(outcome)
 
 
 @pytest.mark.long
