@@ -45,7 +45,7 @@ ROWS = {
     "F34": "signals of terminals and schedulers, a time limit",
     "F35": "a record that is odd but can be read",
     "F36": "work without an end: absurd counts, absent peers, trickles",
-    "F37": "not enough memory in the middle of a run",
+    "F41": "not enough memory in the middle of a run",
 }
 FILES = {
     "test_bad_gin.py": "F11",

@@ -1,4 +1,4 @@
-"""F37: not enough memory in the middle of a run. It ends with its state saved, and goes on where there is more."""
+"""F41: not enough memory in the middle of a run. It ends with its state saved, and goes on where there is more."""
 
 import json
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def finish(processes: Processes, run: Path, left_alone: Path) -> None:
     expect_equal(run, left_alone)
 
 
-def test_f37_a_step_without_enough_memory_ends_the_run_with_its_state_saved(
+def test_f41_a_step_without_enough_memory_ends_the_run_with_its_state_saved(
     processes: Processes, long_text: Path, left_alone: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
@@ -84,7 +84,7 @@ def in_the_update(loop: Loop) -> None:
 
 
 @pytest.mark.parametrize(("place", "newest"), [(in_a_part, 10), (in_the_update, 7)])
-def test_f37_a_state_is_saved_unless_an_update_has_changed_it(
+def test_f41_a_state_is_saved_unless_an_update_has_changed_it(
     place: Callable[[Loop], None], newest: int, text: Path, whole: Path, tmp_path: Path
 ) -> None:
     loop = new_loop(tmp_path / "run", text)
@@ -102,7 +102,7 @@ def test_f37_a_state_is_saved_unless_an_update_has_changed_it(
     expect_equal(tmp_path / "run", whole)
 
 
-def test_f37_a_state_that_cannot_be_saved_either_leaves_the_checkpoints_of_before(
+def test_f41_a_state_that_cannot_be_saved_either_leaves_the_checkpoints_of_before(
     text: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loop = new_loop(tmp_path / "run", text)
@@ -121,7 +121,7 @@ def test_f37_a_state_that_cannot_be_saved_either_leaves_the_checkpoints_of_befor
     expect_equal(tmp_path / "run", whole)
 
 
-def test_f37_what_torch_and_cuda_say_is_told_from_other_errors() -> None:
+def test_f41_what_torch_and_cuda_say_is_told_from_other_errors() -> None:
     shortages = [
         MemoryError(),
         OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of ..."),
@@ -136,5 +136,5 @@ def test_f37_what_torch_and_cuda_say_is_told_from_other_errors() -> None:
     assert not any(map(is_out_of_memory, others))
 
 
-def test_f37_a_run_folder_says_which_checkpoint_is_the_newest(left_alone: Path) -> None:
+def test_f41_a_run_folder_says_which_checkpoint_is_the_newest(left_alone: Path) -> None:
     assert RunFolder.open(left_alone).newest_step() == 6
