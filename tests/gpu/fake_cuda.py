@@ -1,6 +1,6 @@
 """A model's forward pass on tensors that say they are on a GPU: `python -m tests.gpu.fake_cuda LIBRARY FRAGMENTS...`.
 
-Each FRAGMENTS, such as sha_rnn,core/gru, is run over three chunks in each precision. What comes out are dtypes as JSON:
+Each FRAGMENTS, such as sha_rnn,core/gru, is run over two chunks in each precision. What comes out are dtypes as JSON:
 of the states, of the logits, and of what cuDNN was given. For a process of its own, since it changes torch's.
 """
 
@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from rnnlab import config
@@ -39,14 +39,18 @@ def name(tensor: Tensor) -> str:
     return f"{str(tensor.dtype)[6:]} on {tensor.device.type}"
 
 
-def forward(fragments: str, dtype: torch.dtype | None, cudnn: FakeCudnn) -> dict[str, Any]:
+def on_fake_cuda(fragments: str) -> nn.Module:
     built = experiment.build(config.resolve(fragments.split(",")), shapes_only=True, needs_corpus=False)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        return built.model.to_empty(device="cuda:0").eval()  # the key of a mask is a number, which a fake has not
+
+
+def forward(model: Any, dtype: torch.dtype | None, cudnn: FakeCudnn) -> dict[str, Any]:
     cudnn.given.clear()
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.autocast("cuda", dtype, enabled=dtype is not None):
-        model = built.model.to_empty(device="cuda:0").eval()  # the key of a mask is a number, which a fake has not
+    with next(model.parameters()).fake_mode, torch.autocast("cuda", dtype, enabled=dtype is not None):
         state = model.initial_state(B)
         started = {path: name(leaf) for path, leaf in leaves(state) if leaf.numel()}
-        for _ in range(3):
+        for _ in range(2):
             logits, state = model(torch.empty(T, B, dtype=torch.long, device="cuda:0"), state)
             state = detach(state)
     ended = {path: name(leaf) for path, leaf in leaves(state)}
@@ -64,9 +68,10 @@ def main(library: str, *roots: str) -> None:
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     cudnn = FakeCudnn()
     torch.lstm, torch.gru = cudnn.lstm, cudnn.gru
-    found = {
-        root: {precision: forward(root, dtype, cudnn) for precision, dtype in PRECISIONS.items()} for root in roots
-    }
+    found = {}
+    for root in roots:
+        model = on_fake_cuda(root)
+        found[root] = {precision: forward(model, dtype, cudnn) for precision, dtype in PRECISIONS.items()}
     print(json.dumps(found))
 
 
