@@ -35,7 +35,7 @@ def orthogonalized(matrices: Sequence[Tensor]) -> list[Tensor]:
 def _orthogonalized(x: Tensor) -> Tensor:
     """(K, m, n) with m <= n -> the same."""
     a, b, c = QUINTIC
-    turned = x.bfloat16() if x.is_cuda else x
+    turned = x if x.device.type == "cpu" else x.bfloat16()
     turned = turned / turned.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     gram = turned @ turned.mT
     factors = None
