@@ -70,7 +70,7 @@ def training(settings: Settings, size: str, precision: str, *bindings: str) -> A
     learner = settings.learner(size, *bindings, precision=precision)
     contenders = bench.against_baseline(learner, plain)
     seconds = bench.alternate(contenders, settings.turns(size), settings.clock)
-    read = bench.bytes_of_step(learner)
+    read = bench.bytes_of_step(learner.trainer)
     return {
         "bytes_per_second": vars(bench.Spread.of([read / s for s in seconds["ours"]])),
         "plain_bytes_per_second": vars(bench.Spread.of([read / s for s in seconds["plain"]])),

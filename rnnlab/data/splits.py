@@ -210,22 +210,23 @@ class Batches:
         self.length = len(split) // batch_size  # [bytes] of a sequence; positions 0 .. length - 2 can be predicted from
         self.count = batch_size // ranks
         self.first = rank * self.count
-        self._resident: Tensor | None = None
+        self.resident: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batches":
         """The same, held on an accelerator as uint8 so that chunks are cut there.
 
-        On the CPU, and beyond MOST_RESIDENT bytes, the text stays on the disk.
+        On the CPU, and beyond MOST_RESIDENT bytes, the text stays on the disk. On the meta device, without numbers,
+        nothing is read.
         """
         if torch.device(device).type == "cpu" or self.count * self.length > MOST_RESIDENT:
             return self
         resident = torch.empty((self.count, self.length), dtype=torch.uint8, device=device)
-        for start in range(0, self.length, AT_ONCE // self.count or 1):
+        for start in range(0, 0 if resident.is_meta else self.length, AT_ONCE // self.count or 1):
             self.split.file.verify()
             stop = min(self.length, start + (AT_ONCE // self.count or 1))
             resident[:, start:stop] = torch.from_numpy(self._read(start, stop)).to(device)
         moved = copy.copy(self)
-        moved._resident = resident
+        moved.resident = resident
         return moved
 
     def _read(self, start: int, stop: int) -> Bytes:
@@ -244,8 +245,8 @@ class Batches:
         assert 0 <= position < position + length <= self.length - 1
         self.split.file.verify()
         stop = position + length + 1
-        if self._resident is not None:
-            window = self._resident[:, position:stop].t().to(torch.int64, memory_format=torch.contiguous_format)
+        if self.resident is not None:
+            window = self.resident[:, position:stop].t().to(torch.int64, memory_format=torch.contiguous_format)
         else:
             window = torch.from_numpy(np.ascontiguousarray(self._read(position, stop).T, dtype=np.int64))
         return window[:-1], window[1:]

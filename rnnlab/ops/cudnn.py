@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from rnnlab.ops import native
+
 Layer = Callable[[Tensor, list[Tensor], list[Tensor]], tuple[Tensor, ...]]
 """x (T, B, D), weights, states (B, D) -> y (T, B, D), next states, in one dtype throughout."""
 
@@ -24,14 +26,18 @@ LARGEST = 2.0**-4
 factor of 60 below the largest number even where all gradients point the same way."""
 
 
+def serves(x: Tensor) -> bool:
+    """Whether x is on a GPU, or on the meta device, which stands for one in rnnlab.planning."""
+    return x.is_cuda or x.is_meta
+
+
 def run_layer(layer: Layer, x: Tensor, weights: list[Tensor], states: list[Tensor]) -> tuple[Tensor, ...]:
     """What `layer` gives: y (T, B, D), in autocast's dtype if that is on, and states in the dtypes they came in."""
-    reduced = torch.is_autocast_enabled(x.device.type)
-    dtype = torch.get_autocast_dtype(x.device.type) if reduced else x.dtype
+    dtype = native.autocast_dtype(x.device.type)
+    if dtype is None:
+        y, *last = layer(x, lying_flat(weights), [state.to(x.dtype) for state in states])
+        return y, *(new.to(old.dtype) for new, old in zip(last, states, strict=True))
     with torch.autocast(x.device.type, enabled=False):
-        if not reduced:
-            y, *last = layer(x, lying_flat(weights), [state.to(x.dtype) for state in states])
-            return y, *(new.to(old.dtype) for new, old in zip(last, states, strict=True))
         passage = _Passage(x.shape[1])
         x, *rest = _Enter.apply(passage, len(states), x, *states, *weights)  # type: ignore[no-untyped-call]
         dtypes = [dtype, *(state.dtype for state in states)]
@@ -49,6 +55,8 @@ def lying_flat(weights: list[Tensor], dtype: torch.dtype | None = None) -> list[
 
 
 def _lie_flat(weights: list[Tensor]) -> bool:
+    if weights[0].is_meta:  # nn.LSTM and nn.GRU lay them so where they come to a GPU
+        return True
     storage, place = weights[0].untyped_storage()._cdata, weights[0].storage_offset()
     for weight in weights:
         here = weight.untyped_storage()._cdata, weight.storage_offset()

@@ -61,7 +61,7 @@ update_gate = forget_gate
 
 
 def _torch(x: Tensor, weights: list[Tensor], h: Tensor) -> Result:
-    if x.is_cuda:
+    if cudnn.serves(x):
         y, last = cudnn.run_layer(_by_torch, x, weights, [h])
         return y, last
     with torch.autocast(x.device.type, enabled=False) if x.device.type == "cpu" else nullcontext():

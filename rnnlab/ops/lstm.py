@@ -66,7 +66,7 @@ def forget_gate(x: Tensor, y: Tensor, weights: list[Tensor], h: Tensor) -> Tenso
 
 
 def _torch(x: Tensor, weights: list[Tensor], h: Tensor, c: Tensor) -> Result:
-    if x.is_cuda:
+    if cudnn.serves(x):
         y, h, c = cudnn.run_layer(_by_torch, x, weights, [h, c])
         return y, h, c
     # On the CPU torch has no LSTM under autocast to float16, and one to bfloat16 that is slower than in fp32.

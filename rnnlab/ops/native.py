@@ -143,10 +143,15 @@ def serves(x: Tensor, products: tuple[torch.dtype, ...] = (torch.float32, torch.
 
 def product_dtype(x: Tensor) -> torch.dtype:
     """In what torch would multiply x: autocast's dtype where it is on."""
-    device = x.device.type
-    if device != "meta" and torch.is_autocast_enabled(device) and x.dtype.itemsize <= 4:
+    lowered = autocast_dtype(x.device.type)
+    return x.dtype if lowered is None or x.dtype.itemsize > 4 else lowered
+
+
+def autocast_dtype(device: str) -> torch.dtype | None:
+    """In what autocast computes products on this type of device; None where it is off, or not known."""
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         return torch.get_autocast_dtype(device)
-    return x.dtype
+    return None
 
 
 def packed_room(u: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from rnnlab.speed.stopwatch import Clock, Spread, alternate, clock_of, ratio
 from rnnlab.speed.timeline import SLOTS, split
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner, peak_memory_mb
+from rnnlab.training.recipe import Trainer
 
 READ = 1024  # [positions] read at a time to fill the memory
 COPIED = 1 << 26  # [bytes] moved to see how fast memory is copied
@@ -56,7 +57,7 @@ def benchmark(
     ceilings = measure_ceilings(learner, clock)
     alone: dict[str, Callable[[], object]] = {"ours": learner.step}
     seconds = alternate(against_baseline(learner, baseline) if baseline else alone, repeats, clock)
-    read = bytes_of_step(learner)
+    read = bytes_of_step(learner.trainer)
     answer = {
         **_describe(learner),
         "clock": "cpu" if cpu_time else "wall",
@@ -77,22 +78,27 @@ def benchmark(
 def steady_learner(fragments: Sequence[str], overrides: Sequence[str] = ()) -> Learner:
     """A learner whose steps are all alike: its memory is full and its chunks have one length."""
     learner = Learner(build(config.resolve(fragments, [*overrides, "Trainer.jitter = False"])))
-    for inputs in _past(learner):
-        with torch.no_grad(), learner._autocast():
-            learner.state = learner.model(inputs, learner.state)[1]
+    fill_memory(learner)
     return learner
 
 
-def bytes_of_step(learner: Learner) -> int:
-    t = learner.trainer
-    return t.bptt * t.batch_size * t.accumulate
+def fill_memory(learner: Learner, at_once: int = READ) -> None:
+    """Read, without learning and so many positions at a time, until the memory is as long as it becomes."""
+    for inputs in _past(learner, at_once):
+        with torch.no_grad(), learner._autocast():
+            learner.state = learner.model(inputs, learner.state)[1]
 
 
-def _past(learner: Learner) -> list[Tensor]:
+def bytes_of_step(trainer: Trainer) -> int:
+    """[bytes] read for a step of chunks of full length."""
+    return trainer.bptt * trainer.batch_size * trainer.accumulate
+
+
+def _past(learner: Learner, at_once: int = READ) -> list[Tensor]:
     """Chunks (T, B) that fill the longest memory; the learner stands behind them afterwards."""
     stop = min(longest_memory(learner.model) or 0, learner.batches.length // 2)
     learner.progress = replace(learner.progress, position=stop)
-    chunks = (learner.batches.chunk(start, min(READ, stop - start)) for start in range(0, stop, READ))
+    chunks = (learner.batches.chunk(start, min(at_once, stop - start)) for start in range(0, stop, at_once))
     return [inputs.to(learner.device) for inputs, _ in chunks]
 
 
@@ -163,7 +169,7 @@ def _describe(learner: Learner) -> dict[str, Any]:
 
 def _parts(learner: Learner, seconds: dict[str, Spread], ceilings: dict[str, float]) -> dict[str, dict[str, float]]:
     """Seconds, share of the step, and how near each comes to the ceiling that bounds it."""
-    read = bytes_of_step(learner)
+    read = bytes_of_step(learner.trainer)
     total = sum(spread.median for spread in seconds.values())
     macs = {"head": learner.model.dim * VOCABULARY}
     for slot, label in SLOTS.items():

@@ -83,7 +83,7 @@ class Learner:
         trainer = experiment.trainer
         self.trainer, self.corpus, self.ranks = trainer, experiment.corpus, ranks
         self.model, self.optimizer, self.schedule = experiment.model.train(), experiment.optimizer, experiment.schedule
-        self.device = trainer.torch_device()
+        self.device = next(self.model.parameters()).device
         self.batches = Batches(self.corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count)).to(self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
         self.progress = Progress()

@@ -149,7 +149,7 @@ LEVELS = {
         6,
     ),
     **dict.fromkeys(("training", "evaluation", "generation"), 7),
-    **dict.fromkeys(("api", "speed"), 8),
+    **dict.fromkeys(("api", "speed", "planning"), 8),
     "views": 9,
     "cli": 10,
 }

@@ -1,0 +1,83 @@
+"""What is planned: a configuration, its corpus as far as it is known, and the ranks that share it."""
+
+from dataclasses import dataclass, replace
+
+from rnnlab import config
+from rnnlab.config import Config
+from rnnlab.data.corpora import PUBLISHED
+from rnnlab.data.splits import Batches, Corpus
+from rnnlab.evaluation import longest_memory
+from rnnlab.model import count_parameters
+from rnnlab.planning import outline
+from rnnlab.planning.shadow import Shadow, shadow
+from rnnlab.training.evaluations import EvaluationPlan, plan_evaluations
+from rnnlab.training.experiment import build
+from rnnlab.training.learner import Learner, budgets
+from rnnlab.training.recipe import Trainer
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run that is not there yet, without a number of its model computed."""
+
+    config: Config
+    trainer: Trainer
+    corpus: Corpus  # an outline
+    has_size: bool  # whether the corpus' size is known
+    ranks: int
+    parameters: int
+    memory: int | None  # [positions] of the longest attention
+    budget: int  # [bytes] trained on to the end
+    evaluations: EvaluationPlan
+
+    @property
+    def ends(self) -> bool:
+        """Whether the end of the budget can be told: without the size of the text an epoch cannot."""
+        return self.has_size or budgets(self.trainer).keys() != {"epoch"}
+
+    def changed(self, bindings: list[str]) -> "PlannedRun":
+        """The same with further bindings; the corpus is not looked at again."""
+        changed = self.config.override(bindings)
+        return _planned(changed, self.ranks, self.corpus, self.has_size)
+
+    def shadow(self) -> Shadow:
+        """Of one rank, for a chunk of full length."""
+        t = self.trainer
+        own = [f"Trainer.batch_size = {t.batch_size // self.ranks}"] if self.ranks > 1 else []
+        alike = ["Trainer.jitter = False", *own]
+        found = shadow(self.config.override(alike), outline.outline_of(self.corpus, self.ranks))
+        if self.ranks == 1:
+            return found
+        # DistributedDataParallel copies gradients in buckets; a checkpoint has the state of all ranks.
+        buckets = {"buckets of gradients": 4 * self.parameters}
+        others = (self.ranks - 1) * found.carried
+        return replace(found, memory=found.memory | buckets, checkpoint=found.checkpoint + others)
+
+
+def planned_run(fragments: list[str], overrides: list[str], ranks: int = 1) -> PlannedRun:
+    """What `rnnlab train` would train. Raises: ConfigError, DataError as it does; a corpus need not be there."""
+    return _planned(config.resolve(fragments, overrides), ranks)
+
+
+def _planned(of: Config, ranks: int, corpus: Corpus | None = None, has_size: bool = True) -> PlannedRun:
+    experiment = build(of, shapes_only=True, needs_corpus=False)
+    t = experiment.trainer
+    if corpus is None:
+        if experiment.corpus is not None:
+            corpus = outline.outline_of(experiment.corpus)
+        else:
+            published = PUBLISHED.get(getattr(t.source, "__name__", "").lower())
+            has_size = published is not None
+            name, size = (published.name, published.size) if published else ("a text", outline.UNKNOWN_SIZE)
+            corpus = outline.outline(name, size)
+    Batches(corpus.train, t.batch_size, shard=(0, ranks))  # raises if the ranks cannot share it
+    experiment.corpus = corpus
+    learner = Learner(experiment)
+    budget = learner.budget_bytes()
+    evaluations = plan_evaluations(
+        t, budget=budget, epoch=learner.epoch_bytes(), valid=len(corpus.valid), test=len(corpus.test)
+    )
+    return PlannedRun(
+        of, t, corpus, has_size, ranks, count_parameters(experiment.model), longest_memory(experiment.model),
+        budget, evaluations,
+    )  # fmt: skip

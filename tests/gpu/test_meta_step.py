@@ -1,0 +1,61 @@
+"""A whole training step on torch's meta device: what a GPU would be asked for, held to what was recorded.
+
+python -m tests.gpu.test_meta_step          # prints the table below anew, after a change that is meant
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from rnnlab import config
+from rnnlab.planning.outline import outline
+from rnnlab.planning.shadow import Shadow, shadow
+
+pytestmark = pytest.mark.slow
+
+SHORT = ["Trainer.bptt = 64", "Trainer.jitter = False"]  # the shapes of the paper's size but for the length of a chunk
+MORE = 1.05  # than was recorded is too much
+
+RECORDED = {
+    # fragments, precision: (operators on the device in a step, recurrent layers among them; peak [MiB])
+    ("sha_rnn", "fp32"): (283, 1094),
+    ("sha_rnn_every_layer", "fp32"): (532, 1280),
+    ("sha_lstm_no_attention", "fp32"): (200, 976),
+    ("sru_pp", "fp32"): (687, 925),
+    ("sha_rnn core/gru", "fp32"): (275, 981),
+    ("sha_rnn core/min_gru", "fp32"): (351, 757),
+    ("sha_rnn core/qrnn", "fp32"): (399, 821),
+    ("sha_rnn core/rg_lru", "fp32"): (495, 917),
+    ("sha_rnn core/sru", "fp32"): (459, 869),
+    ("sha_rnn", "bf16"): (404, 1068),
+}
+
+
+def step(fragments: str, precision: str) -> Shadow:
+    memory = [] if "no_attention" in fragments else ["memory = 257"]
+    bindings = [*SHORT, *memory, f"Trainer.precision = '{precision}'"]
+    return shadow(config.resolve(fragments.split(), bindings), outline("a text", 10_000_000))
+
+
+@pytest.mark.parametrize(("fragments", "precision"), RECORDED)
+def test_a_step_waits_once_mixes_no_devices_and_asks_for_no_more_than_was_recorded(
+    fragments: str, precision: str
+) -> None:
+    seen = step(fragments, precision)
+    assert sum(seen.waits.values()) <= 1, seen.waits
+    assert not seen.mixed
+    kernels, peak = RECORDED[fragments, precision]
+    assert len(seen.kernels) <= MORE * kernels
+    assert seen.peak / 2**20 <= MORE * peak
+
+
+def _kinds() -> Iterator[tuple[str, str]]:
+    yield from ((root, "fp32") for root in ("sha_rnn", "sha_rnn_every_layer", "sha_lstm_no_attention", "sru_pp"))
+    yield from ((f"sha_rnn core/{core}", "fp32") for core in ("gru", "min_gru", "qrnn", "rg_lru", "sru"))
+    yield "sha_rnn", "bf16"
+
+
+if __name__ == "__main__":
+    for fragments, precision in _kinds():
+        seen = step(fragments, precision)
+        print(f'    ("{fragments}", "{precision}"): ({len(seen.kernels)}, {seen.peak / 2**20:.0f}),')

@@ -1,0 +1,124 @@
+"""The shadow of a step holds what a real step holds, and counts what a real step does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rnnlab import config
+from rnnlab.planning.behavior import CudaBehavior
+from rnnlab.planning.ledger import Ledger
+from rnnlab.planning.outline import outline
+from rnnlab.planning.shadow import shadow
+
+ROOT = Path(__file__).parents[3]
+QUICK = ["Trainer.bptt = 8", "Trainer.batch_size = 128", "dropout = 0.0", "Trainer.optimizer = @optimizer.Lamb"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("root", "more"),
+    [
+        ("sha_rnn", ["memory = 33"]),
+        ("sha_rnn", ["memory = 33", "Trainer.precision = 'bf16'"]),
+        ("sha_rnn_every_layer", ["memory = 33"]),
+        ("sha_lstm_no_attention", ["Trainer.precision = 'bf16'"]),
+        ("sha_rnn", ["memory = 33", "Trainer.accumulate = 2"]),
+    ],
+    ids=["attention", "attention in bf16", "attention in every layer", "no attention in bf16", "two chunks a step"],
+)
+def test_its_peak_is_that_of_the_allocations_of_a_real_step(tmp_path: Path, root: str, more: list[str]) -> None:
+    """15% is what is promised; the same path through torch comes within a thousandth, so that 2% notices a tensor."""
+    text = tmp_path / "text"
+    text.write_bytes(bytes(range(256)) * 1000)
+    command = [sys.executable, "-m", "tests.rnnlab.planning.peaks", f"{root},size/tiny,data/file", str(text)]
+    environment = {**os.environ, "RNNLAB_NATIVE": "0", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, *QUICK, *more], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["shadow"] == pytest.approx(answer["real"], rel=0.02)
+
+
+def account_of(run: object, like: str = "cuda") -> tuple[Ledger, CudaBehavior]:
+    ledger = Ledger()
+    with CudaBehavior(ledger.recurrence, like) as behavior, ledger:
+        run()  # type: ignore[operator]
+    return ledger, behavior
+
+
+def test_memory_that_was_given_back_is_not_held() -> None:
+    def run() -> None:
+        x = torch.empty(1000, device="meta")
+        y = x + 1.0  # 8,000 bytes are held
+        del x, y
+        (torch.empty(500, device="meta") * 2.0).sum()
+
+    ledger, _ = account_of(run)
+    assert ledger.account.peak == 8000
+    assert ledger._now == 0
+
+
+def test_views_and_room_are_no_kernels_and_what_repeats_itself_is_read_once() -> None:
+    def run() -> None:
+        x = torch.empty(10, 20, device="meta").t().unsqueeze(0)[..., :5].detach()
+        row = torch.zeros(1, 8, device="meta").expand(4, 8)
+        row + x.sum()
+
+    ledger, _ = account_of(run)
+    assert [kernel.name for kernel in ledger.account.kernels] == ["zeros", "sum", "add"]
+    assert ledger.account.kernels[-1].traffic == 4 * (8 + 1 + 32)
+
+
+def test_products_and_dropout_of_a_step_in_bf16_are_those_of_autocast_on_a_gpu() -> None:
+    linear, norm = nn.Linear(8, 8, device="meta"), nn.LayerNorm(8, device="meta")
+    seen: list[torch.dtype] = []
+
+    def run() -> None:
+        with torch.autocast("meta", torch.bfloat16):
+            y = linear(norm(torch.empty(4, 8, device="meta")))
+            z = nn.functional.dropout(y, 0.5, True)
+            seen.extend([y.dtype, z.dtype, norm(z).dtype, z.sum(dim=0).dtype, z.softmax(dim=-1).dtype])
+        z.sum().backward()
+
+    ledger, _ = account_of(run)
+    assert seen == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32, torch.float32]
+    products = [kernel for kernel in ledger.account.kernels if kernel.flops]
+    assert {kernel.dtype for kernel in products} == {torch.bfloat16}
+    assert sum(kernel.flops for kernel in products) == 3 * 2 * 4 * 8 * 8
+    dropped = [kernel for kernel in ledger.account.kernels if "dropout" in kernel.name]
+    assert [(kernel.name, kernel.backward) for kernel in dropped] == [
+        ("native_dropout", False),
+        ("native_dropout_backward", True),
+    ]
+    assert linear.weight.grad is not None
+    assert linear.weight.grad.dtype == torch.float32
+
+
+def test_the_host_waits_for_a_number_of_the_device_and_the_line_is_told() -> None:
+    ledger, behavior = account_of(lambda: [torch.empty(3, device="meta").tolist(), float(torch.tensor(2.0))])
+    assert list(behavior.waits.values()) == [1]
+    assert "test_shadow.py:" in next(iter(behavior.waits))
+    assert not ledger.account.mixed
+
+
+def test_tensors_of_the_host_among_those_of_the_device_are_told() -> None:
+    ledger, _ = account_of(lambda: torch.where(torch.ones(3, device="meta") > 0, torch.tensor(2.0), 1.0))
+    assert not ledger.account.mixed  # a number is no tensor that has to travel
+    mixed, _ = account_of(lambda: torch.ops.aten.index(torch.ones(3, device="meta"), [torch.tensor([0, 1])]))
+    assert [place.partition(" at ")[0] for place in mixed.account.mixed] == ["index"]
+
+
+def test_a_recurrent_layer_is_one_call_each_way_in_half_precision_under_autocast() -> None:
+    bindings = ["Trainer.bptt = 16", "memory = 9", "Trainer.jitter = False", "Trainer.precision = 'bf16'"]
+    for core, kind in (("core/lstm", "lstm"), ("core/gru", "gru")):
+        seen = shadow(config.resolve(["sha_rnn", "size/tiny", core], bindings), outline("a text", 100_000))
+        layers = [kernel for kernel in seen.kernels if kernel.positions]
+        assert [kernel.name for kernel in layers] == [f"cudnn_{kind}"] * 4 + [f"cudnn_{kind}_backward"] * 4
+        assert {(kernel.positions, kernel.dtype, kernel.part) for kernel in layers} == {(16, torch.float16, "core")}
