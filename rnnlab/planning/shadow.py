@@ -24,7 +24,7 @@ from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner
 
 HELD = ("parameters", "gradients", "optimizer", "state and memory", "text")
-"""What is held from step to step, beside activations."""
+"""What is held from step to step, beside activations; the optimizer's also has what its step works on."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ def shadow(config: Config, corpus: Corpus, like: str = "cuda") -> Shadow:
     experiment.corpus = corpus
     for group in experiment.optimizer.param_groups:
         if "fused" in group:
-            group["fused"] = True  # as on CUDA; the meta device has it, and torch does not list it
+            # As on CUDA. Of SGD the meta device has no fused kernel, and the lists of tensors are the next best.
+            group["fused" if "betas" in group else "foreach"] = True
     learner = Learner(experiment)
     ledger = Ledger()
     with CudaBehavior(ledger.recurrence, like) as behavior, ledger, _parts_named(learner.model, ledger):

@@ -115,6 +115,17 @@ def test_tensors_of_the_host_among_those_of_the_device_are_told() -> None:
     assert [place.partition(" at ")[0] for place in mixed.account.mixed] == ["index"]
 
 
+@pytest.mark.parametrize("optimizer", ["lamb", "adamw", "muon", "sgd"])
+def test_an_optimizer_steps_through_lists_of_tensors_and_not_tensor_by_tensor(optimizer: str) -> None:
+    bindings = ["Trainer.bptt = 16", "memory = 9", "Trainer.jitter = False"]
+    seen = shadow(config.resolve(["sha_rnn", "size/tiny", f"optim/{optimizer}"], bindings), outline("a text", 100_000))
+    launches = [kernel.name for kernel in seen.kernels if kernel.part == "optimizer"]
+    most = {"lamb": 45, "adamw": 25, "muon": 140, "sgd": 25}  # of 63 tensors; Muon turns its matrices group by group
+    assert 0 < len(launches) <= most[optimizer], launches
+    moments = {"lamb": 2, "adamw": 2, "muon": 1, "sgd": 1}[optimizer]
+    assert seen.memory["optimizer"] >= moments * seen.memory["parameters"]
+
+
 def test_a_recurrent_layer_is_one_call_each_way_in_half_precision_under_autocast() -> None:
     bindings = ["Trainer.bptt = 16", "memory = 9", "Trainer.jitter = False", "Trainer.precision = 'bf16'"]
     for core, kind in (("core/lstm", "lstm"), ("core/gru", "gru")):
