@@ -27,8 +27,9 @@ from rnnlab.storage import metrics
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = ROOT / "runs" / "gpu"
 RECIPES = ["sha_rnn", "sha_rnn_every_layer", "sha_lstm_no_attention", "sha_rnn core/gru", "sha_rnn core/qrnn"]
+SPEEDS = ["training", "CUDA graph", "LSTM over QRNN", "over 1", "generation", "scan", "torch.compile", "wavefront"]
 CURVES = ["sha_rnn", "sha_lstm_no_attention", "sha_rnn core/qrnn"]
-CURVE_BYTES = 20_000_000
+CURVE_BYTES = 10_000_000
 
 Facts = dict[str, Any]
 
@@ -83,7 +84,8 @@ def tests(stage: Stage) -> None:
 
     def pytest() -> list[str]:
         # warnings as errors are for the version of torch that the project is tested with
-        done = run("pytest", "-m", "cuda", "-q", "-rfE", "--tb=short", "-n", "6", "-W", "default", "tests")
+        where = [f"tests/{folder}" for folder in ("gpu", "bench", "rnnlab", "components")]
+        done = run("pytest", "-m", "cuda", "-q", "-rfE", "--tb=short", "-n", "8", "-W", "default", *where)
         print(done.stdout[-6000:])
         return [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR")) or " passed" in line]
 
@@ -91,15 +93,17 @@ def tests(stage: Stage) -> None:
 
 
 def speed(stage: Stage) -> None:
+    for word in SPEEDS:
+        stage.ask(word, partial(rows_of, word))
+
+
+def rows_of(word: str) -> list[Facts]:
+    """The rows of the table that have this in their name."""
     table = RUNS / "bench.json"
     RUNS.mkdir(parents=True, exist_ok=True)
-
-    def bench() -> Facts:
-        print(run("bench", "--device", "cuda", "--repeats", "5", "--out", str(table)).stdout)
-        answers = json.loads(table.read_text())
-        return {"rows": answers["rows"], "seconds": answers["seconds"]}
-
-    stage.ask("bench", bench)
+    print(run("bench", "--device", "cuda", "--repeats", "5", "--only", word, "--out", str(table)).stdout)
+    rows: list[Facts] = json.loads(table.read_text())["rows"]
+    return rows
 
 
 def plan(stage: Stage) -> None:
