@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from rnnlab.planning.cards import BANDWIDTH_SHARE, Card
-from rnnlab.planning.ledger import Kernel
+from rnnlab.planning.tracker import Kernel
 from rnnlab.training.evaluations import EvaluationPlan
 
 FORWARD_SHARE = 1 / 3  # of the seconds of a position: the backward pass has two products a weight

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rnnlab.planning.ledger import Kernel
+from rnnlab.planning.tracker import Kernel
 
 BY_NAME = {
     "LayerNorm": ("native_layer_norm",),

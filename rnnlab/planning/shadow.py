@@ -2,7 +2,7 @@
 
 The learner is real and so is its step: forward, backward, clipping, optimizer, with state and full memory carried. Its
 tensors lie on torch's meta device and have no numbers (rnnlab.planning.behavior). An account is kept of what it
-launches and holds (rnnlab.planning.ledger).
+launches and holds (rnnlab.planning.tracker).
 """
 
 from collections import Counter
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from rnnlab.config import Config
 from rnnlab.data.splits import Corpus
 from rnnlab.planning.behavior import CudaBehavior
-from rnnlab.planning.ledger import Account, Kernel, Ledger
+from rnnlab.planning.tracker import Account, Kernel, Tracker
 from rnnlab.speed.bench import fill_memory
 from rnnlab.speed.timeline import LABELS, SLOTS
 from rnnlab.state import leaves, map_state
@@ -61,21 +61,21 @@ def shadow(config: Config, corpus: Corpus, like: str = "cuda") -> Shadow:
             # As on CUDA. Of SGD the meta device has no fused kernel, and the lists of tensors are the next best.
             group["fused" if "betas" in group else "foreach"] = True
     learner = Learner(experiment)
-    ledger = Ledger()
-    with CudaBehavior(ledger.recurrence, like) as behavior, ledger, _parts_named(learner.model, ledger):
+    tracker = Tracker()
+    with CudaBehavior(tracker.recurrence, like) as behavior, tracker, _parts_named(learner.model, tracker):
         fill_memory(learner, at_once=learner.batches.length)
-        learner.span = lambda name: ledger.within(name if name in LABELS else "rest")
+        learner.span = lambda name: tracker.within(name if name in LABELS else "rest")
         learner.step()  # the optimizer makes its moments
         behavior.waits.clear()
-        _hold(learner, ledger)
-        ledger.begin()
+        _hold(learner, tracker)
+        tracker.begin()
         learner.step()
-        step, waits = ledger.account, Counter(behavior.waits)
-        _hold(learner, ledger)  # new gradients and the new state are told apart now that they are known
+        step, waits = tracker.account, Counter(behavior.waits)
+        _hold(learner, tracker)  # new gradients and the new state are told apart now that they are known
         evaluate, _ = evaluation_chunk(learner)
-        ledger.begin()
+        tracker.begin()
         evaluate()
-        evaluation = ledger.account
+        evaluation = tracker.account
         saved = {name: tensor.nbytes for name, tensor in learner.snapshot().tensors.items()}
     return Shadow(
         kernels=step.kernels,
@@ -111,14 +111,14 @@ def evaluation_chunk(learner: Learner) -> tuple[Callable[[], None], int]:
     return evaluate, tokens.numel()
 
 
-def _hold(learner: Learner, ledger: Ledger) -> None:
+def _hold(learner: Learner, tracker: Tracker) -> None:
     parameters = list(learner.model.parameters())
     moments = [x for slots in learner.optimizer.state.values() for x in slots.values() if isinstance(x, Tensor)]
     gradients = [p.grad for p in parameters if p.grad is not None]
     text = [] if learner.batches.resident is None else [learner.batches.resident]
     held: tuple[Sequence[Tensor], ...] = parameters, gradients, moments, [x for _, x in leaves(learner.state)], text
     for part, tensors in zip(HELD, held, strict=True):
-        ledger.hold(tensors, part)
+        tracker.hold(tensors, part)
 
 
 def _by_part(account: Account) -> dict[str, int]:
@@ -130,8 +130,8 @@ def _by_part(account: Account) -> dict[str, int]:
 
 
 @contextmanager
-def _parts_named(model: nn.Module, ledger: Ledger) -> Iterator[None]:
-    """Within the block the ledger knows which part of the model runs: as in rnnlab.speed.timeline."""
+def _parts_named(model: nn.Module, tracker: Tracker) -> Iterator[None]:
+    """Within the block the tracker knows which part of the model runs: as in rnnlab.speed.timeline."""
     named: list[tuple[nn.Module, str]] = [(model, "head")]
     for block in model.blocks:  # type: ignore[union-attr]
         named.append((block, "wiring"))
@@ -139,8 +139,8 @@ def _parts_named(model: nn.Module, ledger: Ledger) -> Iterator[None]:
         named += [(part, label) for part, label in parts if isinstance(part, nn.Module)]
     handles = []
     for module, label in named:
-        handles.append(module.register_forward_pre_hook(lambda *_, label=label: ledger.enter(label)))
-        handles.append(module.register_forward_hook(lambda *_: ledger.leave()))
+        handles.append(module.register_forward_pre_hook(lambda *_, label=label: tracker.enter(label)))
+        handles.append(module.register_forward_hook(lambda *_: tracker.leave()))
     try:
         yield
     finally:

@@ -8,7 +8,7 @@ import torch
 from rnnlab.errors import ConfigError
 from rnnlab.planning.cards import BANDWIDTH_SHARE, CARDS, GIB, card_of_device, find_card
 from rnnlab.planning.estimate import bytes_scored, exchange, seconds_of
-from rnnlab.planning.ledger import Kernel
+from rnnlab.planning.tracker import Kernel
 from rnnlab.training.evaluations import EvaluationPlan
 
 H100 = CARDS["h100"]

@@ -2,8 +2,8 @@
 
 import torch
 
-from rnnlab.planning.ledger import Kernel
 from rnnlab.planning.operators import Share, by_class
+from rnnlab.planning.tracker import Kernel
 
 
 def kernel(name: str, part: str = "wiring", flops: int = 0) -> Kernel:

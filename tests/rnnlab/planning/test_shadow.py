@@ -12,9 +12,9 @@ from torch import nn
 
 from rnnlab import config
 from rnnlab.planning.behavior import CudaBehavior
-from rnnlab.planning.ledger import Ledger
 from rnnlab.planning.outline import outline
 from rnnlab.planning.shadow import shadow
+from rnnlab.planning.tracker import Tracker
 
 ROOT = Path(__file__).parents[3]
 QUICK = ["Trainer.bptt = 8", "Trainer.batch_size = 128", "dropout = 0.0", "Trainer.optimizer = @optimizer.Lamb"]
@@ -46,11 +46,11 @@ def test_its_peak_is_that_of_the_allocations_of_a_real_step(tmp_path: Path, root
     assert answer["shadow"] == pytest.approx(answer["real"], rel=0.02)
 
 
-def account_of(run: object, like: str = "cuda") -> tuple[Ledger, CudaBehavior]:
-    ledger = Ledger()
-    with CudaBehavior(ledger.recurrence, like) as behavior, ledger:
+def account_of(run: object, like: str = "cuda") -> tuple[Tracker, CudaBehavior]:
+    tracker = Tracker()
+    with CudaBehavior(tracker.recurrence, like) as behavior, tracker:
         run()  # type: ignore[operator]
-    return ledger, behavior
+    return tracker, behavior
 
 
 def test_memory_that_was_given_back_is_not_held() -> None:
@@ -60,9 +60,9 @@ def test_memory_that_was_given_back_is_not_held() -> None:
         del x, y
         (torch.empty(500, device="meta") * 2.0).sum()
 
-    ledger, _ = account_of(run)
-    assert ledger.account.peak == 8000
-    assert ledger._now == 0
+    tracker, _ = account_of(run)
+    assert tracker.account.peak == 8000
+    assert tracker._now == 0
 
 
 def test_views_and_room_are_no_kernels_and_what_repeats_itself_is_read_once() -> None:
@@ -71,9 +71,9 @@ def test_views_and_room_are_no_kernels_and_what_repeats_itself_is_read_once() ->
         row = torch.zeros(1, 8, device="meta").expand(4, 8)
         row + x.sum()
 
-    ledger, _ = account_of(run)
-    assert [kernel.name for kernel in ledger.account.kernels] == ["zeros", "sum", "add"]
-    assert ledger.account.kernels[-1].traffic == 4 * (8 + 1 + 32)
+    tracker, _ = account_of(run)
+    assert [kernel.name for kernel in tracker.account.kernels] == ["zeros", "sum", "add"]
+    assert tracker.account.kernels[-1].traffic == 4 * (8 + 1 + 32)
 
 
 def test_products_and_dropout_of_a_step_in_bf16_are_those_of_autocast_on_a_gpu() -> None:
@@ -87,12 +87,12 @@ def test_products_and_dropout_of_a_step_in_bf16_are_those_of_autocast_on_a_gpu()
             seen.extend([y.dtype, z.dtype, norm(z).dtype, z.sum(dim=0).dtype, z.softmax(dim=-1).dtype])
         z.sum().backward()
 
-    ledger, _ = account_of(run)
+    tracker, _ = account_of(run)
     assert seen == [torch.bfloat16, torch.bfloat16, torch.float32, torch.float32, torch.float32]
-    products = [kernel for kernel in ledger.account.kernels if kernel.flops]
+    products = [kernel for kernel in tracker.account.kernels if kernel.flops]
     assert {kernel.dtype for kernel in products} == {torch.bfloat16}
     assert sum(kernel.flops for kernel in products) == 3 * 2 * 4 * 8 * 8
-    dropped = [kernel for kernel in ledger.account.kernels if "dropout" in kernel.name]
+    dropped = [kernel for kernel in tracker.account.kernels if "dropout" in kernel.name]
     assert [(kernel.name, kernel.backward) for kernel in dropped] == [
         ("native_dropout", False),
         ("native_dropout_backward", True),
@@ -102,15 +102,15 @@ def test_products_and_dropout_of_a_step_in_bf16_are_those_of_autocast_on_a_gpu()
 
 
 def test_the_host_waits_for_a_number_of_the_device_and_the_line_is_told() -> None:
-    ledger, behavior = account_of(lambda: [torch.empty(3, device="meta").tolist(), float(torch.tensor(2.0))])
+    tracker, behavior = account_of(lambda: [torch.empty(3, device="meta").tolist(), float(torch.tensor(2.0))])
     assert list(behavior.waits.values()) == [1]
     assert "test_shadow.py:" in next(iter(behavior.waits))
-    assert not ledger.account.mixed
+    assert not tracker.account.mixed
 
 
 def test_tensors_of_the_host_among_those_of_the_device_are_told() -> None:
-    ledger, _ = account_of(lambda: torch.where(torch.ones(3, device="meta") > 0, torch.tensor(2.0), 1.0))
-    assert not ledger.account.mixed  # a number is no tensor that has to travel
+    tracker, _ = account_of(lambda: torch.where(torch.ones(3, device="meta") > 0, torch.tensor(2.0), 1.0))
+    assert not tracker.account.mixed  # a number is no tensor that has to travel
     mixed, _ = account_of(lambda: torch.ops.aten.index(torch.ones(3, device="meta"), [torch.tensor([0, 1])]))
     assert [place.partition(" at ")[0] for place in mixed.account.mixed] == ["index"]
 

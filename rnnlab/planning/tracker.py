@@ -65,7 +65,7 @@ class Account:
     copies: Counter[str] = field(default_factory=Counter)  # between host and device, by place
 
 
-class Ledger(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Tracker(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within the block every operator on a tensor of `device` is entered in `account`."""
 
     def __init__(self, device: str = "meta") -> None:
