@@ -88,8 +88,8 @@ class CudaBehavior(TorchFunctionMode):
             )  # fmt: skip
 
         yield torch, "autocast", autocast
+        yield native, "autocast_dtype", lambda device: self._low[-1] if self._low else None
         if self._cudnn:
-            yield native, "autocast_dtype", lambda device: self._low[-1] if self._low else None
             yield dropout, "apply_mask", _masked
         yield optimizer, "_get_fused_kernels_supported_devices", lambda: ["cuda", "cpu", "meta"]
         yield _foreach_utils, "_get_foreach_kernels_supported_devices", lambda: ["cuda", "meta"]

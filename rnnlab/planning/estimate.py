@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from rnnlab.planning.cards import BANDWIDTH_SHARE, Card
+from rnnlab.planning.cards import BANDWIDTH_SHARE, GRU_SHARE, NARROW_SHARE, Card
 from rnnlab.planning.tracker import Kernel
 from rnnlab.training.evaluations import EvaluationPlan
 
@@ -70,9 +70,11 @@ def _precision(kernel: Kernel, of_run: str) -> str:
 
 
 def _sequence(kernel: Kernel, card: Card) -> float:
-    """Positions that wait for each other: for their weights to be read, and never less than a launch."""
+    """Positions that wait for each other."""
     if not kernel.positions:
         return 0.0
     both = card.position_fp32 if kernel.dtype == torch.float32 else card.position
+    if "gru" in kernel.name:
+        both = GRU_SHARE * card.position_fp32
     share = 1.0 - FORWARD_SHARE if kernel.backward else FORWARD_SHARE
-    return kernel.positions * share * max(card.launch, both * (kernel.width / WIDTH) ** 2)
+    return kernel.positions * share * both * max(NARROW_SHARE, (kernel.width / WIDTH) ** 2)

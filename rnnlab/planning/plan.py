@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from rnnlab.errors import ConfigError
+from rnnlab.ops.cudnn import SEQUENCES
 from rnnlab.planning import estimate
-from rnnlab.planning.cards import CONTEXT, RECURRENT_BATCH, Card, card_of_device, find_card
+from rnnlab.planning.cards import CONTEXT, Card, card_of_device, find_card
 from rnnlab.planning.measure import measure
 from rnnlab.planning.needs import PlannedRun, planned_run
 from rnnlab.planning.remedy import find_remedy, needed
@@ -128,10 +129,11 @@ def _describe(of: PlannedRun) -> dict[str, Any]:
 def _warnings(of: PlannedRun, seen: Shadow | None, card: Card | None) -> list[str]:
     t, found = of.trainer, list[str]()
     each = t.batch_size // of.ranks
-    if seen is not None and each % RECURRENT_BATCH and any(kernel.positions for kernel in seen.kernels):
+    is_half = seen is not None and any(k.positions and k.dtype == torch.float16 for k in seen.kernels)
+    if is_half and each % SEQUENCES:
         found.append(
-            f"{each} sequences a rank: cuDNN's fast recurrent layers want a multiple of {RECURRENT_BATCH} "
-            f"(recalled, not measured); bind Trainer.batch_size so, or take fewer ranks"
+            f"{each} sequences a rank: in half precision recurrent layers take as long for them as for "
+            f"{each + -each % SEQUENCES}, the next multiple of {SEQUENCES}; bind Trainer.batch_size or take fewer ranks"
         )
     if card is not None and t.precision == "bf16" and not card.bf16:
         found.append(f"{card.name} has no bf16, and emulates it; bind Trainer.precision = 'fp16'")

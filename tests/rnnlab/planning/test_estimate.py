@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from rnnlab.errors import ConfigError
-from rnnlab.planning.cards import BANDWIDTH_SHARE, CARDS, GIB, card_of_device, find_card
+from rnnlab.planning.cards import BANDWIDTH_SHARE, CARDS, GIB, GRU_SHARE, NARROW_SHARE, card_of_device, find_card
 from rnnlab.planning.estimate import bytes_scored, exchange, seconds_of
 from rnnlab.planning.tracker import Kernel
 from rnnlab.training.evaluations import EvaluationPlan
@@ -29,8 +29,12 @@ def test_the_positions_of_a_recurrent_layer_wait_for_each_other() -> None:
     layer = replace(NOTHING, positions=1000, width=1024, dtype=torch.float16)
     both = [layer, replace(layer, backward=True)]
     assert seconds_of(both, H100, "bf16").positions == pytest.approx(1000 * H100.position, rel=0.06)
-    small = replace(layer, width=64)
-    assert seconds_of([small], H100, "bf16").positions == pytest.approx(1000 / 3 * H100.launch)
+    narrow = replace(layer, width=64)
+    assert seconds_of([narrow], H100, "bf16").positions == pytest.approx(1000 / 3 * NARROW_SHARE * H100.position)
+    gru = [replace(layer, name=f"cudnn_gru{way}", dtype=dtype)
+           for way, dtype in (("", torch.float16), ("_backward", torch.float32))]  # fmt: skip
+    for each in gru:
+        assert seconds_of([each], H100, "bf16").positions == pytest.approx(1000 / 3 * GRU_SHARE * H100.position_fp32)
 
 
 def test_fp32_uses_tensor_cores_only_in_a_run_of_tf32() -> None:

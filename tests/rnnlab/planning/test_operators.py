@@ -14,7 +14,7 @@ def test_the_classes_share_out_what_a_step_launches_and_moves() -> None:
     kernels = [
         kernel("native_layer_norm"),
         kernel("native_layer_norm_backward"),
-        kernel("native_dropout", "attention"),
+        kernel("threshold", "attention"),
         kernel("bmm", "attention", flops=7),
         kernel("_softmax", "attention"),
         kernel("_foreach_add_", "optimizer"),
