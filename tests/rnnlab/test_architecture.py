@@ -150,7 +150,7 @@ LEVELS = {
     ),
     **dict.fromkeys(("training", "evaluation", "generation"), 7),
     **dict.fromkeys(("api", "speed", "planning"), 8),
-    "views": 9,
+    **dict.fromkeys(("views", "doctor"), 9),
     "cli": 10,
 }
 """The order within the engine: a module imports, by whatever detour, none of a higher level."""

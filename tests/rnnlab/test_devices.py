@@ -1,9 +1,14 @@
 """Cards that this torch has no code for, and precisions that a card lacks, are refused with the remedy."""
 
+from pathlib import Path
+
 import pytest
+import torch
 
 from rnnlab.devices import check_card, check_precision, has_code_for
 from rnnlab.errors import ConfigError
+from rnnlab.model import LanguageModel
+from tests.rnnlab.tiny_runs import build
 
 OF_A_WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
 """What torch.cuda.get_arch_list() gives in the wheel of torch 2.13 for CUDA 13."""
@@ -46,3 +51,18 @@ def test_a_precision_that_a_card_emulates_or_lacks_is_refused(precision: str) ->
         check_precision("Tesla T4", (7, 5), precision)
     check_precision("NVIDIA A100", (8, 0), precision)
     check_precision("Tesla T4", (7, 5), "fp16")
+
+
+def test_a_card_by_its_number_becomes_the_current_one(text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams, recorded graphs and Triton's kernels are the current card's. Here are no two cards: torch is made to say
+    so, and the model stays where it is."""
+    chosen: list[torch.device] = []
+    for name, answer in (
+        ("is_available", True), ("device_count", 2), ("get_device_name", "a card"), ("get_arch_list", OF_A_WHEEL),
+        ("get_device_capability", (9, 0)),
+    ):  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.setattr(LanguageModel, "to", lambda model, device: model)
+    build(text, "Trainer.device = 'cuda:1'")
+    assert chosen == [torch.device("cuda:1")]

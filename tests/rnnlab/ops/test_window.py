@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from rnnlab.ops.window import attention_read, attention_weights, hidden_from
+from rnnlab.ops.window import NO_PADDING, _padding, attention_read, attention_weights, hidden_from
 
 
 @pytest.mark.parametrize("padding", [(1, 2), (5, 0), (0, 7)])
@@ -22,3 +22,15 @@ def test_padded_keys_change_neither_the_answer_nor_a_mask_nor_a_gradient(heads: 
         assert weights.shape == (3, heads, 6, 17 + sum(pads))
     for got, want in zip(*found, strict=True):
         torch.testing.assert_close(got, want)
+
+
+def test_rows_of_keys_are_aligned_on_a_gpu_in_half_precision_alone() -> None:
+    """The meta device stands for a GPU. A window of 5,000 remembers 4,999, and with jitter a chunk has any length."""
+    for dtype, device, padding in (
+        (torch.bfloat16, "meta", (1, 7)),
+        (torch.float16, "meta", (1, 7)),
+        (torch.float32, "meta", NO_PADDING),
+        (torch.bfloat16, "cpu", NO_PADDING),
+    ):
+        source, memory = (torch.empty(n, 2, 8, dtype=dtype, device=device) for n in (1017, 4999))
+        assert _padding(source, memory) == padding
