@@ -135,8 +135,8 @@ def _warnings(of: PlannedRun, seen: Shadow | None, card: Card | None) -> list[st
             f"{each} sequences a rank: in half precision recurrent layers take as long for them as for "
             f"{each + -each % SEQUENCES}, the next multiple of {SEQUENCES}; bind Trainer.batch_size or take fewer ranks"
         )
-    if card is not None and t.precision == "bf16" and not card.bf16:
-        found.append(f"{card.name} has no bf16, and emulates it; bind Trainer.precision = 'fp16'")
+    if card is not None and t.precision in ("bf16", "tf32") and not card.bf16:
+        found.append(f"{card.name} does not compute in {t.precision}: a run is refused there; bind 'fp16', or 'fp32'")
     if seen is not None and (t.compile or t.cuda_graph):
         name = "Trainer.cuda_graph" if t.cuda_graph else "Trainer.compile"
         found.append(f"{name} = True is not planned for: a step is taken as torch runs it by itself")
