@@ -46,6 +46,7 @@ def losses(text: Path, name: str, dtype: torch.dtype = torch.float32, device: st
     return losses_of(learner, STEPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_the_paths_with_and_without_kernels_draw_the_same_masks(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -41,6 +41,7 @@ def test_a_card_has_hours_and_checkpoints_and_a_size_of_memory_has_none() -> Non
     assert "hours" not in json_answer("plan", *SMALL, "--gpu", "12GB")
 
 
+@pytest.mark.slow
 def test_fp16_is_planned_and_bf16_on_a_card_without_it_is_warned_of() -> None:
     found = json_answer("plan", *SMALL, "--set", "Trainer.precision = 'fp16'", "--gpu", "titanv")
     assert found["hours"]["total"] > 0.0
@@ -49,6 +50,7 @@ def test_fp16_is_planned_and_bf16_on_a_card_without_it_is_warned_of() -> None:
     assert "titanv does not compute in bf16" in refused["warnings"][0]
 
 
+@pytest.mark.slow
 def test_its_text_is_plain_and_says_what_is_an_estimate() -> None:
     bf16 = ["--set", "Trainer.precision = 'bf16'"]
     text = answer("plan", *SMALL[:-1], "Trainer.bptt = 256", *bf16, "--gpu", "a100", "--ranks", "2")
@@ -59,6 +61,7 @@ def test_its_text_is_plain_and_says_what_is_an_estimate() -> None:
     assert "warning: 4 sequences a rank" in text
 
 
+@pytest.mark.slow
 def test_a_text_that_is_not_there_has_no_hours_to_its_end_unless_bytes_are_given(tmp_path: Path) -> None:
     missing = ["plan", *SMALL, "--set", "Trainer.source = @corpus.File", "--gpu", "l4"]
     missing += ["--set", f"File.path = {str(tmp_path / 'none')!r}"]

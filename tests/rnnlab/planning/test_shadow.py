@@ -115,6 +115,7 @@ def test_tensors_of_the_host_among_those_of_the_device_are_told() -> None:
     assert [place.partition(" at ")[0] for place in mixed.account.mixed] == ["index"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["lamb", "adamw", "muon", "sgd"])
 def test_an_optimizer_steps_through_lists_of_tensors_and_not_tensor_by_tensor(optimizer: str) -> None:
     bindings = ["Trainer.bptt = 16", "memory = 9", "Trainer.jitter = False"]
@@ -126,6 +127,7 @@ def test_an_optimizer_steps_through_lists_of_tensors_and_not_tensor_by_tensor(op
     assert seen.memory["optimizer"] >= moments * seen.memory["parameters"]
 
 
+@pytest.mark.slow
 def test_a_recurrent_layer_is_one_call_each_way_in_half_precision_under_autocast() -> None:
     bindings = ["Trainer.bptt = 16", "memory = 9", "Trainer.jitter = False", "Trainer.precision = 'bf16'"]
     for core, kind in (("core/lstm", "lstm"), ("core/gru", "gru")):

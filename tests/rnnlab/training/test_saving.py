@@ -59,11 +59,13 @@ def test_a_short_run_is_saved_at_its_beginning_and_its_end_by_default(text: Path
     assert saved_steps(tmp_path / "run") == [0, 30]
 
 
+@pytest.mark.slow
 def test_steps_alone_decide_where_they_are_bound(text: Path, tmp_path: Path) -> None:
     train(tmp_path / "run", text, KEEP_ALL)
     assert saved_steps(tmp_path / "run") == [0, 7, 14, 21, 28, 30]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_due_when_its_seconds_have_passed(text: Path, whole: Path, tmp_path: Path) -> None:
     loop = new_loop(tmp_path / "run", text, *BY_THE_CLOCK, "Trainer.save_seconds = 1000.0")
 
@@ -85,6 +87,7 @@ def test_resuming_may_change_the_distance_between_saves(text: Path, tmp_path: Pa
     assert saved_steps(run) == [0, 7, 10, 11, 12, 13, 14]
 
 
+@pytest.mark.slow
 def test_training_goes_on_while_a_checkpoint_is_written_and_the_next_one_waits_for_it(
     text: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +135,7 @@ def test_a_checkpoint_holds_the_state_of_its_step_whatever_was_trained_while_it_
         assert states[0].read_bytes() == states[1].read_bytes(), step
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_could_not_be_written_is_told_at_the_next_step(
     text: Path, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -155,6 +159,7 @@ def test_a_checkpoint_that_could_not_be_written_is_told_at_the_next_step(
     assert journal(tmp_path / "run") == journal(whole)
 
 
+@pytest.mark.slow
 def test_the_time_that_training_waits_is_told_in_the_result_the_journal_and_on_the_board(
     text: Path, tmp_path: Path
 ) -> None:
