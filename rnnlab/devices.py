@@ -1,42 +1,51 @@
 """What a graphics card has to have for this build of torch, and for what is asked of it."""
 
+import re
 from collections.abc import Sequence
 
 import torch
 
 from rnnlab.errors import ConfigError
 
-BF16_SINCE = (8, 0)
+Version = tuple[int, int]
+"""Of CUDA, or the compute capability of a card."""
+
+BF16_SINCE: Version = (8, 0)
 """Compute capability from which an NVIDIA card has bfloat16 and TF32; before it torch emulates the one, slowly."""
 
 
-def has_code_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
-    """Whether a build made for these architectures, such as "sm_80" or "compute_90", runs on a card.
+def code_for(compiled: Sequence[str], card: Version) -> str:
+    """How the code serves the card: that of sm_80 also serves 8.6, PTX of compute_80 all that came later; or ''.
 
-    Machine code serves later cards of the same generation, and PTX (compute_) all later ones.
+    Source: CUDA C++ Programming Guide, "Binary Compatibility" and "PTX Compatibility". Code for sm_90a is 9.0's alone.
     """
-    major, minor = capability
-    for architecture in architectures:
-        kind, _, number = architecture.rstrip("af").partition("_")
-        made_for = int(number[:-1]), int(number[-1])
-        if kind == "compute" and made_for <= capability:
-            return True
-        if kind == "sm" and made_for[0] == major and made_for[1] <= minor:
-            return True
-    return False
+    for each in sorted(compiled, key=version_of, reverse=True):
+        version = version_of(each)
+        if each.startswith("sm_") and (
+            version == card if each[-1] == "a" else version[0] == card[0] and version <= card
+        ):
+            return f"with code for {each}"
+    ptx = [each for each in compiled if each.startswith("compute_") and each[-1] != "a" and version_of(each) <= card]
+    return f"compiled at its start from {max(ptx, key=version_of)}" if ptx else ""
 
 
-def check_card(name: str, capability: tuple[int, int], architectures: Sequence[str]) -> None:
+def version_of(architecture: str) -> Version:
+    """sm_86 -> (8, 6), compute_120 -> (12, 0)."""
+    digits = re.sub(r"\D", "", architecture)
+    return int(digits[:-1] or 0), int(digits[-1:] or 0)
+
+
+def check_card(name: str, capability: Version, architectures: Sequence[str]) -> None:
     """Raises: ConfigError if this torch has no code for the card."""
-    if architectures and not has_code_for(capability, architectures):
-        oldest = min((a for a in architectures if a.startswith("sm_")), key=lambda a: int(a[3:].rstrip("af")))
+    if architectures and not code_for(architectures, capability):
+        oldest = min(architectures, key=version_of)
         raise ConfigError(
             f"{name} is of sm_{capability[0]}{capability[1]}, and torch {torch.__version__} has no code for it (its "
             f"oldest is {oldest}); install a torch built for an older CUDA, or use --device cpu"
         )
 
 
-def check_precision(name: str, capability: tuple[int, int], precision: str) -> None:
+def check_precision(name: str, capability: Version, precision: str) -> None:
     """Raises: ConfigError if the card does not compute in that precision."""
     if precision in ("bf16", "tf32") and capability < BF16_SINCE:
         raise ConfigError(

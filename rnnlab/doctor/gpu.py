@@ -1,7 +1,6 @@
 """The GPUs: the driver, the code that this torch has for each card, and the libraries that serve them."""
 
 import ctypes
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -12,15 +11,12 @@ import torch
 import torch.distributed as dist
 
 from rnnlab import config
+from rnnlab.devices import BF16_SINCE, Version, code_for, version_of
 from rnnlab.doctor import triton_usable
 from rnnlab.doctor.finding import Check, Finding
 
-Version = tuple[int, int]
-"""Of CUDA, or the compute capability of a card."""
-
 OLDER_BUILD = "install torch's build for CUDA 12.6, whose code begins at sm_50"
 NEWER_BUILD = "install a newer torch, or its build for a newer CUDA"
-BF16_FROM: Version = (8, 0)
 
 
 def checks(device: str) -> list[Check]:
@@ -98,7 +94,7 @@ def cards() -> Iterator[Finding]:
             yield Finding(f"cuda:{index}", "good", f"{told}, {facts.gcnArchName}")
             continue
         yield _has_code(f"cuda:{index}", told, torch.cuda.get_arch_list(), (facts.major, facts.minor))
-        if (facts.major, facts.minor) < BF16_FROM:
+        if (facts.major, facts.minor) < BF16_SINCE:
             said = "bf16 is emulated in fp32 before sm_80"
             yield Finding(f"cuda:{index} bf16", "warning", said, "use Trainer.precision = 'fp16', or 'fp32'")
 
@@ -115,29 +111,8 @@ def _has_code(name: str, told: str, compiled: Sequence[str], card: Version) -> F
     if how := code_for(compiled, card):
         return Finding(name, "good", f"{told}, {how}")
     said = f"{told}: this torch has code for {', '.join(compiled)} alone"
-    is_older = card < min((_version(each) for each in compiled), default=card)
+    is_older = card < min((version_of(each) for each in compiled), default=card)
     return Finding(name, "bad", said, OLDER_BUILD if is_older else NEWER_BUILD)
-
-
-def code_for(compiled: Sequence[str], card: Version) -> str:
-    """How the code serves the card: that of sm_80 also serves 8.6, PTX of compute_80 all that came later; or ''.
-
-    Source: CUDA C++ Programming Guide, "Binary Compatibility" and "PTX Compatibility". Code for sm_90a is 9.0's alone.
-    """
-    for each in sorted(compiled, key=_version, reverse=True):
-        version = _version(each)
-        if each.startswith("sm_") and (
-            version == card if each[-1] == "a" else version[0] == card[0] and version <= card
-        ):
-            return f"with code for {each}"
-    ptx = [each for each in compiled if each.startswith("compute_") and each[-1] != "a" and _version(each) <= card]
-    return f"compiled at its start from {max(ptx, key=_version)}" if ptx else ""
-
-
-def _version(architecture: str) -> Version:
-    """sm_86 -> (8, 6), compute_120 -> (12, 0)."""
-    digits = re.sub(r"\D", "", architecture)
-    return int(digits[:-1] or 0), int(digits[-1:] or 0)
 
 
 def cudnn() -> Finding:

@@ -5,35 +5,36 @@ from pathlib import Path
 import pytest
 import torch
 
-from rnnlab.devices import check_card, check_precision, has_code_for
+from rnnlab.devices import check_card, check_precision, code_for
 from rnnlab.errors import ConfigError
 from rnnlab.model import LanguageModel
 from tests.rnnlab.tiny_runs import build
 
-OF_A_WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]
-"""What torch.cuda.get_arch_list() gives in the wheel of torch 2.13 for CUDA 13."""
+CU130 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"]  # the wheel of torch 2.13 for CUDA 13.0
+CU126 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
 
 
 @pytest.mark.parametrize(
-    ("card", "capability", "runs"),
+    ("card", "compiled", "how"),
     [
-        ("V100", (7, 0), False),
-        ("Titan V", (7, 0), False),
-        ("T4", (7, 5), True),
-        ("A100", (8, 0), True),
-        ("RTX 4090", (8, 9), True),
-        ("H100", (9, 0), True),
-        ("a card of a generation in between", (11, 0), False),
-        ("a card of the future, from the PTX", (13, 0), True),
+        ((7, 5), CU130, "with code for sm_75"),  # T4
+        ((8, 0), CU130, "with code for sm_80"),  # A100
+        ((8, 9), CU130, "with code for sm_86"),  # L4, RTX 4090: binary compatible within 8
+        ((9, 0), CU130, "with code for sm_90"),  # H100
+        ((12, 1), CU130, "with code for sm_120"),
+        ((13, 0), CU130, "compiled at its start from compute_120"),
+        ((7, 0), CU130, ""),  # V100, Titan V
+        ((6, 1), CU126, "with code for sm_60"),
+        ((12, 0), CU126, ""),
+        ((9, 0), ["sm_90a"], "with code for sm_90a"),
+        ((9, 1), ["sm_90a", "compute_90a"], ""),  # a: of one card alone
+        ((8, 0), [], ""),
     ],
 )
-def test_a_card_needs_code_of_its_own_generation_or_ptx(card: str, capability: tuple[int, int], runs: bool) -> None:
-    assert has_code_for(capability, OF_A_WHEEL) == runs, card
-
-
-def test_code_for_one_architecture_alone_counts_for_it() -> None:
-    assert has_code_for((9, 0), ["sm_90a"])
-    assert not has_code_for((8, 0), ["sm_86"])
+def test_a_card_runs_code_of_its_major_version_and_ptx_of_older_ones(
+    card: tuple[int, int], compiled: list[str], how: str
+) -> None:
+    assert code_for(compiled, card) == how
 
 
 def test_a_card_that_the_wheel_does_not_support_is_refused_with_what_to_install() -> None:
@@ -41,8 +42,8 @@ def test_a_card_that_the_wheel_does_not_support_is_refused_with_what_to_install(
         r"NVIDIA TITAN V is of sm_70, and torch .* has no code for it \(its oldest is sm_75\); install .*, or use --dev"
     )
     with pytest.raises(ConfigError, match=told):
-        check_card("NVIDIA TITAN V", (7, 0), OF_A_WHEEL)
-    check_card("NVIDIA H100", (9, 0), OF_A_WHEEL)
+        check_card("NVIDIA TITAN V", (7, 0), CU130)
+    check_card("NVIDIA H100", (9, 0), CU130)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "tf32"])
@@ -58,7 +59,7 @@ def test_a_card_by_its_number_becomes_the_current_one(text: Path, monkeypatch: p
     so, and the model stays where it is."""
     chosen: list[torch.device] = []
     for name, answer in (
-        ("is_available", True), ("device_count", 2), ("get_device_name", "a card"), ("get_arch_list", OF_A_WHEEL),
+        ("is_available", True), ("device_count", 2), ("get_device_name", "a card"), ("get_arch_list", CU130),
         ("get_device_capability", (9, 0)),
     ):  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, lambda *_, answer=answer: answer)

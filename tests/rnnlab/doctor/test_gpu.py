@@ -11,29 +11,6 @@ CU130 = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120", "compute_120"] 
 CU126 = ["sm_50", "sm_60", "sm_70", "sm_75", "sm_80", "sm_86", "sm_90"]
 
 
-@pytest.mark.parametrize(
-    ("card", "compiled", "how"),
-    [
-        ((7, 5), CU130, "with code for sm_75"),  # T4
-        ((8, 0), CU130, "with code for sm_80"),  # A100
-        ((8, 9), CU130, "with code for sm_86"),  # L4, RTX 4090: binary compatible within 8
-        ((9, 0), CU130, "with code for sm_90"),  # H100
-        ((12, 1), CU130, "with code for sm_120"),
-        ((13, 0), CU130, "compiled at its start from compute_120"),
-        ((7, 0), CU130, ""),  # V100, Titan V
-        ((6, 1), CU126, "with code for sm_60"),
-        ((12, 0), CU126, ""),
-        ((9, 0), ["sm_90a"], "with code for sm_90a"),
-        ((9, 1), ["sm_90a", "compute_90a"], ""),  # a: of one card alone
-        ((8, 0), [], ""),
-    ],
-)
-def test_a_card_runs_code_of_its_major_version_and_ptx_of_older_ones(
-    card: tuple[int, int], compiled: list[str], how: str
-) -> None:
-    assert gpu.code_for(compiled, card) == how
-
-
 def test_a_card_that_is_too_old_for_a_build_is_sent_to_an_older_one() -> None:
     found = gpu._has_code("cuda:0", "Tesla V100, 16 GiB", CU130, (7, 0))
     assert (found.verdict, found.remedy) == ("bad", gpu.OLDER_BUILD)
@@ -128,6 +105,5 @@ def test_triton_without_pythons_headers_says_so(monkeypatch: pytest.MonkeyPatch)
     assert trouble.what == "Python.h is not here"
 
 
-def test_bf16_is_native_from_sm_80() -> None:
-    assert gpu.BF16_FROM == (8, 0)
+def test_nccl_has_a_line_of_its_own() -> None:
     assert isinstance(gpu.nccl(), Finding)
