@@ -79,8 +79,15 @@ def answer_of(*command: str) -> Any:
         return {"failed": done.returncode, "said": done.stdout[-500:]}
 
 
+def doctor() -> list[str]:
+    """What it says of the GPU and of a training step; the rest is of the machine's folders and settings."""
+    found = answer_of("doctor").get("findings", [])
+    told = ("GPU", "A training step")
+    return [f"{each['verdict']}: {each['name']}: {each['detail']}" for each in found if each["group"] in told]
+
+
 def tests(stage: Stage) -> None:
-    stage.ask("doctor", lambda: answer_of("doctor"))
+    stage.ask("doctor", doctor)
 
     def pytest() -> list[str]:
         # warnings as errors are for the version of torch that the project is tested with
@@ -132,6 +139,7 @@ def curve(variant: str, corpus: Path) -> Facts:
         result = answer_of("resume", str(folder))
     else:
         result = answer_of("train", *variant.split(), *told, "--run", str(folder))
+    result.pop("run", None)
     records = metrics.read(folder / "metrics.jsonl")
     valid = [[record["bytes"], round(record["valid_bpc"], 4)] for record in records if record["kind"] == "valid"]
     train = [[r["bytes"], round(r["bpc"], 4)] for r in records if r["kind"] == "train" and r["step"] % 50 == 0]
