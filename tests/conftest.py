@@ -11,8 +11,10 @@ from gin.selector_map import SelectorMap
 
 from tests.faults.matrix import row_of
 
-# A shell starts what it puts in the background deaf to Ctrl-C, and every process of a test would inherit that.
+# A shell starts what it puts in the background deaf to Ctrl-C, nohup to the end of the terminal, and every process of a
+# test would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 NUMBERS = (
