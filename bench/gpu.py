@@ -71,19 +71,19 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 def answer_of(*command: str) -> Any:
-    """What a command of rnnlab answers as JSON; what went wrong, if it failed."""
+    """What a command of rnnlab answers as JSON. Ends the stage if it failed: the next try asks again."""
     done = run("rnnlab", *command, "--json")
     try:
         return json.loads(done.stdout)
     except ValueError:
-        return {"failed": done.returncode, "said": done.stdout[-500:]}
+        raise SystemExit(f"rnnlab {' '.join(command)} ended with code {done.returncode}") from None
 
 
 def doctor() -> list[str]:
     """What it says of the GPU and of a training step; the rest is of the machine's folders and settings."""
-    found = answer_of("doctor").get("findings", [])
     told = ("GPU", "A training step")
-    return [f"{each['verdict']}: {each['name']}: {each['detail']}" for each in found if each["group"] in told]
+    found = [each for each in answer_of("doctor")["findings"] if each["group"] in told]
+    return [f"{each['verdict']}: {each['name']}: {each['detail']}" for each in found]
 
 
 def tests(stage: Stage) -> None:
@@ -123,8 +123,8 @@ def plan(stage: Stage) -> None:
 def beside_plan(arguments: Sequence[str]) -> Facts:
     planned = answer_of("plan", *arguments)
     measured = answer_of("bench", *arguments, "--repeats", "3")
-    kept = ("bytes_per_second", "step_seconds", "peak_memory_mb", "parts", "failed", "said")
-    return {"planned": planned, "measured": {name: measured[name] for name in kept if name in measured}}
+    kept = ("bytes_per_second", "step_seconds", "peak_memory_mb", "parts")
+    return {"planned": planned, "measured": {name: measured[name] for name in kept}}
 
 
 def curves(stage: Stage) -> None:

@@ -65,9 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RnnlabError as error:
         if options.debug:
             traceback.print_exc()
-        if speaks(options) or isinstance(
-            error, (DataError, OutOfMemory, RankLost)
-        ):  # the others say only what may be theirs alone
+        # the other ranks say only what may be theirs alone
+        if speaks(options) or isinstance(error, (DataError, OutOfMemory, RankLost)):
             say(f"{error}" if isinstance(error, Stopped) else f"error: {error}")
         return error.exit_code
     except (MemoryError, RuntimeError) as error:

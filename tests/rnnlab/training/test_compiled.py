@@ -29,3 +29,17 @@ def test_the_number_of_compiled_operations_does_not_depend_on_the_length_of_a_ch
     short, long = (nodes(text, core, positions) for positions in (8, 24))
     assert short == long
     assert short > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stays", [True, False])
+def test_a_part_stays_eager_if_it_says_so(stays: bool) -> None:
+    class Part(torch.nn.Linear):
+        stays_eager = stays
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x)
+
+    before = Part.forward
+    compiled(torch.nn.Sequential(Part(2, 2)))
+    assert (Part.forward is not before) == stays
