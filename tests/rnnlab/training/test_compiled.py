@@ -32,6 +32,7 @@ def test_the_number_of_compiled_operations_does_not_depend_on_the_length_of_a_ch
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of what the compiler imports
 @pytest.mark.parametrize("stays", [True, False])
 def test_a_part_stays_eager_if_it_says_so(stays: bool) -> None:
     class Part(torch.nn.Linear):
