@@ -70,7 +70,8 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2, check_place: Callable[
 
     Args:
         folder: of the checkpoints, in one that exists.
-        check_place: called once all is written, before it gets its name; what it raises leaves all as it was.
+        check_place: called once all is written, before it gets its name, and before each removal; what it raises
+            leaves all as it is.
     Raises: StorageError if it cannot be written.
     """
     assert keep >= 2, "with one checkpoint, damage to it would be the end of the run"
@@ -91,7 +92,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2, check_place: Callable[
         except BaseException:
             shutil.rmtree(stage, ignore_errors=True)
             raise
-        _prune(folder, snapshot.step, keep)
+        _prune(folder, snapshot.step, keep, check_place)
     return target
 
 
@@ -263,12 +264,15 @@ def _publish(stage: Path, target: Path) -> None:
     shutil.rmtree(replaced, ignore_errors=True)
 
 
-def _prune(folder: Path, step: int, keep: int) -> None:
+def _prune(folder: Path, step: int, keep: int, check_place: Callable[[], None]) -> None:
     past = list(_readable(folder, at_most=step))
+    if not past:
+        raise StorageError(f"{_path(folder, step)}: was removed as soon as it was saved")
     lowest, _ = min(past, key=lambda entry: entry[1])
     wanted = {lowest, *(path for path, _ in past[:keep])}
     for path in _newest_first(folder):
         if path not in wanted:
+            check_place()  # another run may have been put here, with checkpoints of its own
             condemned = path.with_name(f"{STAGED}{path.name}")
             os.rename(path, condemned)  # a death while its files are removed must not leave half of a checkpoint
             shutil.rmtree(condemned)

@@ -73,7 +73,10 @@ def replaced(run: Path, whole: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [removed, replaced])
-@pytest.mark.parametrize("place", ["rnnlab.storage.checkpoint:save", "rnnlab.storage.tensorfile:write"])
+@pytest.mark.parametrize(
+    "place",
+    ["rnnlab.storage.checkpoint:save", "rnnlab.storage.tensorfile:write", "rnnlab.storage.checkpoint:_prune"],
+)
 def test_f27_a_run_whose_folder_is_changed_while_a_checkpoint_is_written_writes_nowhere_else(
     place: str, change: Callable[[Path, Path], None], processes: Processes, text: Path, whole: Path, tmp_path: Path
 ) -> None:
