@@ -109,6 +109,15 @@ class FeedForward(Protocol):
 
 
 @runtime_checkable
+class HasReach(Protocol):
+    """A part whose output depends on no input further back than it says. Optional: without it there is no bound."""
+
+    @property
+    def reach(self) -> int | None:
+        """Positions back, its own not counted [positions]: memory - 1 of an attention; None if a slot has no bound."""
+
+
+@runtime_checkable
 class Foldable(Protocol):
     """A part that computes with fewer parameters once training is over."""
 
@@ -133,5 +142,5 @@ Place = NewType("Place", str)
 """Type of an argument that says where a file lies. A relative one is relative to the file that binds it, or to the
 working folder if the command line does. It is no part of what a configuration is: files may move."""
 
-KINDS = ("core", "attention", "feedforward", "block", "optimizer", "schedule", "corpus")
-"""What can be registered; the first four stand in a model and obey the laws of `rnnlab check`."""
+KINDS = ("core", "attention", "feedforward", "block", "task", "optimizer", "schedule", "corpus")
+"""What can be registered; the first four stand in a model, and those and tasks obey the laws of `rnnlab check`."""

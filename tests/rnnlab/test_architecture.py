@@ -65,7 +65,7 @@ def test_the_sources_are_found() -> None:
     assert {"rnnlab.registry", "torch"} <= imported_by("rnnlab.components.cores.lstm")
 
 
-FOR_PARTS = {f"rnnlab.{name}" for name in ("interfaces", "registry", "state", "errors")}
+FOR_PARTS = {f"rnnlab.{name}" for name in ("interfaces", "registry", "state", "errors", "task")}
 FOR_OPERATORS = {f"rnnlab.{name}" for name in ("state", "rng", "errors", "cache", "locks", "console")}
 
 
@@ -84,8 +84,8 @@ def test_operators_know_no_part_and_nothing_that_trains() -> None:
             assert is_within(target, "rnnlab.ops") or target in FOR_OPERATORS, f"{name} imports {target}"
 
 
-def test_parts_lean_on_torch_einops_and_pythons_library_alone() -> None:
-    allowed = {"rnnlab", "torch", "einops", *sys.stdlib_module_names}
+def test_parts_lean_on_torch_numpy_einops_and_pythons_library_alone() -> None:
+    allowed = {"rnnlab", "torch", "einops", "numpy", *sys.stdlib_module_names}
     for name, target in imported_from("components"):
         assert target.partition(".")[0] in allowed, f"{name} imports {target}"
 
@@ -131,7 +131,7 @@ def test_gin_is_imported_by_the_registry_and_the_configuration_alone() -> None:
 LEVELS = {
     **dict.fromkeys(("errors", "rng", "progress", "locks"), 0),
     **dict.fromkeys(("state", "storage.durable"), 1),
-    **dict.fromkeys(("interfaces", "ops"), 2),
+    **dict.fromkeys(("interfaces", "ops", "task"), 2),
     "registry": 3,
     "config": 4,
     "model": 5,

@@ -1,0 +1,37 @@
+"""Parity."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rnnlab.registry import register
+from rnnlab.task import Draws, Examples, Integers, Task, asked_at, span
+
+
+@register("task")
+class Parity(Task):
+    """Whether the number of ones so far is odd, asked at every position and judged at the last.
+
+    Source: Grazzi et al. 2024, arXiv:2411.12537: no linear recurrence whose gates lie in [0, 1] computes it at every
+    length; lengths as in the xLSTM's experiment (Beck et al. 2024, arXiv:2405.04517).
+    Tokens: 0 and 1, of the string and of the answers.
+    Args:
+        shortest, longest: lengths that are trained on, with those between [positions].
+        test: lengths that are tested [positions].
+    Raises: ConfigError unless 1 <= shortest <= longest.
+    """
+
+    judged = "last"
+
+    def __init__(self, shortest: int = 3, longest: int = 40, test: Sequence[int] = (40, 64, 128, 256)) -> None:
+        self.vocabulary, self.trained, self.tested = 2, span("Parity", shortest, longest), test
+
+    def examples(self, draws: Draws, difficulty: int) -> Examples:
+        bits = draws.integers(2, difficulty)
+        return Examples(bits, self.oracle(bits, difficulty), asked_at(bits, slice(None)))
+
+    def oracle(self, inputs: Integers, difficulty: int) -> Integers:
+        return np.cumsum(inputs, axis=1) % 2
+
+    def chance(self, difficulty: int) -> float:
+        return 0.5
