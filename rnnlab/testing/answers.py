@@ -51,14 +51,19 @@ def oracle(subject: TaskSubject) -> None:
 def causal_answers(subject: TaskSubject) -> None:
     """What is asked at a position follows from the inputs up to it: other tokens after it leave the answer unchanged.
 
-    The tokens after it are those of another example of the same difficulty: an oracle is asked about nothing else.
+    The tokens after it are those of another example of the same difficulty, so the oracle meets inputs that no draw
+    makes; what it says of the positions after the splice is not looked at.
     """
     for difficulty in spread(subject.difficulties, 16):
         inputs, _, weights = subject.draw(difficulty, range(32))
         answers, others = subject.task.oracle(inputs, difficulty), np.roll(inputs, 1, axis=0)
         for t in spread(np.flatnonzero((weights > 0).any(axis=0)).tolist(), 8):
             spliced = np.concatenate([inputs[:, : t + 1], others[:, t + 1 :]], axis=1)
-            now = subject.task.oracle(spliced, difficulty)
+            try:
+                now = subject.task.oracle(spliced, difficulty)
+            except Exception as error:
+                fault = f"the oracle raised {type(error).__name__}: {error}; it answers any tokens"
+                subject.refuse(f"{fault}, here those of one example up to position {t}, then another's", difficulty)
             changed = np.argwhere((now != answers)[:, : t + 1] & (weights[:, : t + 1] > 0))
             if len(changed):
                 n, at = changed[0]

@@ -80,9 +80,10 @@ def _compare(subject: TaskSubject, name: str, what: str, read: Callable[[Integer
     best rule; the rule that fits the examples themselves best scores no less on them than the best rule does."""
     count = subject.affordable(POSITIONS, subject.difficulties, MOST_EXAMPLES)
     found, fitted, expected = [], [], []
-    for difficulty in subject.difficulties:
+    for place, difficulty in enumerate(subject.difficulties):
         stated = _stated(subject, name, difficulty)
-        ours, others = (_judged(subject, difficulty, first, count) for first in (0, count))
+        first = 2 * place * count  # numbers of its own, as example n draws the same at every difficulty
+        ours, others = (_judged(subject, difficulty, start, count) for start in (first, first + count))
         found.append(_tally(ours, _answer(read(ours.tokens), read(others.tokens), others.answers), stated))
         fitted.append(_tally(ours, _answer(read(ours.tokens), read(ours.tokens), ours.answers), stated))
         expected.append(stated)

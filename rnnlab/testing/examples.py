@@ -13,7 +13,7 @@ NUMBERS = np.array([*range(24), 19_999, 2**32, 2**40])
 READ = 20_000
 """Training examples of a difficulty among which those of valid and test are looked for, if the positions allow it."""
 
-POSITIONS = 4_000_000
+POSITIONS = 2_500_000
 """Of the training examples that are read for it [positions]."""
 
 
@@ -119,7 +119,7 @@ def _repeated(subject: TaskSubject) -> str:
     """What share of valid and of test training could have seen, at difficulties that are trained."""
     trained = subject.declared("trained")
     held_out = {"valid": sorted(trained), "test": sorted({*trained} & {*subject.declared("tested")})}
-    chosen = {split: spread(difficulties, 8) for split, difficulties in held_out.items()}
+    chosen = {split: spread(difficulties, 5) for split, difficulties in held_out.items()}
     every = sorted({*chosen["valid"], *chosen["test"]})
     read = subject.affordable(POSITIONS, every, READ)
     shares: dict[str, list[float]] = {split: [] for split in chosen}

@@ -68,6 +68,23 @@ class AnswersOneEarly(Lookup):
         return np.roll(super().oracle(inputs, difficulty), -1, axis=1)
 
 
+class OracleForItsOwnAlone(Lookup):
+    """Fails where the key that is asked for is not there, as after a splice."""
+
+    def examples(self, draws: Draws, difficulty: int) -> Examples:
+        examples = super().examples(draws, difficulty)
+        examples.weights[:, 1] = 1.0
+        examples.targets[:, 1] = examples.inputs[:, 1]
+        return examples
+
+    def oracle(self, inputs: Integers, difficulty: int) -> Integers:
+        answers = super().oracle(inputs, difficulty)
+        answers[:, 1] = inputs[:, 1]
+        if not (inputs[:, :-2:2] == inputs[:, -2:-1]).any(axis=1).all():
+            raise KeyError("no such key")
+        return answers
+
+
 class AsksTheLastButOne(LastIsFirst):
     def examples(self, draws: Draws, difficulty: int) -> Examples:
         examples = super().examples(draws, difficulty)

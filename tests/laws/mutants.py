@@ -86,6 +86,7 @@ MUTANTS = [
     Mutant(broken_tasks.OracleWrongInOneCase, "task", "oracle"),
     Mutant(broken_tasks.OracleChangesTheInputs, "task", "oracle"),
     Mutant(broken_tasks.AnswersOneEarly, "task", "causal answers"),
+    Mutant(broken_tasks.OracleForItsOwnAlone, "task", "causal answers"),
     Mutant(broken_tasks.AsksOneEarly, "task", "chance"),
     Mutant(broken_tasks.AsksOneLate, "task", "chance"),
     Mutant(broken_tasks.ChanceTooHigh, "task", "chance"),
