@@ -86,8 +86,9 @@ def seed_and_number(subject: TaskSubject) -> None:
         for alone in spread(places.tolist(), 3):
             chosen = places[alone : alone + 1]
             _agree(subject, subject.draw(difficulty, NUMBERS[chosen]), want, chosen, "drawn alone", difficulty)
-    if _same(want, TaskSubject(subject.part, subject.seed + 1).draw(difficulty, NUMBERS)):
-        subject.refuse(f"seed {subject.seed + 1} gives the same examples", difficulty)
+    hardest, other = subject.difficulties[-1], TaskSubject(subject.part, subject.seed + 1)
+    if _same(subject.draw(hardest, NUMBERS), other.draw(hardest, NUMBERS)):
+        subject.refuse(f"seed {other.seed} gives the same examples", hardest)
 
 
 def _agree(subject: TaskSubject, got: Examples, want: Examples, places: Integers, how: str, difficulty: int) -> None:
