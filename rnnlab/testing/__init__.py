@@ -12,7 +12,7 @@
 
 # Each of these enters its laws in the book; laws are tried in this order.
 # isort: off
-from rnnlab.testing import sequence, memory, noise, numbers, cost
+from rnnlab.testing import sequence, memory, reach, noise, numbers, cost
 
 # isort: on
 from rnnlab.testing.blocks import all_pairs, covering, fill
@@ -20,4 +20,4 @@ from rnnlab.testing.law import Law, laws
 from rnnlab.testing.report import Outcome, check, registered_pairs, report
 
 __all__ = ["Law", "Outcome", "all_pairs", "check", "covering", "fill", "laws", "registered_pairs", "report"]
-__all__ += ["cost", "memory", "noise", "numbers", "sequence"]
+__all__ += ["cost", "memory", "noise", "numbers", "reach", "sequence"]
