@@ -99,6 +99,27 @@ def test_every_combination_of_parts_streams_and_goes_on_from_a_snapshot(
     rounding.check_no_worse(torch.cat([first, second]), than=whole, exact=exact)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fragments",
+    covering(list(itertools.product(FOLDERS["core"], FOLDERS["place"], FOLDERS["attention"]))),
+    ids=" ".join,
+)
+def test_the_root_for_tasks_learns_by_its_own_recipe(fragments: tuple[str, ...], text: list[str]) -> None:
+    if "place/none" in fragments:
+        fragments = fragments[:2]
+    assert not learn_and_evaluate(["sha_task", *fragments], [*SMALL, *text])
+
+
+def test_the_root_for_tasks_is_small_and_counts_steps_alone() -> None:
+    found = build(config.resolve("sha_task"), shapes_only=True, needs_corpus=False)
+    trainer, model = found.trainer, found.model
+    assert (trainer.steps, trainer.bytes, trainer.epochs) == (1500, None, None)
+    assert (trainer.batch_size, trainer.bptt, trainer.jitter, trainer.unseen_logit) == (64, 1024, False, None)
+    assert (model.dim, len(model.blocks)) == (64, 2)
+    assert not [module for module in model.modules() if getattr(module, "dropout", 0.0)]
+
+
 def test_the_combinations_are_all_there_are() -> None:
     sizes = {slot: len(FOLDERS[slot]) for slot in SLOTS}
     with_attention = (sizes["attention"] - 1) * sizes["memory"] + 1
