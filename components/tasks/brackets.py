@@ -72,11 +72,11 @@ class Brackets(Task):
 
     def oracle(self, inputs: Integers, difficulty: int) -> Integers:
         rows, depth = np.arange(len(inputs)), np.zeros(len(inputs), dtype=np.int64)
-        answers, stack = np.empty_like(inputs), np.full((len(inputs), self.depth + 1), 2 * self.kinds)
+        answers, stack = np.empty_like(inputs), np.full((len(inputs), inputs.shape[1] + 1), 2 * self.kinds)
         for t, token in enumerate(inputs.T):
             opens = token < self.kinds
             depth += opens
-            depth -= (token >= self.kinds) & (token < 2 * self.kinds)
+            depth -= (token >= self.kinds) & (token < 2 * self.kinds) & (depth > 0)
             stack[rows[opens], depth[opens]] = self.kinds + token[opens]
             answers[:, t] = stack[rows, depth]
         return answers
