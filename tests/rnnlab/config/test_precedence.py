@@ -30,6 +30,12 @@ class TestPrecedence:
         assert [config.value(f"Trainer.{name}") for name in ("rate", "device")] == [0.2, "zoo"]
         build(config)  # an LSTM stands there
 
+    @pytest.mark.parametrize("fragments", [["task/parity", "data/text8"], ["data/text8", "task/parity"]])
+    def test_a_task_and_a_text_cannot_both_be_learned_from(self, fragments: list[str]) -> None:
+        with pytest.raises(ConfigError, match="cannot both set it, drop one or say which with --set 'Trainer.source"):
+            resolve(["sha_rnn", "size/tiny", *fragments])
+        resolve(["sha_rnn", "size/tiny", *fragments], ["Trainer.source = @task.Parity"])
+
     def test_within_a_folder_the_later_fragment_wins(self, lab: Path) -> None:
         assert resolve(["sha_rnn", "memory/2k", "memory/512"]).value("memory") == 512
         assert resolve(["sha_rnn", "memory/512", "memory/2k"]).value("memory") == 2048
