@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.config import Precedence, resolve
+from rnnlab.errors import ConfigError
 from tests.rnnlab.config.resolving import build, refusal, write
 
 
@@ -32,7 +33,7 @@ class TestPrecedence:
 
     @pytest.mark.parametrize("fragments", [["task/parity", "data/text8"], ["data/text8", "task/parity"]])
     def test_a_task_and_a_text_cannot_both_be_learned_from(self, fragments: list[str]) -> None:
-        with pytest.raises(ConfigError, match="cannot both set it, drop one or say which with --set 'Trainer.source"):
+        with pytest.raises(ConfigError, match=r"cannot both set it.*Trainer\.source"):
             resolve(["sha_rnn", "size/tiny", *fragments])
         resolve(["sha_rnn", "size/tiny", *fragments], ["Trainer.source = @task.Parity"])
 
