@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rnnlab import config
-from rnnlab.config import Config, format_value
+from rnnlab.config import format_value
 from rnnlab.console import say
 from rnnlab.errors import ConfigError
 from rnnlab.registry import did_you_mean
@@ -143,15 +143,3 @@ def text(study: Any) -> str:
     """The gin text that binds every argument of a study, from which it can be read again."""
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(study).items()}
     return "".join(f"{type(study).__name__}.{key} = {format_value(value)}\n" for key, value in values.items())
-
-
-def resolve_base(base: Sequence[str], overrides: Sequence[str], budget: int | None) -> Config:
-    """The configuration of a study's runs, before it varies anything; the budget [bytes] yields to an override.
-
-    Raises: ConfigError as `config.resolve`, and without a budget in bytes.
-    """
-    first = [] if budget is None else [f"Trainer.bytes = {budget}"]
-    resolved = config.resolve(base, [*first, *overrides])
-    if resolved.value("Trainer.bytes") is None:
-        raise ConfigError("a study compares runs of equal budgets: name it with --bytes N")
-    return resolved
