@@ -112,7 +112,7 @@ def on_task(name: str, at_256: float, *bindings: str, **figures: Any) -> Trained
             "valid_chance": 0.5,
             "valid_protocol": {"batch_size": 64, "bptt": 64, "memory": None, "examples": 512, "answers": 512},
             "test_accuracy": (at_256 + 1) / 2 + SHARED[seed],
-            "test_chance": 0.5,
+            "test_chance": 0.375,
             "test_by": [
                 {"length": 40, "accuracy": 1.0, "nats": 0.001, "chance": 0.5, "examples": 1024, "answers": 1024},
                 {"length": 256, "accuracy": at_256 + SHARED[seed], "nats": 0.69, "chance": 0.25, "examples": 900,
@@ -158,6 +158,13 @@ def test_nats_of_a_task_have_no_chance_and_less_is_better() -> None:
     assert "Chance" not in [column.title for column in table.columns]
     assert "Δ nats: mean difference to lstm, paired by seed; below zero is better than lstm." in table.notes
     assert "Valid nats over 512 answers of 512 examples a run, with memory none." in table.notes
+
+
+@pytest.mark.parametrize(
+    ("metric", "chance"), [("test_accuracy", 0.375), ("valid_accuracy", 0.5), ("test_accuracy@40", 0.5)]
+)
+def test_chance_is_that_of_what_was_scored(metric: str, chance: float) -> None:
+    assert ablation_table([on_task("lstm", 0.95)], "lstm", metric).rows[0]["chance"] == chance
 
 
 def test_variants_that_were_scored_on_different_examples_are_pointed_out() -> None:
