@@ -38,7 +38,7 @@ def probe(
     Returns: the figures that the pictures show, and the paths of what was written under "files".
     Raises: ConfigError, DataError, StorageError in the user's words; Diverged if the model's BPC is not finite.
     """
-    loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
+    loaded = load(run, best=best, device=device, needs_source=corpus is None)
     part = text_of(loaded, split, corpus)
     if size < SMALLEST:
         raise ConfigError(f"--bytes {size}: a probe reads {SMALLEST} bytes or more")

@@ -181,7 +181,7 @@ def plan_search(
     choose("Search", search.metric, base, OF_SEARCHES)
     refuse_to_vary_a_step(base, search.space)
     Space.read(search.space).check(base)
-    corpus = experiment.build(base, shapes_only=True).corpus
+    corpus = experiment.build(base, shapes_only=True).source
     assert corpus is not None
     if storage is not None:
         check_url(storage)
