@@ -46,6 +46,7 @@ def add_commands(add: AddCommand) -> None:
     probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
     probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     probe.add_argument("--split", default="valid", metavar="S", help="train, valid, test or all (default: valid)")
+    probe.add_argument("--at", type=int, metavar="N", help="of a task, the difficulty of the examples that are drawn")
     probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
     add_best(probe)
     add_device(probe)
@@ -135,7 +136,7 @@ def _probe(options: argparse.Namespace) -> None:
 
     told = probe(
         options.run, Path(options.out) if options.out else None, corpus=options.corpus, split=options.split,
-        size=options.bytes, best=options.best, device=options.device,
+        size=options.bytes, at=options.at, best=options.best, device=options.device,
     )  # fmt: skip
     print_answer(options, told, "\n".join(told["files"]))
 

@@ -223,7 +223,7 @@ def test_a_variant_that_matches_as_it_is_needs_no_second_run(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_width_that_cannot_match_is_refused_with_the_nearest(tmp_path: Path) -> None:
-    arguments = {"deltas": {"every layer": ["attention/every_layer"]}, "match": "parameters"}
+    arguments = {"deltas": {"every layer": ["place/every"]}, "match": "parameters"}
     with pytest.raises(ConfigError, match=r"MultiHead\.heads"):
         small_ablation(tmp_path, **arguments, widths={"every layer": "MultiHead.heads"})
     with pytest.raises(
