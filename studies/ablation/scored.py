@@ -1,5 +1,6 @@
 """On what a metric was measured: chance, the answers that were scored, and how they were read."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ from rnnlab.views.metrics import Metric, by_difficulty, metric, number
 from rnnlab.views.runs import natural, protocol_note
 
 Result = Mapping[str, Any]
+
+NORMAL_95 = 1.96  # standard errors to each side of a mean
 
 
 def chance(results: Sequence[Result], key: str) -> float | None:
@@ -36,7 +39,21 @@ def scored_note(results: Sequence[Result], metric: Metric) -> str:
     note = f"{metric.heading} over {counts['answers']} answers of {counts['examples']} examples a run"
     uneven = [key for key in ("answers", "examples") if len({found.get(key) for found in scored}) > 1]
     warning = f" Not the same everywhere: {', '.join(uneven)}; compare with care." if uneven else ""
-    return f"{note}, with memory {counts['memory']}.{warning}"
+    return f"{note}, with memory {counts['memory']}.{warning}{_sampling_note(scored, metric)}"
+
+
+def _sampling_note(scored: Sequence[Result], metric: Metric) -> str:
+    """How much of an accuracy is chance of the draw of its examples, where all runs share them: a model that gives one
+    answer to everything has the same accuracy with every seed, and an interval of no width.
+
+    Source: the normal approximation to the binomial. Answers of one example may depend on each other, hence at most.
+    """
+    examples = {number(one.get("examples")) for one in scored}
+    (fewest, *others) = examples
+    if metric.word != "accuracy" or others or not fewest:
+        return ""
+    error = NORMAL_95 * math.sqrt(0.25 / fewest)
+    return f" All seeds share these examples; another draw of them moves an accuracy by at most ±{error:.3f} (95%)."
 
 
 def _scored(result: Result, key: str) -> Result:

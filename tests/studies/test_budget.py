@@ -9,6 +9,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.studies.ablation.plan import Ablation
 from rnnlab.studies.budget import positions, refuse_to_vary_a_step, refuse_unequal_steps, resolve_base
 from rnnlab.studies.search.plan import Search
+from tests.rnnlab import small_tasks
 
 BASE = ["sha_rnn", "size/tiny"]
 PARITY = "Trainer.source = @task.Parity"
@@ -85,3 +86,10 @@ def test_steps_of_a_task_are_about_so_many_positions() -> None:
     cut = config.resolve(BASE, [PARITY, "Trainer.steps = 60", "Trainer.bptt = 4", *short])
     assert positions(cut) == round(60 * 10 * (3 + 4 + 2.5) / 3)
     assert positions(config.resolve(BASE, ["Trainer.bytes = 4321"])) == 4321
+
+
+@pytest.mark.parametrize("chunk", [32, 5])
+def test_the_engine_counts_as_many(chunk: int) -> None:
+    told = ("Trainer.steps = 20", f"Trainer.bptt = {chunk}")
+    counted = positions(config.resolve(small_tasks.FRAGMENTS, small_tasks.bindings(*told)))
+    assert counted == pytest.approx(small_tasks.learner(*told).budget_bytes(), abs=1)
