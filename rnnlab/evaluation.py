@@ -47,6 +47,7 @@ class Answers:
     accuracy: float  # on what the task judges [fraction]
     accuracy_last: float  # at the last position of every example
     accuracy_asked: float  # on all that is asked
+    accuracy_whole: float  # of examples, those whose every answer is right
     nats: float  # mean over what is asked
     chance: float  # accuracy of the best constant answer
     examples: int
@@ -157,8 +158,9 @@ class _Tally:
         self.part = part
         self._nats = torch.zeros((), dtype=torch.float64, device=device)
         self._count = 0.0  # of the bytes scored, or the weight of the answers
-        self._right, self._right_last = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(2))
-        self._asked = torch.zeros((), dtype=torch.int64, device=device)
+        counts = (torch.zeros((), dtype=torch.int64, device=device) for _ in range(4))
+        self._right, self._right_last, self._right_whole, self._asked = counts
+        self._wrong: Tensor | None = None  # bool (B,): of what is being read, what has had a wrong answer
         self._examples = 0
 
     def add(self, read: Read, logits: Tensor, chunk: Chunk) -> None:
@@ -168,11 +170,15 @@ class _Tally:
             return
         self._nats += weighted_cross_entropy(logits, read.targets, read.weights).double()
         self._count += self.part.reader.weight(chunk)
-        right = (logits.argmax(-1) == read.targets) & (read.weights > 0)
+        asked = read.weights > 0
+        right = (logits.argmax(-1) == read.targets) & asked
+        wrong = (asked & ~right).any(0)
+        self._wrong = wrong if self._wrong is None or chunk.position == 0 else self._wrong | wrong
         self._right += right.sum()
-        self._asked += (read.weights > 0).sum()
+        self._asked += asked.sum()
         if chunk.position + chunk.length == self.part.reader.positions(chunk.reading):
             self._right_last += right[-1].sum()
+            self._right_whole += (~self._wrong).sum()
             self._examples += read.inputs.shape[1]
 
     @property
@@ -190,6 +196,7 @@ class _Tally:
             accuracy=last if is_last else every,
             accuracy_last=last,
             accuracy_asked=every,
+            accuracy_whole=int(self._right_whole) / self._examples,
             nats=self.nats,
             chance=self.part.chance,
             examples=self._examples,

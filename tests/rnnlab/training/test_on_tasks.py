@@ -5,6 +5,7 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -129,9 +130,15 @@ def test_the_score_does_not_depend_on_the_batch_or_the_cut() -> None:
     for batch_size, bptt in ((1, 64), (7, 3), (24, 1)):
         got = evaluate(built.model, built.source.test, batch_size=batch_size, bptt=bptt)
         assert [one.accuracy for one in got.by] == [one.accuracy for one in want.by]
+        assert [one.accuracy_whole for one in got.by] == [one.accuracy_whole for one in want.by]
         assert got.nats == pytest.approx(want.nats, rel=1e-5)
     assert [(one.difficulty, one.examples, one.answers) for one in want.by] == [(12, 24, 24), (20, 24, 24)]
     for one in want.by:
+        made = built.source.make("test", one.difficulty, np.arange(24))
+        logits, _ = built.model.eval()(torch.from_numpy(made.inputs.T.copy()), built.model.initial_state(24))
+        right = logits.argmax(-1).T.numpy() == made.targets
+        found = (one.accuracy_last, one.accuracy_asked, one.accuracy_whole)
+        assert found == pytest.approx((right[:, -1].mean(), right.mean(), right.all(axis=1).mean()))
         assert one.accuracy == one.accuracy_last
         assert one.accuracy == pytest.approx(round(24 * one.accuracy) / 24)
         assert abs(one.accuracy_asked - 0.5) < 0.2
