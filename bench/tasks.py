@@ -70,7 +70,7 @@ def training(settings: Settings, size: str, precision: str, *bindings: str) -> A
     learner = settings.learner(size, *bindings, precision=precision)
     contenders = bench.against_baseline(learner, plain)
     seconds = bench.alternate(contenders, settings.turns(size), settings.clock)
-    read = bench.bytes_of_step(learner.trainer)
+    read = bench.bytes_of_step(learner)
     return {
         "bytes_per_second": vars(bench.Spread.of([read / s for s in seconds["ours"]])),
         "plain_bytes_per_second": vars(bench.Spread.of([read / s for s in seconds["plain"]])),
@@ -161,7 +161,7 @@ def generation(settings: Settings, size: str, count: int, plain_count: int) -> A
         torch.set_num_threads(1)
     fragments = ["sha_rnn", f"size/{size}"]
     bindings = ["memory = 5000", f"Trainer.device = {settings.device!r}"]
-    model = build(config.resolve(fragments, bindings), needs_corpus=False).model.eval()
+    model = build(config.resolve(fragments, bindings), needs_source=False).model.eval()
     prompt = bytes(place % 95 + 32 for place in range(5000))
     ours = generate(model, prompt, count=None, temperature=0.0)
     theirs = plain.likeliest(plain.twin(model), prompt)

@@ -10,8 +10,10 @@ from typing import Any
 
 from rnnlab import config
 from rnnlab.console import say
+from rnnlab.data import source
 from rnnlab.data.corpora import open_split
-from rnnlab.data.splits import Split
+from rnnlab.data.examples import TaskSource
+from rnnlab.data.splits import Corpus, Split
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score
 from rnnlab.evaluation import evaluate as _evaluate
@@ -115,13 +117,13 @@ def load(
     *,
     best: bool = False,
     device: str = "auto",
-    needs_corpus: bool = False,
+    needs_source: bool = False,
     overrides: str | Sequence[str] = (),
 ) -> LoadedRun:
     """The model of a run, from its newest checkpoint or its best.
 
     Args:
-        needs_corpus: the text that the run was trained on has to be there.
+        needs_source: the text that the run was trained on has to be there.
         overrides: bindings on top of the run's own that keep the names and shapes of parameters, such as of a memory.
     Raises: ConfigError if there is no such run; StorageError if no checkpoint is whole; DataError if a corpus that is
         needed cannot be opened, or is not the one that the run was trained on.
@@ -129,7 +131,7 @@ def load(
     folder = RunFolder.open(run)
     resumed = folder.config().override([*folder.resumed_with(), f"Trainer.device = {device!r}"])
     configuration = resumed.override(overrides)
-    built = open_again(folder, configuration) if needs_corpus else experiment.build(configuration, needs_corpus=False)
+    built = open_again(folder, configuration) if needs_source else experiment.build(configuration, needs_source=False)
     snapshot = folder.best() if best else folder.newest()
     check_same_experiment(snapshot, tensors={f"model/{name}": x for name, x in built.model.state_dict().items()})
     built.model.load_state_dict(snapshot.section("model"))
@@ -145,35 +147,58 @@ def evaluate(
     corpus: str | None = None,
     device: str = "auto",
     limit: int | None = None,
+    at: Sequence[int] = (),
 ) -> Score:
-    """BPC of a run on a split of its corpus, or of another one, read with the run's own batch size and bptt.
+    """How good a run is on a split of its source, or of another corpus, read with the run's own batch size and bptt:
+    `.bpc` of a text; `.accuracy`, `.nats` and, at each difficulty, `.by` of a task.
 
     Args:
-        split: train, valid, test, or all for the whole text.
+        split: train, valid, test, or all for the whole text; valid or test of a task.
         corpus: another text than the run's own; that it is another one is said on standard error.
         limit: score about the first so many bytes of the split [bytes]; None for all of it, of which a run with a small
             budget has scored a part (`valid_protocol` and `protocol` in result.json say how much).
-    Raises: StorageError if the run cannot be loaded; DataError if the corpus cannot be opened, or is the run's own and
-        has changed; Diverged if the BPC is not finite.
+        at: of a task, the difficulties to test at; none for its own.
+    Raises: StorageError if the run cannot be loaded; ConfigError for what does not go with its source; DataError if the
+        corpus cannot be opened, or is the run's own and has changed; Diverged if the loss is not finite.
     """
-    loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
+    loaded = load(run, best=best, device=device, needs_source=corpus is None)
     trainer = loaded.experiment.trainer
-    text = text_of(loaded, split, corpus)
+    scored = text_of(loaded, split, corpus) if corpus is not None else _split_of(loaded, split, at)
     with using_threads(choose_threads(loaded.experiment, loaded.folder.environment.get("threads"))):
         return _evaluate(
-            loaded.model, text, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, limit=limit,
+            loaded.model, scored, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, limit=limit,
             progress=True,
         )  # fmt: skip
 
 
-def text_of(loaded: LoadedRun, split: str, corpus: str | None) -> Split:
-    """A split of the run's own corpus, or of another one.
+def _split_of(loaded: LoadedRun, split: str, at: Sequence[int]) -> source.Scorable:
+    """A split of the run's own source. Raises: ConfigError if there is none such."""
+    own = loaded.experiment.source
+    assert own is not None
+    if not at:
+        return own.split(split)
+    if not isinstance(own, TaskSource):
+        raise ConfigError(f"--at {','.join(map(str, at))}: {own.name} is a text, and has no difficulties")
+    if min(at) < 1:
+        raise ConfigError(f"--at {','.join(map(str, at))}: a difficulty is a whole number above 0")
+    return own.at(at)
 
-    Raises: ConfigError for an unknown split; DataError if the other one cannot be opened.
+
+def text_of(loaded: LoadedRun, split: str, corpus: str | None) -> Split:
+    """A split of the text that a run was trained on, or of another one.
+
+    Raises: ConfigError for an unknown split, or if the run was trained on a task; DataError if the other one cannot be
+        opened.
     """
+    own = loaded.experiment.source
+    if own is not None and not isinstance(own, Corpus):
+        raise ConfigError(
+            f"{loaded.folder.path} was trained on the task {own.name}, and this takes a model of a text; "
+            f"`rnnlab eval {loaded.folder.path}` scores it on its task"
+        )
     if corpus is None:
-        assert loaded.experiment.corpus is not None
-        return loaded.experiment.corpus.split(split)
+        assert own is not None
+        return own.split(split)
     text = open_split(corpus, split)
     if text.file.sha256 != loaded.folder.corpus_sha:
         say(f"{corpus} is another text than the one that {loaded.folder.path} was trained on")

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from rnnlab.api import LoadedRun, load
 from rnnlab.errors import ConfigError, Diverged
 from rnnlab.interfaces import HasAttentionWeights
-from rnnlab.model import VOCABULARY, fold, replace_parts
+from rnnlab.model import fold, replace_parts
 from rnnlab.state import flatten, leaves, unflatten
 from rnnlab.storage.durable import STAGED, storage_errors, write_file
 from rnnlab.testing.rounding import NO_WORSE, error, rounding_of
@@ -225,7 +225,8 @@ class Yardstick(NamedTuple):
 
     @classmethod
     def of(cls, model: nn.Module) -> "Yardstick":
-        tokens = torch.randint(VOCABULARY, (STEPS_COMPARED, 1), generator=torch.Generator().manual_seed(0))
+        vocabulary: int = model.vocabulary  # type: ignore[assignment]
+        tokens = torch.randint(vocabulary, (STEPS_COMPARED, 1), generator=torch.Generator().manual_seed(0))
         logits, _ = model(tokens, model.initial_state(1))  # type: ignore[operator]
         double = copy.deepcopy(model).double()
         exact, _ = double(tokens, double.initial_state(1))  # type: ignore[operator]
@@ -253,12 +254,16 @@ class Yardstick(NamedTuple):
 def _description(
     loaded: LoadedRun, step: OneStep, out: Path, yardstick: Yardstick, errors: dict[str, float]
 ) -> dict[str, Any]:
+    vocabulary, task = loaded.model.vocabulary, loaded.experiment.source and loaded.experiment.source.task
+    kind, token, following = "byte-level language model", "a byte", "the next byte"
+    if task is not None:
+        name = type(task).__name__
+        kind, token, following = f"model of the task {name}", f"a token of {name}", "the answer at this position"
     return {
-        "about": "One step of a byte-level language model: (token, *state) -> (logits of the next byte, *next state).",
+        "about": f"One step of a {kind}: (token, *state) -> (logits of {following}, *next state).",
         **describe(loaded.experiment),
-        "vocabulary": VOCABULARY,
-        "token": {"shape": [1], "dtype": "int64", "meaning": "a byte, 0 to 255"},
-        "logits": {"shape": [1, VOCABULARY], "dtype": "float32", "meaning": "natural logarithms, not normalized"},
+        "token": {"shape": [1], "dtype": "int64", "meaning": f"{token}, 0 to {vocabulary - 1}"},
+        "logits": {"shape": [1, vocabulary], "dtype": "float32", "meaning": "natural logarithms, not normalized"},
         "state": [
             {"name": name, "shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch."), "start": "zeros"}
             for name, x in zip(step.names, step.start(), strict=True)

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
+from rnnlab.data.splits import VOCABULARY
 from rnnlab.errors import ConfigError, Diverged
 from rnnlab.interfaces import HasInPlaceState
 from rnnlab.matmul import for_many_shapes, products_in
@@ -42,6 +43,8 @@ def generate(
         samples: continuations written side by side, 1 to 65,536.
     Raises: ConfigError if the prompt is empty or an argument is out of its range.
     """
+    if (vocabulary := getattr(model, "vocabulary", VOCABULARY)) != VOCABULARY:
+        raise ConfigError(f"the model knows {vocabulary} tokens of a task, and only one of bytes can continue a text")
     if not prompt:
         raise ConfigError("the prompt is empty; a model needs at least one byte to go on from (a newline will do)")
     if count is not None and count < 0:

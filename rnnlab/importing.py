@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab import config
+from rnnlab.data.splits import VOCABULARY
 from rnnlab.errors import DataError
-from rnnlab.model import VOCABULARY
 from rnnlab.storage import statedict
 from rnnlab.storage.durable import storage_errors
 from rnnlab.training import experiment

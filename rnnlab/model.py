@@ -15,8 +15,6 @@ from rnnlab.ops.dropout import dropout
 from rnnlab.registry import configurable
 from rnnlab.state import State
 
-VOCABULARY = 256  # V: raw bytes, so that any file can be read and any prompt continued
-
 
 @configurable
 def Block(
@@ -40,18 +38,19 @@ def Block(
 
 @configurable
 class LanguageModel(nn.Module):
-    """Next-byte prediction: embedding, blocks, and a linear layer whose weight is the embedding's.
+    """Next-token prediction: embedding, blocks, and a linear layer whose weight is the embedding's.
 
     Source: Merity 2019, arXiv:1911.11423, section 3. No positions; without `output_norm` no final LayerNorm.
     Shapes: tokens (T, B) int64 -> logits (T, B, V); state: one entry a block.
     Args:
         dim: width D.
         blocks: one factory a layer, called `slot(dim)`; depth is the length of the list.
-        input_dropout: on the embedded bytes [probability].
+        input_dropout: on the embedded tokens [probability].
         output_dropout: on the last block's output [probability].
         output_norm: a LayerNorm after the last block, which a residual stream needs and the SHA block brings itself.
         init_std: standard deviation that Linear and Embedding weights are drawn with; None for the paper's
             0.1 / sqrt(D). Cores own their initialization.
+        vocabulary: V; the source that is learned from gives it: 256 byte values of a text, the tokens of a task.
     Raises: ConfigError if dim < 1, there is no block, a dropout is outside [0, 1) or init_std <= 0.
     """
 
@@ -63,6 +62,7 @@ class LanguageModel(nn.Module):
         output_dropout: float = 0.0,
         output_norm: bool = False,
         init_std: float | None = None,
+        vocabulary: int = 256,
     ) -> None:
         super().__init__()
         check_width("LanguageModel", "dim", dim)
@@ -73,10 +73,10 @@ class LanguageModel(nn.Module):
         if init_std is not None and init_std <= 0.0:
             raise ConfigError(f"LanguageModel.init_std = {init_std}: a positive number, or None for 0.1 / sqrt(D)")
         self.dim, self.input_dropout, self.output_dropout = dim, input_dropout, output_dropout
-        self.embedding = nn.Embedding(VOCABULARY, dim)
+        self.embedding = nn.Embedding(vocabulary, dim)
         self.blocks = nn.ModuleList([block(dim) for block in blocks])
         self.output_norm = nn.LayerNorm(dim) if output_norm else None
-        self.output_bias = nn.Parameter(torch.zeros(VOCABULARY))
+        self.output_bias = nn.Parameter(torch.zeros(vocabulary))
         self._initialize(0.1 / math.sqrt(dim) if init_std is None else init_std)
 
     def _initialize(self, std: float) -> None:
@@ -85,6 +85,10 @@ class LanguageModel(nn.Module):
                 nn.init.normal_(module.weight, std=std)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+    @property
+    def vocabulary(self) -> int:
+        return self.embedding.num_embeddings
 
     def initial_state(self, batch: int) -> State:
         return tuple(block.initial_state(batch) for block in self.blocks)  # type: ignore[operator]
@@ -106,8 +110,8 @@ class LanguageModel(nn.Module):
         return h, tuple(states)
 
     def macs(self) -> int:
-        """Multiply-accumulates per byte [MAC/byte], with every memory full."""
-        return sum(block.macs() for block in self.blocks) + self.dim * VOCABULARY  # type: ignore[operator]
+        """Multiply-accumulates per position [MAC/position], with every memory full."""
+        return sum(block.macs() for block in self.blocks) + self.dim * self.vocabulary  # type: ignore[operator]
 
 
 def count_parameters(model: nn.Module) -> int:

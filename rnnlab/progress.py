@@ -13,20 +13,23 @@ _last_line: dict[int, float] = {}  # [s, monotonic] by process, whatever it was 
 
 
 class ProgressBar:
-    """Bytes done of those to do, with speed, time left, and whatever else is told.
+    """What is done of what is to do, with speed, time left, and whatever else is told.
 
     Args:
         doing: one word, "train".
-        total, done: [bytes].
+        total, done: of what is counted.
         shown: False to keep silent.
+        counted: bytes, or positions of a task's examples.
     """
 
-    def __init__(self, doing: str, total: int, done: int = 0, shown: bool = True) -> None:
+    def __init__(self, doing: str, total: int, done: int = 0, shown: bool = True, counted: str = "bytes") -> None:
         self._doing, self._total, self._began_with, self._shown = doing, total, done, shown
+        self._counted = counted
         self._began = time.monotonic()
         _last_line.setdefault(os.getpid(), self._began)
         disable = None if shown else True  # None: where there is no terminal
-        self._bar = tqdm(total=total, initial=done, unit="B", unit_scale=True, desc=doing, disable=disable)
+        unit = "B" if counted == "bytes" else " "
+        self._bar = tqdm(total=total, initial=done, unit=unit, unit_scale=True, desc=doing, disable=disable)
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +54,6 @@ class ProgressBar:
         left = f", {tqdm.format_interval((self._total - done) / speed)} left" if speed > 0 else ""
         told = "".join(f", {name} {value}" for name, value in facts.items())
         say(
-            f"{self._doing} {done:,} of {self._total:,} bytes ({100 * done / max(1, self._total):.0f}%), "
-            f"{speed:,.0f} bytes/s{left}{told}"
+            f"{self._doing} {done:,} of {self._total:,} {self._counted} ({100 * done / max(1, self._total):.0f}%), "
+            f"{speed:,.0f} {self._counted}/s{left}{told}"
         )

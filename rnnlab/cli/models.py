@@ -19,6 +19,8 @@ def add_commands(add: AddCommand) -> None:
     evaluate.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     add_device(evaluate)
     evaluate.add_argument("--bytes", type=int, metavar="N", help="score about the first N bytes (default: all)")
+    evaluate.add_argument("--at", type=_lengths, default=[], metavar="N,...",
+                          help="of a task, difficulties to test at: 256,512 (default: its own)")  # fmt: skip
     evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC against memory length, table and plot: "
                           "1,256,512 [positions]")  # fmt: skip
 
@@ -44,6 +46,7 @@ def add_commands(add: AddCommand) -> None:
     probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
     probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     probe.add_argument("--split", default="valid", metavar="S", help="train, valid, test or all (default: valid)")
+    probe.add_argument("--at", type=int, metavar="N", help="of a task, the difficulty of the examples that are drawn")
     probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
     add_best(probe)
     add_device(probe)
@@ -58,6 +61,7 @@ def _eval(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from rnnlab.api import evaluate
+    from rnnlab.cli.scores import accuracy_table
 
     if options.bytes is not None and options.bytes < 1:
         raise ConfigError(f"--bytes {options.bytes}: at least 1; leave it out to score all of the split")
@@ -67,13 +71,20 @@ def _eval(options: argparse.Namespace) -> None:
         return _eval_memory(options)
     score = evaluate(
         options.run, options.split, best=options.best, corpus=options.corpus, device=options.device,
-        limit=options.bytes,
+        limit=options.bytes, at=options.at,
     )  # fmt: skip
     p = score.protocol
     memory = "no memory" if p.memory is None else f"memory {p.memory:,}"
-    how = f"{p.bytes_scored:,} bytes scored, batch size {p.batch_size}, bptt {p.bptt}, {memory}"
-    answer = {"split": options.split, "corpus": options.corpus, "bpc": score.bpc, **asdict(p)}
-    print_answer(options, answer, f"{options.split} {score.bpc:.4f} bpc ({how})")
+    how = f"batch size {p.batch_size}, bptt {p.bptt}, {memory}"
+    if score.accuracy is None:
+        answer = {"split": options.split, "corpus": options.corpus, "bpc": score.bpc, **p.told()}
+        text = f"{options.split} {score.bpc:.4f} bpc ({p.bytes_scored:,} bytes scored, {how})"
+    else:
+        by = [asdict(one) for one in score.by]
+        figures = {"accuracy": score.accuracy, "nats": score.nats, "chance": score.chance}
+        answer = {"split": options.split, **figures, "by": by, **p.told()}
+        text = f"{accuracy_table(options.split, score)}\n({how})"
+    print_answer(options, answer, text)
 
 
 def _eval_memory(options: argparse.Namespace) -> None:
@@ -125,7 +136,7 @@ def _probe(options: argparse.Namespace) -> None:
 
     told = probe(
         options.run, Path(options.out) if options.out else None, corpus=options.corpus, split=options.split,
-        size=options.bytes, best=options.best, device=options.device,
+        size=options.bytes, at=options.at, best=options.best, device=options.device,
     )  # fmt: skip
     print_answer(options, told, "\n".join(told["files"]))
 

@@ -55,13 +55,15 @@ def _resume(options: argparse.Namespace) -> None:
 
 
 def _result_text(result: dict[str, Any]) -> str:
-    scored = [f"{result[protocol]['bytes_scored']:,}" for protocol in ("valid_protocol", "protocol")]
+    from rnnlab.cli.scores import task_text
+
     evaluating, saving, training = (result[name] for name in ("seconds_evaluating", "seconds_saving", "seconds"))
     shares = " and ".join(f"{100 * seconds / training:.0f}%" for seconds in (evaluating, saving)) if training else ""
     of_training = f", {shares} of training's {training:.1f} s" if training else ""
+    unit = "positions" if "task" in result else "bytes"
     return (
-        f"valid {result['valid_bpc']:.4f} bpc on {scored[0]} bytes, test {result['test_bpc']:.4f} bpc on {scored[1]}\n"
-        f"{result['bytes_trained']:,} bytes in {result['steps']:,} steps, {result['bytes_per_second']:,.0f} bytes/s; "
+        f"{task_text(result) if 'task' in result else _bpc_text(result)}\n"
+        f"{result['bytes_trained']:,} {unit} in {result['steps']:,} steps, {result['bytes_per_second']:,.0f} {unit}/s; "
         f"evaluation took {evaluating:.1f} s and saving {saving:.1f} s{of_training}\n"
         f"run: {result['run']}"
     )
@@ -76,6 +78,11 @@ def _replay(options: argparse.Namespace) -> None:
     moved = corpus_bindings(options.corpus) if options.corpus else []
     found = replay(options.run, options.step, options.device, moved)
     print_answer(options, asdict(found), replay_text(found))
+
+
+def _bpc_text(result: dict[str, Any]) -> str:
+    scored = [f"{result[protocol]['bytes_scored']:,}" for protocol in ("valid_protocol", "protocol")]
+    return f"valid {result['valid_bpc']:.4f} bpc on {scored[0]} bytes, test {result['test_bpc']:.4f} bpc on {scored[1]}"
 
 
 def _import(options: argparse.Namespace) -> None:

@@ -61,7 +61,7 @@ def _show(options: argparse.Namespace) -> None:
     from rnnlab.config import resolve
     from rnnlab.training.experiment import build, describe
 
-    experiment = build(resolve(options.fragments, overrides(options)), shapes_only=True, needs_corpus=False)
+    experiment = build(resolve(options.fragments, overrides(options)), shapes_only=True, needs_source=False)
     facts = describe(experiment)
     head = (
         f"{facts['parameters']:,} parameters ({facts['parameters_deployable']:,} deployable), "

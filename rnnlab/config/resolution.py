@@ -12,7 +12,7 @@ from typing import Any
 from rnnlab.config.activation import Operative, activated, construct
 from rnnlab.config.bindings import Binding, Precedence, Reach, macro_chain, prefixes, reach
 from rnnlab.config.checks import check_expanded, full_selector, is_place, parameters
-from rnnlab.config.sources import Source, read_fragment, read_override
+from rnnlab.config.sources import GinSource, read_fragment, read_override
 from rnnlab.config.values import Value, expand, references, scoped
 from rnnlab.console import say
 from rnnlab.errors import ConfigError
@@ -25,7 +25,7 @@ BUDGETS = ("Trainer.bytes", "Trainer.steps", "Trainer.epochs")
 class Config:
     """What fragments and overrides come to. Immutable but for the memory of what it last built."""
 
-    def __init__(self, bindings: Mapping[str, Binding], sources: Sequence[Source]) -> None:
+    def __init__(self, bindings: Mapping[str, Binding], sources: Sequence[GinSource]) -> None:
         # sorted by key; of a whole model, those that nothing can reach are left out
         self.bindings: Mapping[str, Binding] = dict(sorted(bindings.items()))
         self._sources = sources
@@ -153,7 +153,7 @@ def _several(given: str | Sequence[str]) -> Sequence[str]:
     return [given] if isinstance(given, str) else given
 
 
-def _say_what_replaces_a_users_root(sources: Sequence[Source]) -> None:
+def _say_what_replaces_a_users_root(sources: Sequence[GinSource]) -> None:
     """A size and a recipe are above every root: above those that ship by design, above one's own by surprise."""
     above = [s for s in sources if s.precedence in (Precedence.SIZE, Precedence.TRAIN)]
     final = {b.key: b for s in sorted(above, key=lambda source: source.precedence) for b in s.bindings}
@@ -175,7 +175,7 @@ def load(path: Path | str) -> Config:
     return _resolve([read_fragment(str(path), Precedence.ROOT)])
 
 
-def _resolve(sources: Sequence[Source]) -> Config:
+def _resolve(sources: Sequence[GinSource]) -> Config:
     sources = sorted(sources, key=lambda source: source.precedence)  # stable: within a precedence the later wins
     _refuse_conflicts(sources)
     written = [binding for source in sources for binding in source.bindings]
@@ -226,7 +226,7 @@ def _mentioned(written: Sequence[Binding]) -> Reach:
     )
 
 
-def _refuse_conflicts(sources: Sequence[Source]) -> None:
+def _refuse_conflicts(sources: Sequence[GinSource]) -> None:
     """Fragments from different folders commute, so they may not disagree on what nothing above them decides."""
     decided = {binding.key for source in sources if source.precedence > Precedence.PART for binding in source.bindings}
     set_by: dict[str, tuple[str, Binding]] = {}

@@ -19,7 +19,7 @@ BY_FOLDER = {"": Precedence.ROOT, "size": Precedence.SIZE, "train": Precedence.T
 
 
 @dataclass(frozen=True)
-class Source:
+class GinSource:
     """The bindings that one name on the command line stands for."""
 
     precedence: Precedence
@@ -42,7 +42,7 @@ def fragments() -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.gin"))
 
 
-def read_fragment(name: str, precedence: Precedence | None = None) -> Source:
+def read_fragment(name: str, precedence: Precedence | None = None) -> GinSource:
     """The fragment or file called `name`, with what it includes.
 
     Args:
@@ -60,14 +60,14 @@ def read_fragment(name: str, precedence: Precedence | None = None) -> Source:
     if precedence is None and not inside and any(binding.key == MODEL for binding in bindings):
         own_precedence = Precedence.ROOT
         bindings = [replace(binding, precedence=own_precedence) for binding in bindings]
-    return Source(own_precedence, folder, tuple(bindings), "" if inside else _shown(path))
+    return GinSource(own_precedence, folder, tuple(bindings), "" if inside else _shown(path))
 
 
-def read_override(text: str) -> Source:
+def read_override(text: str) -> GinSource:
     """One binding from the command line. Raises: ConfigError if the text is not exactly one sound binding."""
     name = "--set"
     binding = check(parse_assignment(text, name), name, Precedence.OVERRIDE, os.getcwd())
-    return Source(Precedence.OVERRIDE, "", (binding,))
+    return GinSource(Precedence.OVERRIDE, "", (binding,))
 
 
 def anchored(item: str, folder: Path) -> str:

@@ -9,8 +9,10 @@ import hashlib
 import os
 import random
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +21,15 @@ from torch import Tensor
 
 from rnnlab import rng
 from rnnlab.data import hashes
+from rnnlab.data.source import Chunk, Portion, Read
 from rnnlab.errors import ConfigError, DataError
 
 Bytes = npt.NDArray[np.uint8]
 
+VOCABULARY = 256  # V: raw bytes, so that any file can be read and any prompt continued
 SPLITS = ("train", "valid", "test", "all")
 MOST_RESIDENT = 2 << 30  # [bytes] of text that an accelerator holds; more of it is read from the disk chunk by chunk
+COUNTED_AT_ONCE = 1 << 24  # [bytes]
 AT_ONCE = 8 << 20  # [bytes] read for an accelerator in one piece
 
 
@@ -130,6 +135,16 @@ class Split:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def head(self, batch_size: int, limit: int | None) -> "Split":
+        """About the first so many bytes, and enough for so many sequences; all of it without a limit."""
+        return self if limit is None else self[: max(limit, 2 * batch_size)]
+
+    def parts(self, batch_size: int, limit: int | None, device: torch.device) -> Sequence[Portion]:
+        return [Portion(Batches(self.head(batch_size, limit), batch_size).to(device), range(1))]
+
+    def scored(self, batch_size: int, limit: int | None) -> dict[str, int]:
+        return {"bytes_scored": (len(self.head(batch_size, limit)) // batch_size - 1) * batch_size}
+
     def __getitem__(self, part: slice) -> "Split":
         """The stretch `split[start:stop]`; nothing is read."""
         start, stop, step = part.indices(len(self))
@@ -144,7 +159,10 @@ def whole(file: TextFile) -> Split:
 
 @dataclass(eq=False)
 class Corpus:
-    """Three splits under one name."""
+    """Three splits of a text under one name; see `rnnlab.data.source.Source`."""
+
+    vocabulary: ClassVar[int] = VOCABULARY
+    task: ClassVar[None] = None
 
     name: str
     train: Split
@@ -161,6 +179,16 @@ class Corpus:
             raise ConfigError(f"no split {name!r}; the splits are {', '.join(SPLITS)}")
         chosen: Split = getattr(self, name)
         return chosen
+
+    def training(self, batch_size: int, shard: tuple[int, int], device: torch.device) -> "Batches":
+        return Batches(self.train, batch_size, shard).to(device)
+
+    def unseen(self) -> Tensor:
+        counts = torch.zeros(VOCABULARY, dtype=torch.int64)
+        for start in range(0, len(self.train), COUNTED_AT_ONCE):
+            piece = self.train[start : start + COUNTED_AT_ONCE].bytes
+            counts += torch.from_numpy(np.bincount(piece, minlength=VOCABULARY))
+        return counts == 0
 
     @property
     def files(self) -> list[TextFile]:
@@ -206,11 +234,30 @@ class Batches:
                 f"{split.file.path}: the {split.name} split has {len(split)} bytes, too few for {batch_size} sequences "
                 f"of 2 bytes or more; take a larger corpus or a smaller batch"
             )
-        self.split = split
+        self.split, self.batch_size = split, batch_size
         self.length = len(split) // batch_size  # [bytes] of a sequence; positions 0 .. length - 2 can be predicted from
         self.count = batch_size // ranks
         self.first = rank * self.count
         self.resident: Tensor | None = None
+
+    @property
+    def epoch(self) -> int:
+        return self.positions(0) * self.batch_size
+
+    def mean_chunk(self, bptt: int) -> float:
+        return bptt
+
+    def positions(self, reading: int) -> int:
+        return self.length - 1
+
+    def weight(self, chunk: Chunk) -> float:
+        return chunk.length
+
+    def read(self, chunk: Chunk) -> Read:
+        return Read(*self.chunk(chunk.position, chunk.length), None)
+
+    def held(self) -> Sequence[Tensor]:
+        return () if self.resident is None else (self.resident,)
 
     def to(self, device: torch.device | str) -> "Batches":
         """The same, held on an accelerator as uint8 so that chunks are cut there.

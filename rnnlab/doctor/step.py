@@ -79,8 +79,8 @@ def _learner(core: str, text: Path, device: str, dtype: torch.dtype = torch.floa
 
 def gradient(learner: Learner) -> dict[str, Tensor]:
     """Loss [nats] and the norm of each part's gradient at the learner's next step."""
-    loss, _ = learner.backward(learner.chunks())
-    return _tensors(float(loss), norms_by_part(learner.model.named_parameters()))
+    told, _ = learner.backward(learner.chunks())
+    return _tensors(float(told.loss), norms_by_part(learner.model.named_parameters()))
 
 
 def _tensors(loss: float, norms: dict[str, float]) -> dict[str, Tensor]:

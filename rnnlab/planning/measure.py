@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rnnlab.config import Config
-from rnnlab.data.splits import Corpus
+from rnnlab.data.source import Source
 from rnnlab.planning.shadow import evaluation_chunk
 from rnnlab.speed.bench import fill_memory
 from rnnlab.speed.stopwatch import Clock, clock_of
@@ -29,13 +29,13 @@ class Measured:
     checkpoint: int  # [bytes] of tensors
 
 
-def measure(config: Config, corpus: Corpus) -> Measured:
+def measure(config: Config, source: Source) -> Measured:
     """Train a few steps, and score a chunk, with the memory full. Nothing is written.
 
     Raises: ConfigError, DataError, Diverged as training does.
     """
-    experiment = build(config, needs_corpus=False)
-    experiment.corpus = corpus
+    experiment = build(config, needs_source=False)
+    experiment.source = source
     threads = choose_threads(experiment)
     with using_threads(threads):
         learner = Learner(experiment)

@@ -1,15 +1,18 @@
-"""What is planned: a configuration, its corpus as far as it is known, and the ranks that share it."""
+"""What is planned: a configuration, its source as far as it is known, and the ranks that share it."""
 
 from dataclasses import dataclass, replace
+
+import torch
 
 from rnnlab import config
 from rnnlab.config import Config
 from rnnlab.data.corpora import PUBLISHED
-from rnnlab.data.splits import Batches, Corpus
+from rnnlab.data.source import Source
 from rnnlab.evaluation import longest_memory
 from rnnlab.model import count_parameters
 from rnnlab.planning import outline
 from rnnlab.planning.shadow import Shadow, shadow
+from rnnlab.speed.bench import bytes_of_step
 from rnnlab.training.evaluations import EvaluationPlan, plan_evaluations
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner, budgets
@@ -22,11 +25,12 @@ class PlannedRun:
 
     config: Config
     trainer: Trainer
-    corpus: Corpus  # an outline
-    has_size: bool  # whether the corpus' size is known
+    source: Source  # of a text, an outline
+    has_size: bool  # whether the size of a text is known
     ranks: int
     parameters: int
     memory: int | None  # [positions] of the longest attention
+    step_bytes: int  # [bytes] trained on at a step
     budget: int  # [bytes] trained on to the end
     evaluations: EvaluationPlan
 
@@ -38,14 +42,14 @@ class PlannedRun:
     def changed(self, bindings: list[str]) -> "PlannedRun":
         """The same with further bindings; the corpus is not looked at again."""
         changed = self.config.override(bindings)
-        return _planned(changed, self.ranks, self.corpus, self.has_size)
+        return _planned(changed, self.ranks, self.source, self.has_size)
 
     def shadow(self) -> Shadow:
         """Of one rank, for a chunk of full length."""
         t = self.trainer
         own = [f"Trainer.batch_size = {t.batch_size // self.ranks}"] if self.ranks > 1 else []
         alike = ["Trainer.jitter = False", *own]
-        found = shadow(self.config.override(alike), outline.outline_of(self.corpus, self.ranks))
+        found = shadow(self.config.override(alike), outline.outline_of(self.source, self.ranks))
         if self.ranks == 1:
             return found
         # DistributedDataParallel copies gradients in buckets; a checkpoint has the state of all ranks.
@@ -59,25 +63,26 @@ def planned_run(fragments: list[str], overrides: list[str], ranks: int = 1) -> P
     return _planned(config.resolve(fragments, overrides), ranks)
 
 
-def _planned(of: Config, ranks: int, corpus: Corpus | None = None, has_size: bool = True) -> PlannedRun:
-    experiment = build(of, shapes_only=True, needs_corpus=False)
+def _planned(of: Config, ranks: int, source: Source | None = None, has_size: bool = True) -> PlannedRun:
+    experiment = build(of, shapes_only=True, needs_source=False)
     t = experiment.trainer
-    if corpus is None:
-        if experiment.corpus is not None:
-            corpus = outline.outline_of(experiment.corpus)
+    if source is None:
+        if experiment.source is not None:
+            source = outline.outline_of(experiment.source)
         else:
             published = PUBLISHED.get(getattr(t.source, "__name__", "").lower())
             has_size = published is not None
             name, size = (published.name, published.size) if published else ("a text", outline.UNKNOWN_SIZE)
-            corpus = outline.outline(name, size)
-    Batches(corpus.train, t.batch_size, shard=(0, ranks))  # raises if the ranks cannot share it
-    experiment.corpus = corpus
+            source = outline.outline(name, size)
+    source.training(t.batch_size, (0, ranks), torch.device("cpu"))  # raises if the ranks cannot share it
+    experiment.source = source
     learner = Learner(experiment)
     budget = learner.budget_bytes()
     evaluations = plan_evaluations(
-        t, budget=budget, epoch=learner.epoch_bytes(), valid=len(corpus.valid), test=len(corpus.test)
-    )
+        t, budget=budget, epoch=learner.epoch_bytes(), valid=len(source.valid), test=len(source.test),
+        whole=source.task is not None,
+    )  # fmt: skip
     return PlannedRun(
-        of, t, corpus, has_size, ranks, count_parameters(experiment.model), longest_memory(experiment.model),
-        budget, evaluations,
+        of, t, source, has_size, ranks, count_parameters(experiment.model), longest_memory(experiment.model),
+        bytes_of_step(learner), budget, evaluations,
     )  # fmt: skip

@@ -13,7 +13,6 @@ from rnnlab.planning.measure import measure
 from rnnlab.planning.needs import PlannedRun, planned_run
 from rnnlab.planning.remedy import find_remedy, needed
 from rnnlab.planning.shadow import Shadow
-from rnnlab.speed.bench import bytes_of_step
 
 HOUR = 3600.0
 
@@ -81,7 +80,7 @@ def _speed(of: PlannedRun, seen: Shadow, card: Card) -> dict[str, Any]:
 
 
 def _for_this_machine(of: PlannedRun) -> dict[str, Any]:
-    found = measure(of.config.override(["Trainer.jitter = False"]), of.corpus)
+    found = measure(of.config.override(["Trainer.jitter = False"]), of.source)
     answer = _describe(of) | {
         "basis": "measured", "device": found.device, "threads": found.threads,
         "memory_needed": found.peak, "step_seconds": found.step,
@@ -92,14 +91,14 @@ def _for_this_machine(of: PlannedRun) -> dict[str, Any]:
 
 def _time(of: PlannedRun, step: float, scoring: float) -> dict[str, Any]:
     """Of the whole run; without the size of its text, for each 100 MB."""
-    rate = bytes_of_step(of.trainer) / step
+    rate = of.step_bytes / step
     hundred = 1e8 / rate / HOUR
     if not of.ends:
         return {"bytes_per_second": rate, "hours_per_100_mb": hundred, "budget_bytes": None, "hours": None}
-    scored = estimate.bytes_scored(of.evaluations, of.budget, len(of.corpus.valid), len(of.corpus.test))
+    scored = estimate.bytes_scored(of.evaluations, of.budget, len(of.source.valid), len(of.source.test))
     training, evaluation = of.budget / rate / HOUR, scored * scoring / HOUR
     hours = {"training": training, "evaluation": evaluation, "total": training + evaluation}
-    steps = estimate.steps_of(of.budget, bytes_of_step(of.trainer))
+    steps = estimate.steps_of(of.budget, of.step_bytes)
     return {
         "bytes_per_second": rate, "hours_per_100_mb": hundred, "budget_bytes": of.budget, "steps": steps,
         "bytes_scored": scored, "hours": hours,
@@ -122,7 +121,7 @@ def _describe(of: PlannedRun) -> dict[str, Any]:
         "attention_memory": of.memory,
         "ranks": of.ranks,
         "batch_per_rank": t.batch_size // of.ranks,
-        "corpus": of.corpus.name,
+        "corpus": of.source.name,
     }
 
 

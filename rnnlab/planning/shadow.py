@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.config import Config
-from rnnlab.data.splits import Corpus
+from rnnlab.data.source import Source
 from rnnlab.planning.behavior import CudaBehavior
 from rnnlab.planning.tracker import Account, Kernel, Tracker
 from rnnlab.speed.bench import fill_memory
@@ -46,16 +46,16 @@ class Shadow:
         return sum(self.memory.values())
 
 
-def shadow(config: Config, corpus: Corpus, like: str = "cuda") -> Shadow:
+def shadow(config: Config, source: Source, like: str = "cuda") -> Shadow:
     """Take a step of a configuration on the meta device.
 
     Args:
-        corpus: whose sizes count; nothing of it is read.
+        source: whose sizes count; nothing of a text is read.
         like: the device whose behavior is followed; "cpu" for what plain torch does there.
     Raises: ConfigError, DataError as training does.
     """
-    experiment = build(config, shapes_only=True, needs_corpus=False)
-    experiment.corpus = corpus
+    experiment = build(config, shapes_only=True, needs_source=False)
+    experiment.source = source
     for group in experiment.optimizer.param_groups:
         if "fused" in group:
             # As on CUDA. Of SGD the meta device has no fused kernel, and the lists of tensors are the next best.
@@ -63,7 +63,7 @@ def shadow(config: Config, corpus: Corpus, like: str = "cuda") -> Shadow:
     learner = Learner(experiment)
     tracker = Tracker()
     with CudaBehavior(tracker.recurrence, like) as behavior, tracker, _parts_named(learner.model, tracker):
-        fill_memory(learner, at_once=learner.batches.length)
+        fill_memory(learner, at_once=learner.batches.positions(0))
         learner.span = lambda name: tracker.within(name if name in LABELS else "rest")
         learner.step()  # the optimizer makes its moments
         behavior.waits.clear()
@@ -115,7 +115,7 @@ def _hold(learner: Learner, tracker: Tracker) -> None:
     parameters = list(learner.model.parameters())
     moments = [x for slots in learner.optimizer.state.values() for x in slots.values() if isinstance(x, Tensor)]
     gradients = [p.grad for p in parameters if p.grad is not None]
-    text = [] if learner.batches.resident is None else [learner.batches.resident]
+    text = list(learner.batches.held())
     held: tuple[Sequence[Tensor], ...] = parameters, gradients, moments, [x for _, x in leaves(learner.state)], text
     for part, tensors in zip(HELD, held, strict=True):
         tracker.hold(tensors, part)

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor
 
 from rnnlab import config
+from rnnlab.data.source import Chunk
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import longest_memory
-from rnnlab.model import VOCABULARY, count_parameters
+from rnnlab.model import count_parameters
 from rnnlab.speed.stopwatch import Clock, Spread, alternate, clock_of, ratio
 from rnnlab.speed.timeline import SLOTS, split
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner, peak_memory_mb
-from rnnlab.training.recipe import Trainer
 
 READ = 1024  # [positions] read at a time to fill the memory
 COPIED = 1 << 26  # [bytes] moved to see how fast memory is copied
@@ -57,7 +57,7 @@ def benchmark(
     ceilings = measure_ceilings(learner, clock)
     alone: dict[str, Callable[[], object]] = {"ours": learner.step}
     seconds = alternate(against_baseline(learner, baseline) if baseline else alone, repeats, clock)
-    read = bytes_of_step(learner.trainer)
+    read = bytes_of_step(learner)
     answer = {
         **_describe(learner),
         "clock": "cpu" if cpu_time else "wall",
@@ -89,17 +89,21 @@ def fill_memory(learner: Learner, at_once: int = READ) -> None:
             learner.state = learner.model(inputs, learner.state)[1]
 
 
-def bytes_of_step(trainer: Trainer) -> int:
-    """[bytes] read for a step of chunks of full length."""
-    return trainer.bptt * trainer.batch_size * trainer.accumulate
+def bytes_of_step(learner: Learner) -> int:
+    """[bytes] read for a step of chunks of full length; of a task, [positions] on average."""
+    t = learner.trainer
+    return int(learner.batches.mean_chunk(t.bptt) * t.batch_size * t.accumulate)
 
 
 def _past(learner: Learner, at_once: int = READ) -> list[Tensor]:
-    """Chunks (T, B) that fill the longest memory; the learner stands behind them afterwards."""
-    stop = min(longest_memory(learner.model) or 0, learner.batches.length // 2)
+    """Chunks (T, B) that fill the longest memory; the learner stands behind them afterwards. The examples of a task
+    begin with an empty one: there are none."""
+    if learner.source.task is not None:
+        return []
+    stop = min(longest_memory(learner.model) or 0, learner.batches.positions(0) // 2)
     learner.progress = replace(learner.progress, position=stop)
-    chunks = (learner.batches.chunk(start, min(at_once, stop - start)) for start in range(0, stop, at_once))
-    return [inputs.to(learner.device) for inputs, _ in chunks]
+    chunks = (Chunk(0, start, min(at_once, stop - start)) for start in range(0, stop, at_once))
+    return [learner.batches.read(chunk).inputs.to(learner.device) for chunk in chunks]
 
 
 def against_baseline(learner: Learner, module: ModuleType) -> dict[str, Callable[[], object]]:
@@ -114,12 +118,12 @@ def against_baseline(learner: Learner, module: ModuleType) -> dict[str, Callable
 
     def ours() -> None:
         (chunk,) = learner.chunks()[:1]
-        taken["chunk"] = chunk.position, chunk.length
+        taken["chunk"] = chunk
         taken["lr"] = learner.step()["lr"]
 
     def theirs() -> None:
-        inputs, targets = learner.batches.chunk(*taken["chunk"])
-        baseline.step(inputs.to(learner.device), targets.to(learner.device), taken["lr"])
+        read = learner.batches.read(taken["chunk"])
+        baseline.step(read.inputs.to(learner.device), read.targets.to(learner.device), taken["lr"])
 
     return {"ours": ours, name: theirs}
 
@@ -169,9 +173,9 @@ def _describe(learner: Learner) -> dict[str, Any]:
 
 def _parts(learner: Learner, seconds: dict[str, Spread], ceilings: dict[str, float]) -> dict[str, dict[str, float]]:
     """Seconds, share of the step, and how near each comes to the ceiling that bounds it."""
-    read = bytes_of_step(learner.trainer)
+    read = bytes_of_step(learner)
     total = sum(spread.median for spread in seconds.values())
-    macs = {"head": learner.model.dim * VOCABULARY}
+    macs = {"head": learner.model.dim * learner.model.vocabulary}
     for slot, label in SLOTS.items():
         macs[label] = sum(part.macs() for block in learner.model.blocks if (part := getattr(block, slot, None)))
     parts: dict[str, dict[str, float]] = {}

@@ -46,14 +46,14 @@ class Snapshot:
     step: int  # optimizer steps taken [steps]
     position: int  # of the next chunk within each sequence of the batch [bytes]
     tensors: Mapping[str, Tensor]  # "model/<parameter>", "optimizer/<parameter>/<slot>", "state/<path>"
-    facts: Facts = field(default_factory=dict)  # what else a run needs, as JSON; "valid_bpc" decides which is the best
+    facts: Facts = field(default_factory=dict)  # what else a run needs, as JSON; "valid_loss" decides which is the best
     config_sha: str = ""  # of the experiment it belongs to, as the next; the run folder fills them in
     corpus_sha: str = ""
 
     @property
-    def valid_bpc(self) -> float:
+    def valid_loss(self) -> float:
         """Infinite if the state was never scored."""
-        bpc = self.facts.get("valid_bpc")
+        bpc = self.facts.get("valid_loss")
         return float(bpc) if isinstance(bpc, int | float) and math.isfinite(bpc) else math.inf
 
     def section(self, name: str) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ def newest(folder: Path, at_most: int | None = None) -> tuple[Snapshot, list[str
 
 
 def best(folder: Path) -> tuple[Snapshot, list[str]]:
-    """The checkpoint with the lowest facts["valid_bpc"] that verifies, the newest if none was scored; see `newest`."""
+    """The checkpoint with the lowest facts["valid_loss"] that verifies, the newest if none was scored; see `newest`."""
     return _first_whole(folder, lambda: [path for path, _ in sorted(_readable(folder), key=lambda entry: entry[1])])
 
 
@@ -207,7 +207,7 @@ def _readable(folder: Path, at_most: int | None = None) -> Iterator[tuple[Path, 
         try:
             bare, entry = _read_manifest(path)
             if (path / STATE).stat().st_size == entry["bytes"]:
-                yield path, bare.valid_bpc
+                yield path, bare.valid_loss
         except (Damaged, OSError):
             continue
 

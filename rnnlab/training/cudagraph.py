@@ -7,26 +7,36 @@ if there were no graph.
 """
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from rnnlab.data.source import Read
 from rnnlab.ops.dropout import KeyTable, drawn_keys
 from rnnlab.ops.triton_devices import current
 from rnnlab.state import State, leaves, map_state
 
-Pass = Callable[[Tensor, Tensor, State], tuple[Tensor, State]]
-"""Forward and backward of inputs, targets (T, B) and a state: loss [nats], next state; gradients go to parameters."""
 
-Read = tuple[Tensor, Tensor, State]
-LossAndState = tuple[Tensor, State]
-Recorder = Callable[[Callable[[], LossAndState]], tuple[Callable[[], None], LossAndState]]
+class Told(NamedTuple):
+    """What a pass says of its chunk, 0-dim."""
+
+    loss: Tensor  # [nats]
+    accuracy: Tensor | None  # on what a task asks; None of a text
+
+
+Pass = Callable[[Read, State], tuple[Told, State]]
+"""Forward and backward of a chunk (T, B) behind a state: what is said of it, next state; gradients go to parameters."""
+
+Given = tuple[Read, State]
+ToldAndState = tuple[Told, State]
+Recorder = Callable[[Callable[[], ToldAndState]], tuple[Callable[[], None], ToldAndState]]
 """Takes work, gives what repeats it and where its results lie from then on."""
 
 WARM_UP = 3  # runs before the recording, in which cuBLAS, cuDNN and Triton take what they need
 
 
-def record(work: Callable[[], LossAndState]) -> tuple[Callable[[], None], LossAndState]:
+def record(work: Callable[[], ToldAndState]) -> tuple[Callable[[], None], ToldAndState]:
     """Record `work` on the current CUDA device. The random numbers that follow are those that would have."""
     with torch.random.fork_rng(devices=[torch.cuda.current_device()]):
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -52,18 +62,18 @@ class GraphedPass:
         self._last: list[torch.Size] | None = None
         self._recorded: list[torch.Size] | None = None
         self._masks = 0  # dropout masks of the last pass that was not replayed
-        self._replay: Callable[[Read], LossAndState]
+        self._replay: Callable[[Given], ToldAndState]
 
-    def __call__(self, inputs: Tensor, targets: Tensor, state: State) -> LossAndState:
-        read = inputs, targets, state
-        shapes = [tensor.shape for _, tensor in leaves(read)]
+    def __call__(self, read: Read, state: State) -> ToldAndState:
+        given = read, state
+        shapes = [tensor.shape for _, tensor in leaves(given)]
         if self._recorded is None and shapes == self._last:
-            self._recorded, self._replay = shapes, self._recording(read)
+            self._recorded, self._replay = shapes, self._recording(given)
         self._last = shapes
         if shapes == self._recorded:
-            return self._replay(read)
+            return self._replay(given)
         before = drawn_keys()
-        outcome = self._run(*read)
+        outcome = self._run(*given)
         self._masks = drawn_keys() - before
         return outcome
 
@@ -71,13 +81,13 @@ class GraphedPass:
     def recorded(self) -> bool:
         return self._recorded is not None
 
-    def _recording(self, read: Read) -> Callable[[Read], LossAndState]:
+    def _recording(self, given: Given) -> Callable[[Given], ToldAndState]:
         """What repeats the pass for other tensors of the same shapes; all that it works on stays where it is."""
-        held: Read = map_state(torch.clone, read)
-        device = read[0].device
+        held: Given = map_state(torch.clone, given)
+        device = given[0].inputs.device
         keys = KeyTable(self._masks, device)
 
-        def work() -> LossAndState:
+        def work() -> ToldAndState:
             for parameter in self._parameters:
                 parameter.grad = None  # the backward then makes a new one, and the recording keeps to its address
             with keys.in_use():
@@ -87,8 +97,8 @@ class GraphedPass:
             repeat, outcome = self._record(work)
         gradients = [parameter.grad for parameter in self._parameters]
 
-        def replay(read: Read) -> LossAndState:
-            for (_, kept), (_, new) in zip(leaves(held), leaves(read), strict=True):
+        def replay(given: Given) -> ToldAndState:
+            for (_, kept), (_, new) in zip(leaves(held), leaves(given), strict=True):
                 kept.copy_(new)
             keys.draw()
             repeat()

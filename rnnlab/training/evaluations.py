@@ -24,14 +24,25 @@ class EvaluationPlan:
     test: int | None
 
 
-def plan_evaluations(trainer: Trainer, *, budget: int, epoch: int, valid: int, test: int) -> EvaluationPlan:
-    """What the recipe asks for, else what SHARE pays for; [bytes] of the run, a reading of its text, and the splits."""
-    every = trainer.eval_every or max(1, min(epoch, math.ceil(budget / MOST_POINTS)))
+def plan_evaluations(
+    trainer: Trainer, *, budget: int, epoch: int | None, valid: int, test: int, whole: bool = False
+) -> EvaluationPlan:
+    """What the recipe asks for, else what SHARE pays for.
+
+    Args:
+        budget, epoch: [bytes] of the run, and of a reading of its text; an epoch may have no end.
+        valid, test: [bytes] of the splits.
+        whole: rather evaluate less often than score a part of a split, as with a task, whose splits are small.
+    """
+    every = trainer.eval_every or max(1, min(epoch or budget, math.ceil(budget / MOST_POINTS)))
     each = trainer.eval_bytes
     if each is None:
         points, affordable = max(1, math.ceil(budget / every)), SHARE * budget
         if points * valid + test <= affordable:
             return EvaluationPlan(every, None, None)
+        if whole:
+            points = points if trainer.eval_every else max(1, min(points, int((affordable - test) // valid)))
+            return EvaluationPlan(trainer.eval_every or math.ceil(budget / points), None, None)
         if trainer.eval_every is None:
             points = min(points, max(1, int(affordable // FEWEST_BYTES) - 1))
             every = math.ceil(budget / points)

@@ -10,23 +10,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import rnnlab
 from rnnlab import rng
 from rnnlab.config import MODEL, Config
-from rnnlab.data.splits import Corpus, Split
+from rnnlab.data.examples import TaskSource
+from rnnlab.data.source import Source
+from rnnlab.data.splits import VOCABULARY, Corpus
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import longest_memory
 from rnnlab.interfaces import MeasuresParameters
 from rnnlab.matmul import use_fast_products
-from rnnlab.model import VOCABULARY, LanguageModel, count_parameters, fold
+from rnnlab.model import LanguageModel, count_parameters, fold
 from rnnlab.safe_text import as_utf8, hide_secrets
+from rnnlab.task import Task
 from rnnlab.training.recipe import Trainer
 from rnnlab.training.schedules import Schedule
-
-COUNTED_AT_ONCE = 1 << 24  # [bytes]
 
 
 @dataclass
@@ -39,15 +39,15 @@ class Experiment:
     model: LanguageModel  # on the trainer's device
     optimizer: torch.optim.Optimizer
     schedule: Schedule
-    corpus: Corpus | None  # None if it could not be opened and was not needed
+    source: Source | None  # None if it is a text that could not be opened and was not needed
 
 
-def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = True) -> Experiment:
+def build(config: Config, *, shapes_only: bool = False, needs_source: bool = True) -> Experiment:
     """Assemble everything under `config`, and hold every binding to having had an effect.
 
     Args:
         shapes_only: build the model on the meta device, without numbers: all that `show` needs.
-        needs_corpus: False to go on without a corpus that is not there.
+        needs_source: False to go on without a corpus that is not there.
     Raises: ConfigError if there is no model, naming the binding that has no effect, or the part that refuses its
         value; DataError if the corpus is needed and cannot be opened.
     """
@@ -59,47 +59,53 @@ def build(config: Config, *, shapes_only: bool = False, needs_corpus: bool = Tru
         device = torch.device("meta") if shapes_only else trainer.torch_device()
         if device.type == "cuda":
             torch.cuda.set_device(device)  # streams, graphs and Triton's kernels are the current device's
+        try:
+            source = _source(config, trainer)
+        except DataError:
+            if needs_source:
+                raise
+            source = None
         torch.manual_seed(rng.derive(trainer.seed, 0, "initialization"))
         with torch.device("meta" if shapes_only else "cpu"):  # the same numbers whichever device trains
-            model: LanguageModel = config.construct("LanguageModel")
+            vocabulary = VOCABULARY if source is None else source.vocabulary
+            model: LanguageModel = config.construct("LanguageModel", vocabulary=vocabulary)
         model.to(device)
         optimizer = trainer.optimizer(model.named_parameters())
         schedule = trainer.schedule()
-        try:
-            corpus = trainer.source()
-        except DataError:
-            if needs_corpus:
-                raise
-            corpus = None
-        if trainer.unseen_logit is not None and corpus is not None and not shapes_only:
-            _start_unlikely(model, optimizer, unseen(corpus.train), trainer.unseen_logit)
+        if trainer.unseen_logit is not None and source is not None and not shapes_only:
+            _start_unlikely(model, optimizer, source.unseen(), trainer.unseen_logit)
         config.audit()
-        return Experiment(config, as_utf8(config.operative_text), trainer, model, optimizer, schedule, corpus)
+        return Experiment(config, as_utf8(config.operative_text), trainer, model, optimizer, schedule, source)
 
 
-def check_corpus(experiment: Experiment, sha256: str) -> None:
-    """Raises: DataError if the corpus is not the one with this hash, on which the run has trained so far."""
-    corpus = experiment.corpus
-    assert corpus is not None
-    if corpus.sha256 != sha256:
-        raise DataError(
-            f"{corpus.train.file.path} is not what the run trained on: its SHA-256 is {corpus.sha256[:12]}, and it was "
-            f"{sha256[:12]}; bring the old text back, or start a new run"
+def _source(config: Config, trainer: Trainer) -> Source:
+    """A text as it is; a task with as many examples as are bound, training's drawn by the run's seed."""
+    given = trainer.source()
+    if not isinstance(given, Task):
+        return given
+    return TaskSource(given, config.construct("TaskSplits"), trainer.seed)
+
+
+def check_source(experiment: Experiment, sha256: str) -> None:
+    """Raises: DataError if the source is not the one with this hash, on which the run has trained so far."""
+    source = experiment.source
+    assert source is not None
+    if source.sha256 != sha256:
+        what, remedy = (
+            (source.train.file.path, "the old text")
+            if isinstance(source, Corpus)
+            else (f"the task {source.name}", "the code that made its examples")
         )
-
-
-def unseen(text: Split) -> torch.Tensor:
-    """Which byte values do not occur, bool (256,)."""
-    counts = torch.zeros(VOCABULARY, dtype=torch.int64)
-    for start in range(0, len(text), COUNTED_AT_ONCE):
-        counts += torch.from_numpy(np.bincount(text.bytes[start : start + COUNTED_AT_ONCE], minlength=VOCABULARY))
-    return counts == 0
+        raise DataError(
+            f"{what} is not what the run trained on: its SHA-256 is {source.sha256[:12]}, and it was {sha256[:12]}; "
+            f"bring {remedy} back, or start a new run"
+        )
 
 
 def _start_unlikely(
     model: LanguageModel, optimizer: torch.optim.Optimizer, lacking: torch.Tensor, logit: float
 ) -> None:
-    """Train as if bytes that the text lacks, bool (256,), were no outputs: they start at `logit` [nats], and an
+    """Train as if tokens that are never asked for, bool (V,), were no outputs: they start at `logit` [nats], and an
     optimizer that measures parameters leaves them out."""
     with torch.no_grad():
         model.output_bias[lacking] = logit
@@ -117,13 +123,14 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "layers": len(model.blocks),
         "dim": model.dim,
         "memory": longest_memory(model),
+        "vocabulary": model.vocabulary,
         "config_sha": experiment.config.sha,
     }
 
 
 def environment(experiment: Experiment) -> dict[str, Any]:
     """On what a run runs: enough to tell why two runs of one configuration differ."""
-    corpus, device = experiment.corpus, experiment.trainer.torch_device()
+    source, device = experiment.source, experiment.trainer.torch_device()
     on_gpu = device.type == "cuda"
     return {
         "rnnlab": rnnlab.__version__,
@@ -134,8 +141,8 @@ def environment(experiment: Experiment) -> dict[str, Any]:
         "device_name": torch.cuda.get_device_name(device) if on_gpu else platform.processor() or platform.machine(),
         "commit": _commit(),
         "command": list(map(hide_secrets, sys.argv)),
-        "corpus": None if corpus is None else corpus.name,
-        "corpus_sha": None if corpus is None else corpus.sha256,
+        "corpus": None if source is None else source.name,
+        "corpus_sha": None if source is None else source.sha256,
         **describe(experiment),
     }
 

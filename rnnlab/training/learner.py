@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from rnnlab.data.splits import Batches, chunk_length
-from rnnlab.errors import Diverged, StorageError
-from rnnlab.evaluation import LN2, cross_entropy
+from rnnlab.data.source import Chunk, Read
+from rnnlab.data.splits import chunk_length
+from rnnlab.errors import ConfigError, Diverged, StorageError
+from rnnlab.evaluation import LN2, cross_entropy, weighted_cross_entropy
 from rnnlab.matmul import products_in
 from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.rng import seed_torch
@@ -27,7 +27,7 @@ from rnnlab.state import State, detach, flatten, leaves, map_state, select_batch
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
 from rnnlab.storage.metrics import Record
 from rnnlab.training.compiled import compiled
-from rnnlab.training.cudagraph import GraphedPass, Pass
+from rnnlab.training.cudagraph import GraphedPass, Pass, Told
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.gradients import clip_gradients, global_norm, norms_by_part
 from rnnlab.training.optim import scale_lr
@@ -41,8 +41,8 @@ class Progress:
     """Where a run stands, but for its tensors; everything here is in the manifest of a checkpoint."""
 
     step: int = 0
-    bytes: int = 0  # trained on so far
-    epoch: int = 0
+    bytes: int = 0  # trained on so far; of a task, positions
+    reading: int = 0  # of the text, or batch of examples
     position: int = 0  # within each sequence of the batch
     schedule_pass: int = 0  # of the schedule; a new one starts with a fresh optimizer
     pass_start: int = 0  # [step] at which it began
@@ -53,21 +53,15 @@ class Progress:
     overflows: int = 0  # steps that fp16 skipped
     evaluated_at: int = -1  # [step] of the last evaluation
     evaluated_bytes: int = 0  # [bytes] at the last evaluation
-    valid_bpc: float | None = None  # the last evaluation's
-    best_valid_bpc: float | None = None
+    valid_loss: float | None = None  # the last evaluation's: BPC of a text, nats of a task
+    valid_accuracy: float | None = None  # of a task
+    best_valid_loss: float | None = None
+    best_valid_accuracy: float | None = None  # where the loss was lowest
     records: int = 0  # lines of metrics.jsonl that belong to this state
 
 
-class Chunk(NamedTuple):
-    """T positions of the batch, read at once; at position 0 the text begins anew, without state or memory."""
-
-    epoch: int
-    position: int
-    length: int
-
-
 class Learner:
-    """One run in memory: the model, its optimizer, the text it reads and where it stands.
+    """One run in memory: the model, its optimizer, the source it reads and where it stands.
 
     With several ranks each holds some sequences of the batch and the whole model; all of them have to call `step`,
     `snapshot` and `restore` together.
@@ -79,12 +73,13 @@ class Learner:
         horizon: the recipe whose budget the schedule spans, where that is not the experiment's own.
         ranks: the processes that share the batch.
         """
-        assert experiment.corpus is not None
+        assert experiment.source is not None
         trainer = experiment.trainer
-        self.trainer, self.corpus, self.ranks = trainer, experiment.corpus, ranks
+        self.trainer, self.source, self.ranks = trainer, experiment.source, ranks
         self.model, self.optimizer, self.schedule = experiment.model.train(), experiment.optimizer, experiment.schedule
         self.device = next(self.model.parameters()).device
-        self.batches = Batches(self.corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count)).to(self.device)
+        self.batches = self.source.training(trainer.batch_size, (ranks.rank, ranks.count), self.device)
+        check_ends(trainer, self.batches.epoch, self.source.name)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=trainer.precision == "fp16")
         self.progress = Progress()
         # around "data", "forward and backward" and "optimizer" of a step: names that a trace of torch.profiler shows
@@ -93,23 +88,26 @@ class Learner:
         self.horizon = budgets(horizon or trainer)  # the schedule's: a longer budget on resume does not move it
         self._distributed = ranks.distribute(self.model)
         self._forward = compiled(self._distributed) if trainer.compile else self._distributed
+        self._divisor = 1.0  # of the loss of a chunk of text: its share of the step's bytes, upside down
         self._pass: Pass = self._forward_and_backward
         if trainer.cuda_graph:
             self._pass = GraphedPass(self._forward_and_backward, self.model.parameters())
 
-    def epoch_bytes(self) -> int:
-        return (self.batches.length - 1) * self.trainer.batch_size
+    def epoch_bytes(self) -> int | None:
+        """Of one pass over all that is trained on; None for examples without end."""
+        return self.batches.epoch
 
     def budget_bytes(self, within: dict[str, float] | None = None) -> int:
         """The budget in bytes; about, if it is given in steps whose chunks vary in length."""
         t = self.trainer
-        units = {"bytes": 1, "step": t.bptt * t.batch_size * t.accumulate, "epoch": self.epoch_bytes()}
+        step = self.batches.mean_chunk(t.bptt) * t.batch_size * t.accumulate
+        units = {"bytes": 1, "step": step, "epoch": self.epoch_bytes() or math.inf}
         return int(min(units[name] * budget for name, budget in (within or budgets(t)).items()))
 
     def fraction(self, within: dict[str, float] | None = None) -> float:
         """How much of the budget is used, 0 to 1 and beyond."""
         p = self.progress
-        used = {"bytes": p.bytes, "step": p.step, "epoch": p.bytes / self.epoch_bytes()}
+        used = {"bytes": p.bytes, "step": p.step, "epoch": p.bytes / (self.epoch_bytes() or math.inf)}
         return max(used[name] / budget for name, budget in (within or budgets(self.trainer)).items())
 
     def step(self, by_part: bool = False) -> Record:
@@ -124,11 +122,11 @@ class Learner:
         chunks = self.chunks()
         read = sum(chunk.length for chunk in chunks) * self.trainer.batch_size
         schedule_pass, pass_start, lr_factor = self._schedule()
-        loss, state = self.backward(chunks)
+        told, state = self.backward(chunks)
         norms = {"grad_norms": norms_by_part(self.model.named_parameters())} if by_part else {}
         lr = scale_lr(self.optimizer, lr_factor)
         with self.span("optimizer"):
-            loss_value, norm, stepped = self._update(loss)
+            loss, norm, stepped, accuracy = self._update(told)
         if stepped or self._is_finite(state):
             self.state = state
         seconds = time.perf_counter() - started
@@ -136,20 +134,20 @@ class Learner:
             p,
             step=p.step + 1,
             bytes=p.bytes + read,
-            epoch=chunks[-1].epoch,
+            reading=chunks[-1].reading,
             position=chunks[-1].position + chunks[-1].length,
             schedule_pass=schedule_pass,
             pass_start=pass_start,
             seconds=p.seconds + seconds,
-            loss_average=_averaged(p.loss_average, loss_value),
+            loss_average=_averaged(p.loss_average, loss),
             overflows=p.overflows + (not stepped),
         )
         return {
             "kind": "train",
             "step": self.progress.step,
             "bytes": self.progress.bytes,
-            "loss": loss_value,
-            "bpc": loss_value / LN2,
+            "loss": loss,
+            **({"bpc": loss / LN2} if accuracy is None else {"accuracy": accuracy}),
             "lr": lr,
             "grad_norm": norm,
             **norms,
@@ -161,42 +159,55 @@ class Learner:
     def chunks(self) -> list[Chunk]:
         """What the next step reads."""
         t, p = self.trainer, self.progress
-        epoch, position, found = p.epoch, p.position, []
+        reading, position, found = p.reading, p.position, []
         for part in range(t.accumulate):
-            if position >= self.batches.length - 1:
-                epoch, position = epoch + 1, 0
+            if position >= self.batches.positions(reading):
+                reading, position = reading + 1, 0
             length = chunk_length(t.seed, p.step * t.accumulate + part, t.bptt, t.jitter)
-            found.append(Chunk(epoch, position, min(length, self.batches.length - 1 - position)))
+            found.append(Chunk(reading, position, min(length, self.batches.positions(reading) - position)))
             position += found[-1].length
         return found
 
-    def backward(self, chunks: list[Chunk]) -> tuple[Tensor, State]:
-        """Leave the gradient of the next step in the parameters; returns its loss [nats] and the state after it."""
+    def backward(self, chunks: list[Chunk]) -> tuple[Told, State]:
+        """Leave the gradient of the next step in the parameters; returns what it said and the state after it."""
         t, state = self.trainer, self.state
         seed_torch(t.seed, self.progress.step, "dropout")
         set_batch_offset(self.batches.first)
-        loss_sum = torch.zeros((), device=self.device)
+        loss_sum, accuracy_sum = (torch.zeros((), device=self.device) for _ in range(2))
+        weights = [self.batches.weight(chunk) for chunk in chunks]
+        total = sum(weights) or 1.0  # a chunk of a task may ask nothing
         self.optimizer.zero_grad(set_to_none=True)
-        for chunk in chunks:
+        for chunk, weight in zip(chunks, weights, strict=True):
             if chunk.position == 0:
                 state = self.model.initial_state(self.batches.count)
             with self.span("data"):
-                inputs, targets = (part.to(self.device) for part in self.batches.chunk(chunk.position, chunk.length))
+                read = self.batches.read(chunk).to(self.device)
             with self.span("forward and backward"), self._shared_gradient(last=chunk is chunks[-1]):
-                loss, state = self._pass(inputs, targets, state)
-            loss_sum += loss
+                if read.weights is None:
+                    self._divisor = total / weight
+                else:
+                    read = read._replace(weights=read.weights * (self.ranks.count / total))
+                told, state = self._pass(read, state)
+            loss_sum += told.loss
+            accuracy_sum += 0.0 if told.accuracy is None else told.accuracy
         self.scaler.unscale_(self.optimizer)
-        return self.ranks.mean(loss_sum), state
+        has_accuracy = self.source.task is not None
+        return Told(self.ranks.mean(loss_sum), self.ranks.mean(accuracy_sum) if has_accuracy else None), state
 
-    def _forward_and_backward(self, inputs: Tensor, targets: Tensor, state: State) -> tuple[Tensor, State]:
+    def _forward_and_backward(self, read: Read, state: State) -> tuple[Told, State]:
         """One chunk (T, B): its share of the step's loss, and the state after it; the gradient is added up."""
+        accuracy = None
         with products_in(self.trainer.precision):
             with self._autocast():
-                logits, state = self._forward(inputs, state)
-                loss = cross_entropy(logits, targets) / self.trainer.accumulate
+                logits, state = self._forward(read.inputs, state)
+                if read.weights is None:
+                    loss = cross_entropy(logits, read.targets) / self._divisor
+                else:
+                    loss = weighted_cross_entropy(logits, read.targets, read.weights)
+                    accuracy = ((logits.detach().argmax(-1) == read.targets) * read.weights).sum()
             with self.ranks.reporting_lost_rank():
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        return loss.detach(), detach(state)
+        return Told(loss.detach(), accuracy), detach(state)
 
     def _schedule(self) -> tuple[int, int, float]:
         """(pass, its first step, factor on the learning rate); a new pass starts with a fresh optimizer."""
@@ -207,20 +218,23 @@ class Learner:
             self.optimizer.state.clear()
         return now, start, self.schedule(p.step, fraction, start)
 
-    def _update(self, loss: Tensor) -> tuple[float, float, bool]:
-        """(loss [nats], gradient norm, whether the step was taken): clip and step, if all that goes in is finite."""
+    def _update(self, told: Told) -> tuple[float, float, bool, float | None]:
+        """(loss [nats], gradient norm, whether the step was taken, accuracy): clip and step, if all that goes in is
+        finite."""
         here = f"step {self.progress.step + 1}"
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         moments = [x for slots in self.optimizer.state.values() for x in slots.values() if x.dim() > 0]
-        norm, moment = global_norm(gradients), global_norm(moments) if moments else torch.zeros_like(loss)
-        loss_value, norm_value, moment_value = torch.stack([loss, norm, moment]).tolist()  # the step's one transfer
+        norm, moment = global_norm(gradients), global_norm(moments) if moments else torch.zeros_like(told.loss)
+        figures = [told.loss, norm, moment, *([] if told.accuracy is None else [told.accuracy])]
+        loss_value, norm_value, moment_value, *accuracies = torch.stack(figures).tolist()  # the step's one transfer
+        accuracy = min(accuracies[0], 1.0) if accuracies else None  # the weights of a batch add up to 1, or about
         if not math.isfinite(moment_value):
             raise Diverged(f"{here}: the optimizer's moments are not finite; the parameters are from before it")
         if not (math.isfinite(loss_value) and math.isfinite(norm_value)):
             if self.scaler.is_enabled() and self.scaler.get_scale() > 1.0:
                 # Not scaler.step: it would take the step if only the loss, or only the norm, had overflowed.
                 self.scaler.update(self.scaler.get_scale() * self.scaler.get_backoff_factor())
-                return loss_value, norm_value, False
+                return loss_value, norm_value, False, accuracy
             raise Diverged(
                 f"{here}: loss {loss_value:g} nats, gradient norm {norm_value:g}; the parameters are from before it"
             )
@@ -228,7 +242,7 @@ class Learner:
             clip_gradients(gradients, norm, self.trainer.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        return loss_value, norm_value, True
+        return loss_value, norm_value, True, accuracy
 
     def _is_finite(self, state: State) -> bool:
         return not self.ranks.any(not all(bool(leaf.isfinite().all()) for _, leaf in leaves(state)))
@@ -248,8 +262,8 @@ class Learner:
         tensors |= {f"optimizer/{name}": x for name, x in moments.items()}
         tensors |= {f"state/{name}": x for name, x in flatten(self.ranks.gather_batch(self.state)).items()}
         p = self.progress
-        best_by = p.valid_bpc if p.evaluated_at == p.step else None  # what this very state scored, if it was scored
-        facts = {"progress": asdict(p), "scaler": self.scaler.state_dict(), "valid_bpc": best_by}
+        best_by = p.valid_loss if p.evaluated_at == p.step else None  # what this very state scored, if it was scored
+        facts = {"progress": asdict(p), "scaler": self.scaler.state_dict(), "valid_loss": best_by}
         return Snapshot(p.step, p.position, tensors, facts)
 
     def restore(self, snapshot: Snapshot) -> None:
@@ -278,6 +292,15 @@ class Learner:
         self.state = to(map_state(Tensor.contiguous, own), self.device)
         self.scaler.load_state_dict(snapshot.facts["scaler"])
         self.progress = progress
+
+
+def check_ends(trainer: Trainer, epoch: int | None, source: str) -> None:
+    """Raises: ConfigError if the budget is in epochs of what has no end."""
+    if epoch is None and trainer.epochs is not None:
+        raise ConfigError(
+            f"Trainer.epochs = {trainer.epochs:g}: {source} makes new examples without end; bind Trainer.steps or "
+            f"Trainer.bytes in its place, or a number of examples to TaskSplits.train"
+        )
 
 
 def budgets(trainer: Trainer) -> dict[str, float]:

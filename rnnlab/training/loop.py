@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import replace
 from signal import Signals
 from typing import Any
 
 import torch
 
 from rnnlab.console import say
-from rnnlab.data.splits import Batches, Split
+from rnnlab.data.source import Scorable
 from rnnlab.errors import (
     NEEDS_LESS,
     ConfigError,
@@ -30,7 +30,8 @@ from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training.evaluations import plan_evaluations
 from rnnlab.training.experiment import Experiment
-from rnnlab.training.learner import Learner, peak_memory_mb
+from rnnlab.training.figures import test_figures, valid_figures
+from rnnlab.training.learner import Learner, check_ends, peak_memory_mb
 from rnnlab.training.ranks import ALONE, Ranks
 from rnnlab.training.recipe import Trainer
 from rnnlab.training.saving import Saver
@@ -55,10 +56,10 @@ class Loop:
         self.learner, self.folder = Learner(experiment, horizon, ranks), folder
         self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
         self.trainer, self.ranks = experiment.trainer, ranks
-        corpus, learner = self.learner.corpus, self.learner
+        learner = self.learner
         self.evaluations = plan_evaluations(
             horizon or experiment.trainer, budget=learner.budget_bytes(learner.horizon), epoch=learner.epoch_bytes(),
-            valid=len(corpus.valid), test=len(corpus.test),
+            valid=len(learner.source.valid), test=len(learner.source.test), whole=learner.source.task is not None,
         )  # fmt: skip
         self.interrupts = Interrupts()
         self.saver = Saver(learner, folder, ranks)
@@ -101,7 +102,8 @@ class Loop:
 
     def _train(self) -> None:
         learner = self.learner
-        with ProgressBar("train", learner.budget_bytes(), learner.progress.bytes, shown=self.ranks.first) as bar:
+        done, counted = learner.progress.bytes, "bytes" if learner.source.task is None else "positions"
+        with ProgressBar("train", learner.budget_bytes(), done, shown=self.ranks.first, counted=counted) as bar:
             while True:
                 finished = learner.fraction() >= 1.0
                 if finished or self._evaluation_due():
@@ -114,7 +116,8 @@ class Loop:
                 average = learner.progress.loss_average
                 record = learner.step(by_part=self._log_is_due(learner.progress.step + 1))
                 self._watch(record, average)
-                bar.show(record["bytes"], loss=f"{record['loss']:.3f}", bpc=f"{record['bpc']:.3f}")
+                told = {name: f"{record[name]:.3f}" for name in ("loss", "bpc", "accuracy") if name in record}
+                bar.show(record["bytes"], **told)
 
     def _look_around(self) -> None:
         """What came up beside training, on any rank: a signal, a checkpoint that is due by the clock or has failed."""
@@ -138,19 +141,18 @@ class Loop:
         """Score valid and write it down, once a step."""
         if self.learner.progress.evaluated_at == self.learner.progress.step:
             return
-        score = self._score(self.learner.corpus.valid, self.evaluations.valid)
-        p = self.learner.progress
-        best = score.bpc if p.best_valid_bpc is None else min(p.best_valid_bpc, score.bpc)
-        self.learner.progress = replace(
-            p, evaluated_at=p.step, evaluated_bytes=p.bytes, valid_bpc=score.bpc, best_valid_bpc=best
-        )
+        score = self._score(self.learner.source.valid, self.evaluations.valid)
+        p = replace(self.learner.progress, valid_loss=score.loss, valid_accuracy=score.accuracy)
+        if p.best_valid_loss is None or score.loss < p.best_valid_loss:
+            p = replace(p, best_valid_loss=score.loss, best_valid_accuracy=score.accuracy)
+        self.learner.progress = replace(p, evaluated_at=p.step, evaluated_bytes=p.bytes)
         self._write(
-            {"kind": "valid", "step": p.step, "bytes": p.bytes, "valid_bpc": score.bpc, "best_valid_bpc": best,
-             "bytes_scored": score.protocol.bytes_scored, "seconds": p.seconds,
-             "seconds_evaluating": p.seconds_evaluating, "seconds_saving": p.seconds_saving}
+            {"kind": "valid", "step": p.step, "bytes": p.bytes, **valid_figures(self.learner),
+             **score.protocol.counts(), "seconds": p.seconds, "seconds_evaluating": p.seconds_evaluating,
+             "seconds_saving": p.seconds_saving}
         )  # fmt: skip
 
-    def _score(self, split: Split, limit: int | None) -> Score:
+    def _score(self, split: Scorable, limit: int | None) -> Score:
         t, learner, started = self.trainer, self.learner, time.perf_counter()
         try:
             score = self.ranks.broadcast_from_rank0(
@@ -170,9 +172,10 @@ class Loop:
         """Write the step down when it is due, and a spike of the loss over its average before the step at once."""
         if average is not None and record["step"] > SPIKE_AFTER and _is_spike(record["loss"], average):
             self._write({"kind": "spike", "step": record["step"], "loss": record["loss"], "average": average})
+            unit, nats = ("bpc", LN2) if "bpc" in record else ("nats", 1.0)
             self._warn(
-                f"the loss jumped to {record['loss'] / LN2:.3f} bpc at step {record['step']} (average "
-                f"{average / LN2:.3f}); `rnnlab replay {self.folder.path} --step {record['step']}` shows the step"
+                f"the loss jumped to {record['loss'] / nats:.3f} {unit} at step {record['step']} (average "
+                f"{average / nats:.3f}); `rnnlab replay {self.folder.path} --step {record['step']}` shows the step"
             )
         if self._log_is_due(record["step"]):
             self._write(record)
@@ -235,9 +238,10 @@ class Loop:
         self._update_began_at = self.learner.progress.step
 
     def _finish(self) -> Record:
-        score = self._score(self.learner.corpus.test, self.evaluations.test)
-        self.ranks.broadcast_from_rank0(self.learner.corpus.verify_content)
-        result = {**self._summary(), "status": "done", "test_bpc": score.bpc, "protocol": asdict(score.protocol)}
+        score = self._score(self.learner.source.test, self.evaluations.test)
+        self.ranks.broadcast_from_rank0(self.learner.source.verify_content)
+        figures = test_figures(score, self.learner)
+        result = {**self._summary(), "status": "done", **figures, "protocol": score.protocol.told()}
         self._write_result(result)
         return result
 
@@ -248,12 +252,11 @@ class Loop:
         learner, t = self.learner, self.trainer
         p, model = learner.progress, learner.model
         valid = protocol_of(
-            model, learner.corpus.valid, batch_size=t.eval_batch_size, bptt=t.eval_bptt, limit=self.evaluations.valid
+            model, learner.source.valid, batch_size=t.eval_batch_size, bptt=t.eval_bptt, limit=self.evaluations.valid
         )
         return {
-            "valid_bpc": p.valid_bpc,
-            "valid_protocol": asdict(valid),
-            "best_valid_bpc": p.best_valid_bpc,
+            **valid_figures(learner),
+            "valid_protocol": valid.told(),
             "bytes_trained": p.bytes,
             "steps": p.step,
             "seconds": p.seconds,
@@ -281,16 +284,18 @@ def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:
     """Fail before there is a folder where training, or the evaluation after it, would.
 
     Raises: DataError if a split is too short for its sequences; ConfigError if the ranks cannot share the batch evenly,
-        or the device is none for the recipe.
+        if the budget has no end, or the device is none for the recipe.
     """
-    trainer, corpus = experiment.trainer, experiment.corpus
+    trainer, source = experiment.trainer, experiment.source
     trainer.training_device(ranks.count)
-    assert corpus is not None
-    batches = Batches(corpus.train, trainer.batch_size, shard=(ranks.rank, ranks.count))
-    if (trainer.accumulate - 1) * trainer.bptt >= batches.length:
+    assert source is not None
+    batches = source.training(trainer.batch_size, (ranks.rank, ranks.count), torch.device("cpu"))
+    check_ends(trainer, batches.epoch, source.name)
+    epoch = batches.epoch
+    if epoch is not None and (trainer.accumulate - 1) * trainer.bptt >= epoch // trainer.batch_size + 1:
         raise ConfigError(
-            f"Trainer.accumulate = {trainer.accumulate}: a step would read more than all of {corpus.train.file.path}, "
-            f"{batches.length:,} bytes a sequence in chunks of {trainer.bptt:,}; take a smaller number"
+            f"Trainer.accumulate = {trainer.accumulate}: a step would read more than all of {source.name}, "
+            f"{epoch // trainer.batch_size:,} positions a sequence in chunks of {trainer.bptt:,}; take a smaller number"
         )
-    for split in (corpus.valid, corpus.test):
-        Batches(split, trainer.eval_batch_size)
+    for split in (source.valid, source.test):
+        split.parts(trainer.eval_batch_size, None, torch.device("cpu"))

@@ -8,10 +8,11 @@ from typing import Literal
 import torch
 import torch.distributed as dist
 
-from rnnlab.data.splits import Corpus
+from rnnlab.data.source import Source
 from rnnlab.devices import check_card, check_precision
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
+from rnnlab.task import Task
 from rnnlab.training.schedules import Schedule
 
 MOST_THREADS = 1024
@@ -32,10 +33,10 @@ class Trainer:
     of those in files. What begins with eval_, log_ and save_ changes no bit of the loss curve.
     """
 
-    source: Callable[[], Corpus]
+    source: Callable[[], Source | Task]
     optimizer: Callable[..., torch.optim.Optimizer]
     schedule: Callable[[], Schedule]
-    batch_size: int  # B: contiguous pieces of the text, trained side by side
+    batch_size: int  # B: contiguous pieces of a text, or examples of a task, trained side by side
     bptt: int  # T [positions] that gradients reach back
     jitter: bool = False  # vary the chunk's length from step to step, as the paper's recipe does
     accumulate: int = 1  # [chunks] whose gradients make one step
@@ -48,7 +49,7 @@ class Trainer:
     compile: bool = False  # by torch.compile, whose kernels take the place of ours; minutes before the first step
     cuda_graph: bool = False  # a chunk's passes in one launch; an NVIDIA GPU's, for chunks of one length
     seed: int = 1
-    unseen_logit: float | None = None  # first output bias of bytes that the text lacks; LAMB then leaves them out
+    unseen_logit: float | None = None  # first output bias of tokens that are never asked; LAMB then leaves them out
     eval_every: int | None = None  # [bytes]; None for each epoch, or each tenth of the budget if that is less
     eval_bytes: int | Literal["all"] | None = None  # [bytes] of a split that are scored; None for what costs a fifth
     eval_batch_size: int = 8

@@ -1,12 +1,9 @@
 """One step of a run once more, from the checkpoint before it: what a NaN or a spike of the loss was made of."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
-from torch import Tensor
 
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.evaluation import LN2
@@ -28,7 +25,7 @@ class Replay:
     step: int
     checkpoint: int  # [step] it was recomputed from; 0 may be the beginning itself
     loss: float  # [nats]
-    bpc: float
+    bpc: float | None  # of a text
     recorded_loss: float | None  # [nats] in metrics.jsonl; None if the step was not written down
     grad_norm: float  # before clipping
     grad_norms: dict[str, float]  # by part
@@ -40,10 +37,10 @@ class Replay:
 class Seen:
     """What one forward pass of the step read."""
 
-    epoch: int
+    reading: int  # of the text, or batch of examples
     position: int  # within each sequence of the batch
-    length: int  # [bytes] of every sequence
-    texts: list[str]  # text, escaped and abbreviated
+    length: int  # [positions] of every sequence
+    texts: list[str]  # what each sequence reads, abbreviated: text, or the numbers of a task's tokens
 
 
 def replay(run: str | Path, step: int, device: str = "auto", overrides: Sequence[str] = ()) -> Replay:
@@ -62,7 +59,7 @@ def replay(run: str | Path, step: int, device: str = "auto", overrides: Sequence
     original = folder.config()
     here = [f"Trainer.device = {device!r}", "Trainer.cuda_graph = False"]  # one step, perhaps on a CPU
     built = open_again(folder, original.override([*folder.resumed_with(), *here, *overrides]))
-    learner = Learner(built, horizon=experiment.build(original, shapes_only=True, needs_corpus=False).trainer)
+    learner = Learner(built, horizon=experiment.build(original, shapes_only=True, needs_source=False).trainer)
     with using_threads(choose_threads(built, folder.environment.get("threads"))):
         start = _restore(learner, folder, step)
         while learner.progress.step < step - 1 and learner.fraction() < 1.0:
@@ -85,20 +82,21 @@ def _restore(learner: Learner, folder: RunFolder, step: int) -> int:
 def _look(learner: Learner, folder: RunFolder, start: int) -> Replay:
     not_finite = [name for name, x in learner.snapshot().tensors.items() if not x.isfinite().all()]
     chunks = learner.chunks()
-    loss = float(learner.backward(chunks)[0])
+    shown = _text if learner.source.task is None else _numbers
+    loss = float(learner.backward(chunks)[0].loss)
     gradients = [p.grad for p in learner.model.parameters() if p.grad is not None]
     step = learner.progress.step + 1
     return Replay(
         step=step,
         checkpoint=start,
         loss=loss,
-        bpc=loss / LN2,
+        bpc=loss / LN2 if learner.source.task is None else None,
         recorded_loss=_recorded_loss(folder, step),
         grad_norm=float(global_norm(gradients)),
         grad_norms=norms_by_part(learner.model.named_parameters()),
         not_finite=not_finite,
         chunks=[
-            Seen(chunk.epoch, chunk.position, chunk.length, list(_texts(learner.batches.chunk(*chunk[1:])[0])))
+            Seen(*chunk, [shown(sequence.tolist()) for sequence in learner.batches.read(chunk).inputs.t()])
             for chunk in chunks
         ],
     )
@@ -112,14 +110,19 @@ def _recorded_loss(folder: RunFolder, step: int) -> float | None:
     return None
 
 
-def _texts(inputs: Tensor) -> Iterator[str]:
-    """inputs (T, B) -> what each sequence reads, on one line."""
-    for sequence in inputs.t().to("cpu", torch.uint8):
-        data = bytes(sequence.tolist())
-        if len(data) <= 2 * SHOWN:
-            yield _escaped(data)
-        else:
-            yield f"{_escaped(data[:SHOWN])} ... {_escaped(data[-SHOWN:])}"
+def _text(tokens: Sequence[int]) -> str:
+    """Bytes, on one line."""
+    data = bytes(tokens)
+    if len(data) <= 2 * SHOWN:
+        return _escaped(data)
+    return f"{_escaped(data[:SHOWN])} ... {_escaped(data[-SHOWN:])}"
+
+
+def _numbers(tokens: Sequence[int]) -> str:
+    """Tokens of a task, on one line."""
+    if len(tokens) <= SHOWN:
+        return " ".join(map(str, tokens))
+    return f"{_numbers(tokens[: SHOWN // 2])} ... {_numbers(tokens[-SHOWN // 2 :])}"
 
 
 def _escaped(data: bytes) -> str:
@@ -132,13 +135,14 @@ def replay_text(found: Replay) -> str:
     told = f"step {found.step}, recomputed from step {found.checkpoint}: loss {found.loss:.6f} nats"
     recorded = "" if found.recorded_loss is None else f"; metrics.jsonl has {found.recorded_loss:.6f}"
     lines = [
-        f"{told} ({found.bpc:.4f} bpc){recorded}",
+        f"{told}{'' if found.bpc is None else f' ({found.bpc:.4f} bpc)'}{recorded}",
         f"gradient norm {found.grad_norm:.6g}, before clipping",
         *(f"  {norm:12.6g}  {part}" for part, norm in found.grad_norms.items()),
     ]
     if found.not_finite:
         lines.append(f"not finite before the step: {', '.join(found.not_finite)}")
     for chunk in found.chunks:
-        lines.append(f"epoch {chunk.epoch}, {chunk.length} bytes of every sequence from position {chunk.position:,}")
+        what = f"epoch {chunk.reading}" if found.bpc is not None else f"batch {chunk.reading:,} of examples"
+        lines.append(f"{what}, {chunk.length} positions of every sequence from position {chunk.position:,}")
         lines += [f"  {number:3}  {text}" for number, text in enumerate(chunk.texts)]
     return "\n".join(lines)

@@ -18,7 +18,7 @@ from rnnlab.errors import ConfigError, DataError
 from rnnlab.model import LanguageModel
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.training.experiment import Experiment, build, check_corpus, environment
+from rnnlab.training.experiment import Experiment, build, check_source, environment
 from rnnlab.training.learner import Learner, budgets
 from rnnlab.training.loop import Loop, Observer, check_fit
 from rnnlab.training.ranks import ALONE, Ranks
@@ -54,7 +54,7 @@ def open_again(folder: RunFolder, resolved: Config) -> Experiment:
     """
     try:
         built = build(resolved)
-        check_corpus(built, folder.corpus_sha)
+        check_source(built, folder.corpus_sha)
     except DataError as error:
         raise DataError(f"{error}; where its text has moved, --corpus FILE says where to") from None
     return built

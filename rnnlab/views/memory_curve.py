@@ -80,7 +80,7 @@ def memory_curve(
         raise ConfigError("--memory: name at least one length, --memory 1,256,1024")
     if short := [length for length in lengths if length < 1]:
         raise ConfigError(f"--memory {short[0]}: a query sees at least itself, so 1 [positions] is the shortest")
-    loaded = load(run, best=best, device=device, needs_corpus=corpus is None)
+    loaded = load(run, best=best, device=device, needs_source=corpus is None)
     attentions = [module for module in loaded.model.modules() if isinstance(getattr(module, "memory", None), int)]
     if not attentions:
         raise ConfigError(f"{run}: no attention of this model has a memory, so there is none to change")

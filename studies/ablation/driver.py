@@ -37,7 +37,7 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[s
         the error of a worker whose configuration, corpus or disk would fail the others too; RnnlabError, after the
         report of the rest was written, if a cell fails by itself.
     """
-    device = experiment.build(plan.variants[0].config, shapes_only=True, needs_corpus=False).trainer.training_device()
+    device = experiment.build(plan.variants[0].config, shapes_only=True, needs_source=False).trainer.training_device()
     environments = worker_environments(workers, device)
     with _held(plan.folder):
         _say_what_changed(plan)

@@ -20,7 +20,7 @@ NEIGHBORS = 128  # widths on each side to try where one does not fit, such as on
 
 def costs(config: Config) -> dict[str, Any]:
     """Parameters, MACs per byte and the like; builds the model without its numbers. Raises: ConfigError."""
-    return experiment.describe(experiment.build(config, shapes_only=True, needs_corpus=False))
+    return experiment.describe(experiment.build(config, shapes_only=True, needs_source=False))
 
 
 def solve_width(name: str, config: Config, cost: Cost, target: int, width: str) -> tuple[Config, float]:

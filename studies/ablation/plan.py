@@ -205,7 +205,7 @@ def _with_texts(variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
     known: dict[tuple[str, ...], str] = {}
     for variant in variants:
         if (text := _text_of(variant.config)) not in known:
-            corpus = experiment.build(variant.config, shapes_only=True).corpus
+            corpus = experiment.build(variant.config, shapes_only=True).source
             assert corpus is not None
             known[text] = corpus.sha256
     return [replace(variant, corpus_sha=known[_text_of(variant.config)]) for variant in variants]

@@ -13,7 +13,7 @@ from rnnlab.errors import ConfigError, Diverged, StorageError, reporting_out_of_
 from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
 from rnnlab.studies.launch.pool import Check, Job
-from rnnlab.training.experiment import Experiment, build, check_corpus
+from rnnlab.training.experiment import Experiment, build, check_source
 from rnnlab.training.ranks import ALONE
 from rnnlab.training.run import Watch, create, held, train_in
 
@@ -72,7 +72,7 @@ def _open(built: Experiment, path: Path, variant: str | None) -> RunFolder:
     folder = RunFolder.open(path)
     if identity(folder.config_text) != identity(built.config.text):
         raise ConfigError(f"{path}: holds another run than this study puts there; choose another --run, or remove it")
-    check_corpus(built, folder.corpus_sha)
+    check_source(built, folder.corpus_sha)
     return folder
 
 

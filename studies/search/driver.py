@@ -25,7 +25,7 @@ def run_search(plan: SearchPlan, workers: int | None = None) -> None:
         if one after the other fails.
     """
     silence_optuna()
-    device = experiment.build(plan.base, shapes_only=True, needs_corpus=False).trainer.training_device()
+    device = experiment.build(plan.base, shapes_only=True, needs_source=False).trainer.training_device()
     environments = worker_environments(workers, device)
     create_or_resume(plan)
     with Pool(environments, plan.folder) as pool:

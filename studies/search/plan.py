@@ -156,7 +156,7 @@ def plan_search(
     search, folder = definition.read_with(study, Search, fragments, overrides, run, trials=trials)
     base = _base(search)
     Space.read(search.space).check(base)
-    corpus = experiment.build(base, shapes_only=True).corpus
+    corpus = experiment.build(base, shapes_only=True).source
     assert corpus is not None
     if storage is not None:
         check_url(storage)

@@ -154,7 +154,7 @@ class Space:
             start[entry.key] = value if entry.holds(value) else entry.ends()[0]
         for params in self._corners(start):
             with config_errors(f"Search.space, at {', '.join(self.bindings(params))}"):
-                experiment.build(base.vary([], self.bindings(params)), shapes_only=True, needs_corpus=False)
+                experiment.build(base.vary([], self.bindings(params)), shapes_only=True, needs_source=False)
 
     def _corners(self, start: Params) -> Iterator[dict[str, Any]]:
         by_key = {entry.key: entry for entry in self.entries}

@@ -27,7 +27,7 @@ def build(*arguments: str) -> None:
             overrides.append(next(given))
         else:
             fragments.append(argument)
-    experiment.build(config.resolve(fragments, overrides), shapes_only=True, needs_corpus=False)
+    experiment.build(config.resolve(fragments, overrides), shapes_only=True, needs_source=False)
 
 
 def wishes() -> list[str]:

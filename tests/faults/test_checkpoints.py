@@ -39,7 +39,7 @@ def drive(*arguments: object) -> Any:
 def snapshot(step: int, width: int = 4) -> Snapshot:
     generator = torch.Generator().manual_seed(step)
     tensors = {"model/weight": torch.randn(width, 30, generator=generator), "state/state.0.h": torch.zeros(2, 3)}
-    return Snapshot(step, 10 * step, tensors, {"valid_bpc": None, "progress": {"step": step}})
+    return Snapshot(step, 10 * step, tensors, {"valid_loss": None, "progress": {"step": step}})
 
 
 def create(path: Path) -> RunFolder:

@@ -27,7 +27,7 @@ def nobody(loop: Loop, record: dict[str, Any]) -> None:
 
 
 def one_who_evaluates(loop: Loop, record: dict[str, Any]) -> None:
-    evaluate(loop.learner.model, loop.learner.corpus.train, batch_size=2, bptt=10, limit=300)
+    evaluate(loop.learner.model, loop.learner.source.train, batch_size=2, bptt=10, limit=300)
 
 
 def one_who_generates(loop: Loop, record: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ def name(tensor: Tensor) -> str:
 
 
 def on_fake_cuda(fragments: str) -> nn.Module:
-    built = experiment.build(config.resolve(fragments.split(",")), shapes_only=True, needs_corpus=False)
+    built = experiment.build(config.resolve(fragments.split(",")), shapes_only=True, needs_source=False)
     with FakeTensorMode(allow_non_fake_inputs=True):
         return built.model.to_empty(device="cuda:0").eval()  # the key of a mask is a number, which a fake has not
 

@@ -47,7 +47,7 @@ def learn_and_evaluate(fragments: Sequence[str], overrides: Sequence[str]) -> se
     record = learner.step()
     assert math.isfinite(record["loss"])
     assert record["grad_norm"] > 0.0
-    score = evaluate(learner.model, learner.corpus.valid, batch_size=2, bptt=16)
+    score = evaluate(learner.model, learner.source.valid, batch_size=2, bptt=16)
     assert 0.0 < score.bpc < 12.0  # 8 is what knows nothing
     return {name for name, tensor in learner.model.state_dict().items() if torch.equal(tensor, before[name])}
 
@@ -109,7 +109,7 @@ def test_the_combinations_are_all_there_are() -> None:
 @pytest.mark.parametrize("without", [["sha_rnn", NO_ATTENTION], ["sha_lstm_no_attention"]], ids=" ".join)
 def test_a_memory_for_no_attention_is_refused(memory: str, without: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"memory/.*`: no binding in use refers to %memory") as refusal:
-        build(config.resolve([*without, memory]), shapes_only=True, needs_corpus=False)
+        build(config.resolve([*without, memory]), shapes_only=True, needs_source=False)
     assert len(str(refusal.value).splitlines()) == 1
 
 
@@ -134,7 +134,7 @@ def test_every_fragment_has_an_effect_on_every_root(root: str, fragment: str) ->
     if root == "sha_lstm_no_attention" and fragment.startswith("memory/"):
         pytest.skip("refused, and tested above")
     overrides = ["File.path = 'a text'"] if fragment == "data/file" else []
-    build(config.resolve([root, fragment], overrides), shapes_only=True, needs_corpus=False)
+    build(config.resolve([root, fragment], overrides), shapes_only=True, needs_source=False)
 
 
 def resolved(fragments: Sequence[str]) -> str:

@@ -85,7 +85,7 @@ def test_every_byte_is_read_once_and_in_order(tmp_path: Path, bptt: int) -> None
 @pytest.fixture(scope="module")
 def model() -> LanguageModel:
     bindings = ["LanguageModel.dim = 16", "memory = 12", "dropout = 0.4", "LanguageModel.init_std = 0.3"]
-    return build(config.resolve(["sha_rnn", "size/tiny"], bindings), needs_corpus=False).model.double()
+    return build(config.resolve(["sha_rnn", "size/tiny"], bindings), needs_source=False).model.double()
 
 
 @pytest.mark.parametrize("bptt", [1, 5, 33, 200])
@@ -181,5 +181,5 @@ def test_cross_entropy_is_summed_in_at_least_single_precision(dtype: torch.dtype
     ids=str,
 )
 def test_the_longest_window_is_found_among_the_attentions(fragments: list[str], expected: Any) -> None:
-    model = build(config.resolve(fragments), shapes_only=True, needs_corpus=False).model
+    model = build(config.resolve(fragments), shapes_only=True, needs_source=False).model
     assert longest_memory(model) == expected

@@ -26,7 +26,7 @@ def assert_exact(actual: Tensor, expected: Tensor) -> None:
 
 def build_model(fragments: Sequence[str], overrides: Sequence[str] = ()) -> LanguageModel:
     resolved = config.resolve([fragments[0], "size/tiny", *fragments[1:]], ["LanguageModel.dim = 16", *overrides])
-    return build(resolved, needs_corpus=False).model
+    return build(resolved, needs_source=False).model
 
 
 def randomized(model: LanguageModel) -> LanguageModel:

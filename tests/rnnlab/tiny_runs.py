@@ -64,8 +64,8 @@ def train(run: Path, text: Path, *more: str) -> dict[str, Any]:
 def new_loop(run: Path, text: Path, *more: str) -> Loop:
     """A run that has not begun; whoever calls holds its folder."""
     built = build(text, *more)
-    assert built.corpus is not None
-    folder = RunFolder.create(run, built.config.text, built.operative, {"corpus_sha": built.corpus.sha256})
+    assert built.source is not None
+    folder = RunFolder.create(run, built.config.text, built.operative, {"corpus_sha": built.source.sha256})
     return Loop(built, folder)
 
 

@@ -53,7 +53,7 @@ def main(fragments: list[str], overrides: list[str]) -> None:
     learner.step()
     real = peak_of_allocations(learner)
     resolved = config.resolve(fragments, [*overrides, "Trainer.jitter = False"])
-    corpus = build(resolved, shapes_only=True).corpus
+    corpus = build(resolved, shapes_only=True).source
     assert corpus is not None
     seen = shadow(resolved, outline_of(corpus), like="cpu")
     text = seen.memory.get("text", 0)  # which stays on disk where the device is the CPU

@@ -16,7 +16,7 @@ from rnnlab.storage.tensorfile import Damaged
 
 def snapshot(step: int, bpc: float | None = None, **facts: object) -> Snapshot:
     tensors = {"model/weight": torch.full((3, 2), float(step)), "state/state.0.h": torch.zeros(2, 3)}
-    return Snapshot(step, 10 * step, tensors, {"valid_bpc": bpc, **facts}, config_sha="c" * 64, corpus_sha="d" * 64)
+    return Snapshot(step, 10 * step, tensors, {"valid_loss": bpc, **facts}, config_sha="c" * 64, corpus_sha="d" * 64)
 
 
 def steps(folder: Path) -> list[int]:
@@ -43,7 +43,7 @@ def test_a_snapshot_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert back.tensors.keys() == saved.tensors.keys()
     assert all(torch.equal(back.tensors[name], saved.tensors[name]) for name in saved.tensors)
     assert math.isnan(back.facts.pop("average"))
-    assert back.facts == {"valid_bpc": 1.25, "scaler": {"scale": 65536.0}, "none": None}
+    assert back.facts == {"valid_loss": 1.25, "scaler": {"scale": 65536.0}, "none": None}
 
 
 def test_the_manifest_says_what_a_reader_needs(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
     checkpoint.save(tmp_path, snapshot(1))
     checkpoint.save(tmp_path, snapshot(2))
     checkpoint.save(tmp_path, snapshot(2, 1.5))
-    assert checkpoint.newest(tmp_path)[0].facts["valid_bpc"] == 1.5
+    assert checkpoint.newest(tmp_path)[0].facts["valid_loss"] == 1.5
     assert names(tmp_path) == {"step-00000001", "step-00000002"}
 
 

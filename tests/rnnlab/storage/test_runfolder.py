@@ -22,7 +22,7 @@ def create(path: Path) -> RunFolder:
 
 
 def snapshot(step: int, bpc: float | None = None) -> Snapshot:
-    return Snapshot(step, step, {"model/weight": torch.full((2,), float(step))}, {"valid_bpc": bpc})
+    return Snapshot(step, step, {"model/weight": torch.full((2,), float(step))}, {"valid_loss": bpc})
 
 
 def test_a_new_run_says_what_it_was_told(tmp_path: Path) -> None:

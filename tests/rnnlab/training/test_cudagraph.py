@@ -70,7 +70,7 @@ def test_training_with_a_recording_goes_through_the_same_numbers_over_two_epochs
     for step in range(90):
         want, got = plain.step(), recorded.step()
         assert (got["loss"], got["grad_norm"]) == (want["loss"], want["grad_norm"]), f"step {step + 1}"
-    assert plain.progress.epoch == 2
+    assert plain.progress.reading == 2
     assert 70 <= recorder.replays <= 86, "all but the chunks of a filling memory and of the sequences' ends"
     for got_leaf, want_leaf in zip(copies(recorded.state), copies(plain.state), strict=True):
         assert torch.equal(got_leaf, want_leaf)

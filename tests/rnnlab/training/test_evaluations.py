@@ -13,7 +13,7 @@ from tests.rnnlab.tiny_runs import journal, train, write_text
 
 def planned(budget: int, epoch: int = 90_000_000, split: int = 5_000_000, **bound: Any) -> EvaluationPlan:
     bindings = [f"Trainer.{name} = {value!r}" for name, value in bound.items()]
-    trainer = build(config.resolve(["sha_rnn"], bindings), shapes_only=True, needs_corpus=False).trainer
+    trainer = build(config.resolve(["sha_rnn"], bindings), shapes_only=True, needs_source=False).trainer
     return plan_evaluations(trainer, budget=budget, epoch=epoch, valid=split, test=split)
 
 

@@ -25,7 +25,7 @@ def test_bytes_that_the_training_text_lacks_start_unlikely_where_the_recipe_says
     paper = experiment.build(config.resolve(["sha_rnn"], [*small, "Trainer.bytes = 100"]))
     lacking = torch.ones(256, dtype=torch.bool)
     lacking[list(b"ab")] = False
-    assert torch.equal(experiment.unseen(paper.corpus.train), lacking)  # type: ignore[union-attr]
+    assert torch.equal(paper.source.unseen(), lacking)  # type: ignore[union-attr]
     assert (paper.model.output_bias[lacking] == -10.0).all()
     assert (paper.model.output_bias[~lacking] == 0.0).all()
 
@@ -84,8 +84,8 @@ def test_the_recipe_trains_a_model_of_256_bytes_as_one_of_the_bytes_that_occur(t
     ]  # fmt: skip
     built = tiny_runs.build(tiny_runs.write_text(tmp_path), *recipe)
     built.model.double()
-    assert built.corpus is not None
-    reference, learner = OverTheTextsBytes(built.model, ~experiment.unseen(built.corpus.train)), Learner(built)
+    assert built.source is not None
+    reference, learner = OverTheTextsBytes(built.model, ~built.source.unseen()), Learner(built)
     for _ in range(40):
         inputs, targets = learner.batches.chunk(*learner.chunks()[0][1:])
         before = {name: p.detach().clone() for name, p in learner.model.named_parameters()}

@@ -149,7 +149,7 @@ def test_fp32_is_not_tf32_in_a_step_or_a_score_and_the_process_keeps_its_setting
     learner.model.register_forward_hook(lambda *_: seen.append(settings()))
     learner.model.embedding.weight.register_hook(lambda _: seen.append(settings()))  # in the backward pass
     learner.step()
-    evaluate(learner.model, learner.corpus.valid, batch_size=2, bptt=64)
+    evaluate(learner.model, learner.source.valid, batch_size=2, bptt=64)
     assert len(seen) > 3
     assert set(seen) == {("ieee", "ieee")}
     assert settings() == before

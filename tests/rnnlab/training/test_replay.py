@@ -39,7 +39,7 @@ def test_the_bytes_are_those_of_the_sequences(run: Path, text: Path) -> None:
     found = replay(run, 2)
     data, sequence = text.read_text(), len(text.read_text()) * 9 // 10 // 4
     (chunk,) = found.chunks
-    assert chunk.epoch == 0
+    assert chunk.reading == 0
     assert chunk.position == recorded(run, 1)["bytes"] // 4
     starts = [number * sequence + chunk.position for number in range(4)]
     assert chunk.texts == [data[start : start + chunk.length] for start in starts]

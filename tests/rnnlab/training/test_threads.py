@@ -36,13 +36,13 @@ def two_cores() -> Iterator[None]:
 def test_a_small_model_takes_one_and_a_large_one_what_there_is(
     fragments: list[str], bindings: list[str], expected: int
 ) -> None:
-    built = build(config.resolve(["sha_rnn", *fragments], bindings), shapes_only=True, needs_corpus=False)
+    built = build(config.resolve(["sha_rnn", *fragments], bindings), shapes_only=True, needs_source=False)
     assert choose_threads(built) == expected
 
 
 @pytest.mark.usefixtures("two_cores")
 def test_a_run_that_is_gone_on_with_keeps_what_it_had() -> None:
-    small = build(config.resolve(["sha_rnn", "size/small"]), shapes_only=True, needs_corpus=False)
+    small = build(config.resolve(["sha_rnn", "size/small"]), shapes_only=True, needs_source=False)
     assert choose_threads(small, recorded=1) == 1
     assert choose_threads(small, recorded=5) == 5
     for nonsense in (None, "many", 0, -1, 10**9):

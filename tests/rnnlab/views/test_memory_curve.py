@@ -42,8 +42,8 @@ def test_every_attention_of_a_model_is_set_in_its_own_scope(text: Path, tmp_path
     tiny_runs.train(run, text, *SHORT, blocks, "Block.attention = %attention", "near/SingleHead.memory = 8")
     curve = memory_curve(run, [3])
     assert curve.trained is None
-    built = api.load(run, overrides=["near/SingleHead.memory = 3", "memory = 3"], needs_corpus=True)
-    trainer, corpus = built.experiment.trainer, built.experiment.corpus
+    built = api.load(run, overrides=["near/SingleHead.memory = 3", "memory = 3"], needs_source=True)
+    trainer, corpus = built.experiment.trainer, built.experiment.source
     assert corpus is not None
     score = evaluate(built.model, corpus.test, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt)
     assert curve.points[0][1] == score

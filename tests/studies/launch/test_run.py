@@ -88,8 +88,8 @@ def test_a_result_is_taken_over_without_training(text: Path, whole: Path, tmp_pa
 def test_a_run_that_died_before_its_first_save_begins_anew(text: Path, whole: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     built = build(text, *SHORT)
-    assert built.corpus is not None
-    folder = RunFolder.create(run, built.config.text, built.operative, {"corpus_sha": built.corpus.sha256})
+    assert built.source is not None
+    folder = RunFolder.create(run, built.config.text, built.operative, {"corpus_sha": built.source.sha256})
     folder.journal.append({"kind": "train", "step": 1})
     folder.journal.close()
     train_run(built, run)

@@ -1,0 +1,50 @@
+"""What a run says of how good its model is: of a text in bits per character, of a task in accuracy and nats."""
+
+from dataclasses import asdict
+
+from rnnlab.data.examples import TaskSource
+from rnnlab.evaluation import Answers, Score
+from rnnlab.storage.metrics import Record
+from rnnlab.training.learner import Learner
+
+
+def valid_figures(learner: Learner) -> Record:
+    """The last evaluation during training, and the best so far: the one whose loss was lowest."""
+    p = learner.progress
+    if learner.source.task is None:
+        return {"valid_bpc": p.valid_loss, "best_valid_bpc": p.best_valid_loss}
+    return {
+        "valid_accuracy": p.valid_accuracy,
+        "valid_nats": p.valid_loss,
+        "best_valid_accuracy": p.best_valid_accuracy,
+        "best_valid_nats": p.best_valid_loss,
+    }
+
+
+def test_figures(score: Score, learner: Learner) -> Record:
+    """The test at the end; of a task at each difficulty, with chance and what training had seen beside it."""
+    source = learner.source
+    if not isinstance(source, TaskSource):
+        return {"test_bpc": score.bpc}
+    task = source.task
+    seen = source.seen(source.test, learner.trainer.batch_size, learner.progress.reading + 1)
+    chances = [task.chance(difficulty) for difficulty in source.valid.difficulties]
+    return {
+        "test_accuracy": score.accuracy,
+        "test_nats": score.nats,
+        "test_chance": score.chance,
+        "valid_chance": sum(chances) / len(chances),
+        "test_by": [by_difficulty(task.difficulty, one) | {"seen": seen[one.difficulty]} for one in score.by],
+        "task": {
+            "name": source.name,
+            "difficulty": task.difficulty,
+            "judged": task.judged,
+            "trained": [min(task.trained), max(task.trained)],
+        },
+    }
+
+
+def by_difficulty(name: str, answers: Answers) -> Record:
+    """One entry of `test_by`, under the task's own word for a difficulty."""
+    figures = asdict(answers)
+    return {name: figures.pop("difficulty"), **figures}
