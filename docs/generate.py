@@ -17,7 +17,7 @@ from rnnlab.catalog import catalog
 from rnnlab.interfaces import KINDS
 from rnnlab.studies.ablation.plan import Ablation
 from rnnlab.studies.search.plan import Search
-from rnnlab.testing.law import EVERY_KIND
+from rnnlab.testing.modules import MODULES
 from rnnlab.views import numerals
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -138,18 +138,24 @@ def _arguments(factory: Callable[..., object]) -> Iterator[str]:
 
 
 def laws() -> str:
-    """The book of laws."""
+    """The laws of the parts that stand in a model."""
     kinds: dict[str, list[str]] = {}
     entries = {}
-    for kind in EVERY_KIND:
+    for kind in MODULES:
         for law in testing.laws(kind, slow=True):
             kinds.setdefault(law.name, []).append(kind)
             entries[law.name] = law
     rows = []
     for name, law in entries.items():
-        held = "every kind" if len(kinds[name]) == len(EVERY_KIND) else ", ".join(kinds[name])
+        held = "all four kinds" if len(kinds[name]) == len(MODULES) else ", ".join(kinds[name])
         rows.append(f"| {name} | {law.statement}{' (`--slow`)' if law.slow else ''} | {held} |")
     return "\n".join(["| law | what it says | holds for |", "| --- | --- | --- |", *rows])
+
+
+def task_laws() -> str:
+    """The laws of tasks."""
+    rows = [f"| {law.name} | {law.statement} |" for law in testing.laws("task", slow=True)]
+    return "\n".join(["| law | what it says |", "| --- | --- |", *rows])
 
 
 def commands() -> str:
@@ -167,6 +173,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "classes": classes,
     "study classes": study_classes,
     "laws": laws,
+    "task laws": task_laws,
     "commands": commands,
 }
 MARKED = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)

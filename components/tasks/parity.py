@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from rnnlab.registry import register
-from rnnlab.task import Draws, Examples, Integers, Task, asked_at, span
+from rnnlab.task import Draws, Examples, Integers, Task, asked_at, difficulties, span
 
 
 @register("task")
@@ -18,13 +18,14 @@ class Parity(Task):
     Args:
         shortest, longest: lengths that are trained on, with those between [positions].
         test: lengths that are tested [positions].
-    Raises: ConfigError unless 1 <= shortest <= longest.
+    Raises: ConfigError unless 1 <= shortest <= longest and each of test is at least 1.
     """
 
     judged = "last"
 
     def __init__(self, shortest: int = 3, longest: int = 40, test: Sequence[int] = (40, 64, 128, 256)) -> None:
-        self.vocabulary, self.trained, self.tested = 2, span("Parity", shortest, longest), test
+        self.vocabulary, self.trained = 2, span("Parity", shortest, longest)
+        self.tested = difficulties("Parity", "test", test)
 
     def examples(self, draws: Draws, difficulty: int) -> Examples:
         bits = draws.integers(2, difficulty)
@@ -35,3 +36,6 @@ class Parity(Task):
 
     def chance(self, difficulty: int) -> float:
         return 0.5
+
+    def chance_by_token(self, difficulty: int) -> float:
+        return 1.0 if difficulty == 1 else self.chance(difficulty)  # the first answer is the token itself

@@ -15,7 +15,7 @@ from rnnlab.registry import did_you_mean
 
 MOST_INCLUDES = 64  # files that one fragment may pull in, so that files which include each other twice come to an end
 MODEL = "LanguageModel.blocks"  # what makes a user's file a root
-BY_FOLDER = {"": Precedence.ROOT, "size": Precedence.SIZE, "train": Precedence.TRAIN}  # every other folder: PART
+BY_FOLDER = {"": Precedence.ROOT, "size": Precedence.SIZE, "train": Precedence.TRAIN, "task": Precedence.TRAIN}
 
 
 @dataclass(frozen=True)

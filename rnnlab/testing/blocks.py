@@ -7,13 +7,17 @@ from typing import TypeVar
 
 from torch import nn
 
-from rnnlab.testing.case import DROPOUT_WORD, MEMORY, PartFactory, part_name
+from rnnlab.testing.case import DROPOUT_WORD, MEMORY, ModuleFactory
+from rnnlab.testing.law import part_name
 from rnnlab.testing.small import Leaky, TwoLayers, Window
 
 
 def fill(
-    wiring: PartFactory, core: PartFactory, attention: PartFactory | None = None, feedforward: PartFactory | None = None
-) -> PartFactory:
+    wiring: ModuleFactory,
+    core: ModuleFactory,
+    attention: ModuleFactory | None = None,
+    feedforward: ModuleFactory | None = None,
+) -> ModuleFactory:
     """A block built as `filled(dim, dropout=0.0)`, with `memory` where a slot has one; `dropout` reaches every slot."""
     slots = {"core": core, "attention": attention, "feedforward": feedforward}
 
@@ -31,7 +35,7 @@ def fill(
     return filled
 
 
-def fillings(block: PartFactory) -> list[PartFactory]:
+def fillings(block: ModuleFactory) -> list[ModuleFactory]:
     """The block with small parts in its slots, in all three and in fewer; a block that is filled already, as it is."""
     parameters = inspect.signature(block).parameters
     if "core" not in parameters or parameters["core"].default is not inspect.Parameter.empty:
@@ -41,8 +45,11 @@ def fillings(block: PartFactory) -> list[PartFactory]:
 
 
 def all_pairs(
-    wirings: list[PartFactory], cores: list[PartFactory], attentions: list[PartFactory], feedforwards: list[PartFactory]
-) -> list[PartFactory]:
+    wirings: list[ModuleFactory],
+    cores: list[ModuleFactory],
+    attentions: list[ModuleFactory],
+    feedforwards: list[ModuleFactory],
+) -> list[ModuleFactory]:
     """Filled blocks among which every pair of parts from different slots occurs, an empty slot included."""
     candidates = list(product(wirings, cores, [*attentions, None], [*feedforwards, None]))
     return [fill(*candidate) for candidate in covering(candidates)]
@@ -67,7 +74,7 @@ def covering(candidates: Sequence[Row]) -> list[Row]:
     return chosen
 
 
-def _slot(part: PartFactory, width: int, dropout: float, memory: int) -> PartFactory:
+def _slot(part: ModuleFactory, width: int, dropout: float, memory: int) -> ModuleFactory:
     """A factory that takes a width and nothing else, as gin makes them."""
     arguments = inspect.signature(part).parameters
     settings: dict[str, float] = {name: dropout for name in arguments if DROPOUT_WORD in name}

@@ -18,9 +18,10 @@ from rnnlab import rng
 from rnnlab.errors import LawError
 from rnnlab.state import State, leaves, map_state
 from rnnlab.testing import rounding
+from rnnlab.testing.law import part_name
 
-PartFactory: TypeAlias = Callable[..., nn.Module]
-"""What the laws take: a class, a `functools.partial` or any function, called `part(dim, ...)`."""
+ModuleFactory: TypeAlias = Callable[..., nn.Module]
+"""What the laws of modules take: a class, a `functools.partial` or any function, called `part(dim, ...)`."""
 
 Inputs: TypeAlias = tuple[Tensor, ...]
 """What a part reads besides its state: (x,), or (queries, source) for an attention; each (T, B, D)."""
@@ -58,10 +59,13 @@ class Setting:
 class Subject:
     """A part, the kind of slot it fills and the width it is tried at."""
 
-    part: PartFactory
+    part: ModuleFactory
     kind: str
     dim: int = 16
     seed: int = 0
+
+    def __str__(self) -> str:
+        return f"dim={self.dim}, seed={self.seed}"
 
     @property
     def has_memory(self) -> bool:
@@ -190,7 +194,7 @@ class Case:
         raise LawError(f"{violation} ({self.setting})")
 
 
-def kind_of(part: PartFactory, dim: int = 16) -> str:
+def kind_of(part: ModuleFactory, dim: int = 16) -> str:
     """The kind a part looks like, by its slots or its forward. Raises: LawError if like none, or not to be built."""
     if {"core", "attention"} <= set(_arguments(part)):
         return "block"
@@ -207,11 +211,5 @@ def kind_of(part: PartFactory, dim: int = 16) -> str:
     return kind
 
 
-def part_name(part: PartFactory) -> str:
-    """What to call a part in a message."""
-    inner = getattr(part, "func", part)  # functools.partial
-    return str(getattr(inner, "__name__", type(inner).__name__))
-
-
-def _arguments(part: PartFactory) -> Mapping[str, inspect.Parameter]:
+def _arguments(part: ModuleFactory) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(part).parameters

@@ -9,14 +9,14 @@ from rnnlab.errors import LawError
 from rnnlab.interfaces import Foldable
 from rnnlab.model import count_parameters
 from rnnlab.testing.case import Case, Setting, Subject
-from rnnlab.testing.law import EVERY_KIND, law
+from rnnlab.testing.modules import MODULES, law
 
 T, B = 12, 2
 LONG_ENOUGH = 256
 """Positions over which whatever a part computes once a call no longer shows in its cost per position."""
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def cost(subject: Subject) -> None:
     """macs() is a positive int that grows with width and memory and covers every product torch can count."""
     case = subject.case(T, B)
@@ -37,7 +37,7 @@ def cost(subject: Subject) -> None:
         case.refuse(f"macs() is {here}, but torch counts {counted:.0f} multiply-accumulates a position")
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def sizes_without_numbers(subject: Subject) -> None:
     """Built on torch's meta device, whose tensors have no numbers, it has the same parameters and the same macs()."""
     case = subject.case(T, B)
@@ -56,7 +56,7 @@ def sizes_without_numbers(subject: Subject) -> None:
         case.refuse(f"macs() is {_macs(case)}, and on the meta device {_macs(bare)}")
 
 
-@law(*EVERY_KIND, applies=lambda subject: isinstance(subject.build(Setting(T, B, subject.dim)), Foldable))
+@law(*MODULES, applies=lambda subject: isinstance(subject.build(Setting(T, B, subject.dim)), Foldable))
 def folding(subject: Subject) -> None:
     """fold() gives a module with fewer parameters and the same answers, and leaves the part as it was."""
     for dtype in (torch.float64, torch.float32):

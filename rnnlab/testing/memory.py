@@ -3,7 +3,7 @@
 import torch
 
 from rnnlab.testing.case import Case, Subject
-from rnnlab.testing.law import SEQUENCES, law
+from rnnlab.testing.modules import SEQUENCES, law
 from rnnlab.testing.sequence import settles, streams
 
 LONG = 10_000

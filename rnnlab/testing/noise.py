@@ -7,7 +7,7 @@ import torch
 from rnnlab.ops import dropout
 from rnnlab.state import select_batch
 from rnnlab.testing.case import DROPOUT_WORD, NOISE_WORDS, Case, Subject
-from rnnlab.testing.law import EVERY_KIND, law
+from rnnlab.testing.modules import MODULES, law
 
 T, B = 12, 3
 
@@ -16,7 +16,7 @@ def has_noise(subject: Subject) -> bool:
     return bool(subject.noises)
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def train_is_eval_without_noise(subject: Subject) -> None:
     """With every dropout at 0, training mode and evaluation mode give the same y."""
     case = subject.case(T, B)
@@ -29,7 +29,7 @@ def train_is_eval_without_noise(subject: Subject) -> None:
     case.states_agree(last, end, f"without noise, the state in training is not the state in evaluation{hint}")
 
 
-@law(*EVERY_KIND, applies=has_noise)
+@law(*MODULES, applies=has_noise)
 def noise_is_for_training(subject: Subject) -> None:
     """Each noise acts in training; evaluation draws none, and with dropout it is what it is without."""
     calm = subject.case(T, B)
@@ -46,7 +46,7 @@ def noise_is_for_training(subject: Subject) -> None:
             noisy.refuse(f"in training, {name} 0.5 does nothing")
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def same_seed_same_part(subject: Subject) -> None:
     """What is random, at construction and in training, follows from torch's seed alone."""
     case = _with_noise(subject, subject.noises)
@@ -59,7 +59,7 @@ def same_seed_same_part(subject: Subject) -> None:
     case.agree(got, want, "trained twice under one seed, y differs", 0.0)
 
 
-@law(*EVERY_KIND, applies=has_noise)
+@law(*MODULES, applies=has_noise)
 def noise_follows_the_sequence(subject: Subject) -> None:
     """A sequence gets the same noise whether it is computed among others or alone: ranks may share the batch."""
     for name in subject.noises:

@@ -10,7 +10,7 @@ from rnnlab import rng
 from rnnlab.state import State, detach, leaves, map_state
 from rnnlab.testing import rounding
 from rnnlab.testing.case import Case, Inputs, Subject
-from rnnlab.testing.law import EVERY_KIND, law
+from rnnlab.testing.modules import MODULES, law
 
 Gradients = list[tuple[str, Tensor, Tensor | None]]
 
@@ -22,7 +22,7 @@ BF16_BOUND = 0.05
 """Largest root mean square error of bfloat16, relative to float32; its own rounding is 0.004."""
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def every_parameter_learns(subject: Subject) -> None:
     """Every parameter, and the input, gets a gradient that is finite and not zero."""
     case = subject.case(T, B)
@@ -38,7 +38,7 @@ def every_parameter_learns(subject: Subject) -> None:
             case.refuse(f"the gradient of {name} is zero (at most {float(gradient.abs().max()):.0e}): it never learns")
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def gradients_are_true(subject: Subject) -> None:
     """Gradients agree with central differences in float64, and those in float32 with those in float64."""
     case, inputs, warm = _in_training(subject, torch.float64)
@@ -57,7 +57,7 @@ def gradients_are_true(subject: Subject) -> None:
     _explained(single, _by_name(got), expected, "in float32")
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def bfloat16_stays_near(subject: Subject) -> None:
     """Under bfloat16, autocast or all through, y stays finite and near y in float32."""
     case = subject.case(64, B, torch.float32)
@@ -72,7 +72,7 @@ def bfloat16_stays_near(subject: Subject) -> None:
     _near(case, y, want, "in bfloat16")
 
 
-@law(*EVERY_KIND, slow=True)
+@law(*MODULES, slow=True)
 def compiled_is_eager(subject: Subject) -> None:
     """torch.compile gives the same numbers: y, the state carried on to another length, and the gradients."""
     case, inputs, start = _in_training(subject, torch.float32)

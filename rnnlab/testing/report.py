@@ -5,14 +5,15 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TextIO
+from typing import Any, TextIO
 
 from rnnlab import registry
 from rnnlab.errors import LawError
 from rnnlab.testing import law as book
 from rnnlab.testing.blocks import all_pairs
-from rnnlab.testing.case import PartFactory, kind_of, part_name
-from rnnlab.testing.law import EVERY_KIND, Law
+from rnnlab.testing.case import ModuleFactory, kind_of
+from rnnlab.testing.law import Law, PartFactory, part_name
+from rnnlab.testing.tasks import is_task
 
 
 @dataclass(frozen=True)
@@ -22,17 +23,25 @@ class Outcome:
     part: str
     law: str
     passed: bool
-    message: str
+    message: str  # how the law was broken
+    note: str  # what there is to say of a part that obeys; mostly nothing
     seconds: float
+
+    def lines(self) -> Iterator[str]:
+        """As `rnnlab check` prints it."""
+        note = f" ({self.note})" if self.note else ""
+        yield f"{'ok    ' if self.passed else 'FAILED'} {self.part}: {self.law}{note}"
+        if not self.passed:
+            yield f"       {self.message}"
 
 
 def check(
-    part: PartFactory | str, kind: str | None = None, laws: Sequence[Law] | None = None, *, slow: bool = False
+    part: PartFactory | str, kind: str | None = None, laws: Sequence[Law[Any]] | None = None, *, slow: bool = False
 ) -> list[Outcome]:
     """Hold a part to the laws of its kind; nothing is raised for a broken law.
 
     Args:
-        part: called `part(dim)`; or the selector of a registered part, `core.LSTM`.
+        part: called `part(dim)`, a task `part()`; or the selector of a registered part, `core.LSTM`.
         kind: which laws; by default those of the kind it is registered as or looks like.
         laws: these instead of all of the kind.
         slow: also the laws that take seconds.
@@ -42,7 +51,7 @@ def check(
     if isinstance(part, str):
         entry = registry.find(part)
         part, kind, name = entry.factory, kind or entry.kind, entry.selector
-    chosen = book.laws(kind or kind_of(part), slow=slow) if laws is None else laws
+    chosen = book.laws(kind or _kind_of(part), slow=slow) if laws is None else laws
     return list(_outcomes(part, name, chosen))
 
 
@@ -61,7 +70,7 @@ def report(
     """
     out = out or sys.stdout
     started = time.perf_counter()
-    every = [part for part in registry.parts() if part.kind in EVERY_KIND]
+    every = [part for part in registry.parts() if part.kind in book.kinds()]
     subjects = [registry.find(selector) for selector in selectors] or every
     queue = [(part.factory, part.selector, book.laws(part.kind, slow=slow)) for part in subjects]
     if not selectors:
@@ -71,9 +80,7 @@ def report(
         for outcome in _outcomes(part, name, laws):
             outcomes.append(outcome)
             if not as_json:
-                print(f"{'ok    ' if outcome.passed else 'FAILED'} {outcome.part}: {outcome.law}", file=out, flush=True)
-                if not outcome.passed:
-                    print(f"       {outcome.message}", file=out, flush=True)
+                print(*outcome.lines(), sep="\n", file=out, flush=True)
     failed = [outcome for outcome in outcomes if not outcome.passed]
     seconds = time.perf_counter() - started
     summary = {"parts": len(queue), "checks": len(outcomes), "failed": len(failed), "seconds": round(seconds, 1)}
@@ -87,19 +94,23 @@ def report(
     return 1 if failed else 0
 
 
-def registered_pairs() -> list[PartFactory]:
+def registered_pairs() -> list[ModuleFactory]:
     """Every registered block filled with registered parts, so that each pair of slots occurs at least once."""
     kinds = ("block", "core", "attention", "feedforward")
     return all_pairs(*([part.factory for part in registry.parts(kind)] for kind in kinds))
 
 
-def _outcomes(part: PartFactory, name: str, laws: Sequence[Law]) -> Iterator[Outcome]:
+def _kind_of(part: PartFactory) -> str:
+    return "task" if is_task(part) else kind_of(part)
+
+
+def _outcomes(part: PartFactory, name: str, laws: Sequence[Law[Any]]) -> Iterator[Outcome]:
     for law in laws:
         if not law.applies_to(part):
             continue
-        started, message = time.perf_counter(), ""
+        started, message, note = time.perf_counter(), "", ""
         try:
-            law(part)
+            note = law(part)
         except LawError as violation:
             message = str(violation)
-        yield Outcome(name, law.name, not message, message, time.perf_counter() - started)
+        yield Outcome(name, law.name, not message, message, note, time.perf_counter() - started)

@@ -11,13 +11,13 @@ from rnnlab import state as states
 from rnnlab.errors import LawError
 from rnnlab.state import leaves, map_state, select_batch
 from rnnlab.testing.case import Case, Subject
-from rnnlab.testing.law import EVERY_KIND, SEQUENCES, law
+from rnnlab.testing.modules import MODULES, SEQUENCES, law
 
 SMALLEST, TYPICAL = (2, 2), (12, 3)
 """(T, B) of the cases, in the order they are tried."""
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def shape_and_dtype(subject: Subject) -> None:
     """y has the shape and dtype of x, and the state keeps the dtypes it started with."""
     for dtype in (torch.float32, torch.float64):
@@ -102,7 +102,7 @@ def position_wise(subject: Subject) -> None:
         case.agree(case.run((x.flip(0),), None)[0], want.flip(0), "reversing time does not reverse y")
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def batch_independence(subject: Subject) -> None:
     """A sequence sees itself alone: disturb one and the others stand still; compute one and it is the same."""
     for T, B, dtype in ((1, 2, torch.float64), (*TYPICAL, torch.float64), (*TYPICAL, torch.float32)):
@@ -123,7 +123,7 @@ def batch_independence(subject: Subject) -> None:
             case.states_agree(last, select_batch(end, which), f"{claim} end in another state than among the others")
 
 
-@law(*EVERY_KIND)
+@law(*MODULES)
 def purity(subject: Subject) -> None:
     """A call changes nothing but what it returns: not its input, its state, its parameters, nor the next call."""
     for training in (False, True):

@@ -8,7 +8,7 @@ import pytest
 from docs.generate import BLOCKS, MARKED, pages, refreshed
 
 ROOT = Path(__file__).parents[2]
-WRITTEN = sorted([*pages(), *ROOT.glob("*.md"), ROOT / "examples" / "my_part" / "README.md"])
+WRITTEN = sorted([*pages(), *ROOT.glob("*.md"), *ROOT.glob("examples/*/README.md")])
 """Every page, those of the root included."""
 
 

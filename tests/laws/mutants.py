@@ -2,17 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
-
-from tests.laws import broken_attentions, broken_blocks, broken_cores, broken_feedforwards
+from tests.laws import broken_attentions, broken_blocks, broken_cores, broken_feedforwards, broken_tasks
 
 
 @dataclass(frozen=True)
 class Mutant:
     """A broken part, the law that has to catch it, and the honest part it was made from."""
 
-    part: Callable[..., nn.Module]
+    part: Callable[..., Any]
     kind: str
     law: str
 
@@ -21,7 +20,7 @@ class Mutant:
         return self.part.__name__
 
     @property
-    def honest(self) -> Callable[..., nn.Module]:
+    def honest(self) -> Callable[..., Any]:
         return self.part.__mro__[1]  # type: ignore[attr-defined, no-any-return]
 
 
@@ -72,4 +71,28 @@ MUTANTS = [
     Mutant(broken_feedforwards.FoldsItself, "feedforward", "folding"),
     Mutant(broken_blocks.LosesTheMemory, "block", "streaming"),
     Mutant(broken_blocks.KeepsANormForNoAttention, "block", "every parameter learns"),
+    Mutant(broken_tasks.TestsWhatIsEasy, "task", "difficulties"),
+    Mutant(broken_tasks.TrainsOnNothing, "task", "difficulties"),
+    Mutant(broken_tasks.OfLengthsThatVary, "task", "tokens and lengths"),
+    Mutant(broken_tasks.ShorterWhenItIsHarder, "task", "tokens and lengths"),
+    Mutant(broken_tasks.IgnoresByMinusOneHundred, "task", "tokens and lengths"),
+    Mutant(broken_tasks.AnswersInInt32, "task", "tokens and lengths"),
+    Mutant(broken_tasks.CopiesFromItsNeighbor, "task", "seed and number"),
+    Mutant(broken_tasks.BuiltUnseeded, "task", "seed and number"),
+    Mutant(broken_tasks.SharesItsSeeds, "task", "splits draw apart"),
+    Mutant(broken_tasks.AsksTheLastButOne, "task", "what is asked"),
+    Mutant(broken_tasks.AsksNothingOfSome, "task", "what is asked"),
+    Mutant(broken_tasks.WeighsBelowZero, "task", "what is asked"),
+    Mutant(broken_tasks.OracleWrongInOneCase, "task", "oracle"),
+    Mutant(broken_tasks.OracleChangesTheInputs, "task", "oracle"),
+    Mutant(broken_tasks.AnswersOneEarly, "task", "causal answers"),
+    Mutant(broken_tasks.OracleForItsOwnAlone, "task", "causal answers"),
+    Mutant(broken_tasks.AsksOneEarly, "task", "chance"),
+    Mutant(broken_tasks.AsksOneLate, "task", "chance"),
+    Mutant(broken_tasks.ChanceTooHigh, "task", "chance"),
+    Mutant(broken_tasks.ChanceTooLow, "task", "chance"),
+    Mutant(broken_tasks.ChanceOfTheWrongAlphabet, "task", "chance"),
+    Mutant(broken_tasks.LovesItsFirstLetter, "task", "chance"),
+    Mutant(broken_tasks.AnswersInTheInput, "task", "own token"),
+    Mutant(broken_tasks.SaysThatTokensTell, "task", "own token"),
 ]

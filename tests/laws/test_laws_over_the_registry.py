@@ -4,13 +4,12 @@ import pytest
 
 from rnnlab import registry, testing
 from rnnlab.testing import Law
-from rnnlab.testing.case import PartFactory, part_name
-from rnnlab.testing.law import EVERY_KIND
+from rnnlab.testing.law import PartFactory, part_name
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a part and law; a law that has nothing to say about a part makes none."""
-    parts = [(part.factory, part.kind, part.selector) for part in registry.parts() if part.kind in EVERY_KIND]
+    parts = [(part.factory, part.kind, part.selector) for part in registry.parts() if part.kind in testing.kinds()]
     if "filled" in metafunc.fixturenames:
         filled = [
             (block, law, part_name(block)) for block in testing.registered_pairs() for law in testing.laws("block")
@@ -18,7 +17,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         _parametrize(metafunc, "filled", filled)
     elif "part" in metafunc.fixturenames:
         slow = metafunc.function.__name__.endswith("compiled")
-        laws = {kind: [law for law in testing.laws(kind, slow=slow) if law.slow == slow] for kind in EVERY_KIND}
+        laws = {kind: [law for law in testing.laws(kind, slow=slow) if law.slow == slow] for kind in testing.kinds()}
         _parametrize(metafunc, "part", [(part, law, name) for part, kind, name in parts for law in laws[kind]])
 
 

@@ -1,4 +1,4 @@
-"""A bare environment with the wheels of rnnlab and of the example distribution."""
+"""A bare environment with the wheels of rnnlab and of the example distributions."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "my_part"
+EXAMPLES = ("my_part", "my_task")
 LEFTOVERS = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info", "build", "dist", "runs")
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -19,7 +19,7 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheels of rnnlab and of the example, built from copies so that the source stays as it is.
+    """The wheels of rnnlab and of the examples, built from copies so that the source stays as it is.
 
     That of rnnlab is built from its source distribution, as `make wheel` does.
     """
@@ -29,8 +29,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         shutil.copytree(ROOT / name, copy / name, ignore=LEFTOVERS)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
-    shutil.copytree(EXAMPLE, folder / "my_part", ignore=LEFTOVERS)
-    for source in (copy, folder / "my_part"):
+    for name in EXAMPLES:
+        shutil.copytree(ROOT / "examples" / name, folder / name, ignore=LEFTOVERS)
+    for source in (copy, *(folder / name for name in EXAMPLES)):
         build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(source)]
         finished = subprocess.run(build, capture_output=True, text=True)
         assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -39,7 +40,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def bare(wheels: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment with the two wheels; torch and the like are seen through a .pth file.
+    """The bin folder of an environment with these wheels; torch and the like are seen through a .pth file.
 
     A folder named in a .pth file does not have its own .pth files read, so an editable rnnlab beside that torch is not
     seen: only the wheel is.

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.config import Precedence, resolve
-from tests.rnnlab.config.resolving import refusal, write
+from tests.rnnlab.config.resolving import build, refusal, write
 
 
 class TestPrecedence:
@@ -22,6 +22,13 @@ class TestPrecedence:
         write(lab / "zoo/odd.gin", "Trainer.device = 'zoo'")
         config = resolve(["zoo/odd", "train/odd", "size/odd", "sha_rnn"])
         assert [config.value(f"Trainer.{name}") for name in ("batch_size", "rate", "device")] == [1, 0.2, "zoo"]
+
+    def test_the_recipe_of_a_task_gives_way_to_parts_and_may_be_without_effect(self, lab: Path) -> None:
+        write(lab / "task/odd.gin", "Trainer.device = 'task'\nTrainer.rate = 0.2\nQRNN.width = 2")
+        write(lab / "zoo/odd.gin", "Trainer.device = 'zoo'")
+        config = resolve(["zoo/odd", "task/odd", "sha_rnn"])
+        assert [config.value(f"Trainer.{name}") for name in ("rate", "device")] == [0.2, "zoo"]
+        build(config)  # an LSTM stands there
 
     def test_within_a_folder_the_later_fragment_wins(self, lab: Path) -> None:
         assert resolve(["sha_rnn", "memory/2k", "memory/512"]).value("memory") == 512

@@ -1,6 +1,7 @@
 import functools
 import io
 import json
+import re
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from rnnlab.registry import register
 from rnnlab.testing.small import Leaky, LeakyState, TwoLayers, Window
 from tests.laws.broken_cores import PeeksOneAhead
 from tests.laws.honest_parts import Residual
+from tests.laws.honest_tasks import LastIsFirst, Lookup
 
 
 class Nowhere(Leaky):
@@ -30,6 +32,22 @@ def test_check_finds_the_kind_and_takes_classes_partials_and_selectors() -> None
         assert outcomes
         assert broken(outcomes) == []
     assert {outcome.part for outcome in testing.check("Boom")} == {"feedforward.Boom"}
+
+
+def test_check_knows_a_task_by_its_class() -> None:
+    for task in (LastIsFirst, functools.partial(Lookup, pairs=(2,)), "task.Parity"):
+        outcomes = testing.check(task)
+        assert "causal answers" in {outcome.law for outcome in outcomes}
+        assert broken(outcomes) == []
+    of_a_function = testing.check(lambda: Lookup(pairs=(2,)), "task")
+    assert broken(of_a_function) == []
+
+
+def test_what_is_no_task_or_cannot_be_built_breaks_every_law_of_tasks_and_says_why() -> None:
+    for part, reason in ((Leaky, "TypeError: Leaky.__init__"), (dict, "it is a dict; a task is a subclass of")):
+        outcomes = testing.check(part, "task")
+        assert not any(outcome.passed for outcome in outcomes)
+        assert all(reason in outcome.message for outcome in outcomes)
 
 
 def test_check_tries_the_laws_it_is_given_and_no_other() -> None:
@@ -86,6 +104,24 @@ def test_a_report_of_a_broken_part_says_what_broke_and_exits_with_1() -> None:
     assert testing.report(["core.Peeks"], out=out) == 1
     assert "FAILED core.Peeks: causality\n       Peeks breaks 'causality': " in out.getvalue()
     assert "FAILED" in out.getvalue().splitlines()[-1]
+
+
+def test_what_a_law_has_to_say_of_a_part_that_obeys_stands_beside_the_ok() -> None:
+    @register("task")
+    class Twice(LastIsFirst):
+        """The first token once more."""
+
+    out = io.StringIO()
+    assert testing.report(["task.Twice"], out=out) == 0
+    (line,) = [line for line in out.getvalue().splitlines() if "splits draw apart" in line]
+    assert re.fullmatch(r"ok     task\.Twice: splits draw apart \(\d+\.\d% of valid and .*\)", line)
+    assert "ok     task.Twice: oracle\n" in out.getvalue()
+
+    out = io.StringIO()
+    assert testing.report(["task.Twice"], as_json=True, out=out) == 0
+    notes = {outcome["law"]: outcome["note"] for outcome in json.loads(out.getvalue())["outcomes"]}
+    assert notes.pop("splits draw apart") in line
+    assert set(notes.values()) == {""}
 
 
 def test_a_report_as_json_is_one_object() -> None:
