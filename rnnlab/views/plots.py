@@ -201,9 +201,11 @@ def marker(index: int) -> str:
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:
-    """As many as stand side by side beneath a picture of this width [inches], 6 at most."""
+    """How many stand side by side beneath a picture of this width [inches], at most 6; the rows are about equal."""
     longest = 6.0 * max(map(len, labels), default=0) + 40  # [points], with the handle
-    return max(1, min(len(labels), 6, int(72 * width / longest)))
+    most = max(1, min(len(labels), 6, int(72 * width / longest)))
+    rows = max(1, -(-len(labels) // most))
+    return max(1, -(-len(labels) // rows))
 
 
 def legible(name: str, longest: int = 48) -> str:

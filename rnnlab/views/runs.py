@@ -209,7 +209,8 @@ def _protocol_of(task: str, facts: Sequence[Mapping[str, Any]]) -> str:
     warning = f" Not the same everywhere: {', '.join(uneven).replace('_', ' ')}; compare with care." if uneven else ""
     if not task:
         return f"BPC measured with {told}.{warning}"
-    judged = JUDGED.get(str(facts[0]["task"].get("judged")), "what is judged")
+    said = next((one["task"]["judged"] for one in facts if "judged" in one["task"]), "")
+    judged = JUDGED.get(said, "what is judged")
     return f"{task}: accuracy on {judged}, {chance_text(facts)}; measured with {told}.{warning}"
 
 

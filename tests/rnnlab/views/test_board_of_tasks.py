@@ -70,6 +70,8 @@ def test_text_and_tasks_beside_each_other_have_the_columns_and_charts_of_both() 
     text, task = {"Trainer.source": "'enwik8'"}, {"Trainer.source": "@task.Parity"}
     assert list(charts([text])["Learning"]) == ["Valid BPC", "Best valid BPC", "Training BPC"]
     assert "Valid BPC" not in charts([task])["Learning"]
+    assert next(iter(charts([task])["Machine"])) == "Positions per second"
+    assert next(iter(charts([text, task])["Machine"])) == "Bytes per second"
     assert {"Valid BPC", "Valid accuracy"} <= set(charts([text, task])["Learning"])
 
 

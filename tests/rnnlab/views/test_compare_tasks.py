@@ -11,6 +11,7 @@ import pytest
 
 from rnnlab.views.compare import compare
 from rnnlab.views.intervals import Interval
+from tests.rnnlab import small_tasks
 from tests.rnnlab.run_folders import write_run
 from tests.rnnlab.task_run_folders import write_task_run, write_task_study
 
@@ -104,3 +105,19 @@ def test_the_page_holds_accuracy_and_loss_and_one_color_a_variant_over_tasks(tmp
     assert all(
         len(variant["curves"][word]["mean"]) == 10 for variant in data["variants"] for word in ("accuracy", "nats")
     )
+
+
+@pytest.mark.slow
+def test_a_run_that_was_really_trained_is_shown_as_those_that_are_written_here(tmp_path: Path) -> None:
+    trained, written = tmp_path / "trained", write_task_run(tmp_path / "written", {12: 0.5, 20: 0.5})
+    small_tasks.train(trained, "Trainer.eval_every = 300")
+    for name in ("result.json", "environment.json"):
+        made = set(json.loads((written / name).read_text())) - {"reach"}
+        assert made <= set(json.loads((trained / name).read_text())), name
+    (run,) = compare([trained]).runs
+    runs, by_length = compare([trained], tmp_path / "out").tables
+    assert (run.task, run.number("chance")) == ("Parity", 0.5)
+    assert len(run.curves["nats"].valid) > 1
+    assert runs.rows[0]["valid_accuracy"] == run.valid[-1].value
+    assert list(by_length.rows[0]) == ["variant", "length_12", "length_20"]
+    assert by_length.notes[0] == "Trained on length 3 to 12."
