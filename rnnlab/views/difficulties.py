@@ -88,7 +88,8 @@ class TaskTest:
     def _notes(self, has_chance: bool) -> list[str]:
         notes = []
         if trained := self.trained:
-            notes.append(f"Trained on {self.difficulty} {trained[0]:,} to {trained[1]:,}.")
+            least, greatest = (f"{end:,}" for end in trained)
+            notes.append(f"Trained on {self.difficulty} {least if least == greatest else f'{least} to {greatest}'}.")
         if any(len(seeds) > 1 for seeds in self.variants.values()):
             notes.append("± is half the 95% confidence interval (Student t) over seeds.")
         if has_chance:

@@ -45,7 +45,7 @@ def accuracy_by_difficulty(test: TaskTest) -> Figure:
     if chances:
         axis.plot(*zip(*chances, strict=True), **DASHED)
     if test.trained:
-        axis.axvspan(*test.trained, **TRAINED)
+        _shade(axis, *test.trained)
     _mark_reaches(axis, reaches)
     lowest = min([y for name in names for at in test.difficulties for y in test.accuracies(name, at)])
     axis.set_ylim(max(-0.03, min(lowest, *(y for _, y in chances), 1.0) - 0.05), 1.05)
@@ -90,6 +90,14 @@ def _scale(axis: Any, difficulties: Sequence[int]) -> None:
     axis.xaxis.set_major_locator(FixedLocator(sorted(shown)))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: numerals.grouped(value)))
+
+
+def _shade(axis: Any, least: int, greatest: int) -> None:
+    """What was trained on; a single difficulty as a stripe."""
+    if least == greatest:
+        axis.axvline(least, color=TRAINED["color"], lw=14, zorder=TRAINED["zorder"])
+    else:
+        axis.axvspan(least, greatest, **TRAINED)
 
 
 def _draw(axis: Any, test: TaskTest, name: str, index: int, offset: float) -> None:

@@ -52,12 +52,24 @@ class Variant:
         return [run.curves.get(word, Curves()) for run in self.runs]
 
     def mean_curve(self, word: Word) -> list[Point]:
-        """Validation over the seeds, where every run that has begun was evaluated."""
-        curves = [{point.bytes: point for point in one.valid} for one in self.curves(word) if one.valid]
-        shared = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
-        points = [[curve[position] for curve in curves] for position in shared]
+        """Validation over the seeds, where every run that has begun was evaluated.
+
+        Seeds of a task draw lengths of their own: their evaluations are the first, the second, and so on, and stand at
+        the mean of the positions that they had trained.
+        """
+        curves = [one.valid for one in self.curves(word) if one.valid]
         n = len(curves)
-        return [Point(at[0].bytes, sum(p.seconds for p in at) / n, sum(p.value for p in at) / n) for at in points]
+        return [
+            Point(round(sum(p.bytes for p in at) / n), sum(p.seconds for p in at) / n, sum(p.value for p in at) / n)
+            for at in (_at_equal_bytes(curves) if word == "BPC" else zip(*curves, strict=False))
+        ]
+
+
+def _at_equal_bytes(curves: Sequence[Sequence[Point]]) -> list[list[Point]]:
+    """The points of all curves at each number of bytes that they share."""
+    found = [{point.bytes: point for point in one} for one in curves]
+    shared = sorted(set.intersection(*map(set, found))) if found else []
+    return [[one[position] for one in found] for position in shared]
 
 
 def name_runs(folders: Sequence[Path]) -> list[str]:

@@ -62,7 +62,7 @@ def _journal(chance: float, accuracy: float, seed: int) -> list[dict[str, Any]]:
         done = 1 / (1 + math.exp(-16 * (step / STEPS - 0.5))) + 0.01 * math.sin(seed + step)
         reached = chance + (accuracy - chance) * min(1.0, max(0.0, done))
         nats = -math.log(chance) * (1 - reached) / (1 - chance) + 0.01
-        at = {"step": step, "bytes": step * POSITIONS, "seconds": step * 0.04}
+        at = {"step": step, "bytes": step * POSITIONS + 11 * seed, "seconds": step * 0.04}  # lengths are drawn by seed
         records.append({"kind": "train", "loss": nats, "accuracy": reached, "lr": 2e-3, "grad_norm": 0.3, **at,
                         "bytes_per_second": 64_000.0, "memory_mb": 700.0 + step})  # fmt: skip
         if step % 10 == 0:

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from rnnlab.views.difficulties import TaskTest
 from rnnlab.views.plots import PALETTE
 from rnnlab.views.task_matrix import task_matrix
-from rnnlab.views.task_plots import LINE, accuracy_by_difficulty
+from rnnlab.views.task_plots import LINE, TRAINED, accuracy_by_difficulty
 
 
 def task_test(curves: dict[str, dict[int, float]], reach: dict[str, int] | None = None, **task: Any) -> TaskTest:
@@ -53,6 +53,13 @@ def test_chance_is_dashed_and_what_was_trained_is_shaded() -> None:
     (shade,) = figure.axes[0].patches
     assert shade.get_extents().x0 < shade.get_extents().x1
     assert (shade.get_x(), shade.get_x() + shade.get_width()) == (3, 40)  # type: ignore[attr-defined]
+
+
+def test_a_single_difficulty_that_was_trained_is_a_stripe() -> None:
+    figure = accuracy_by_difficulty(task_test({"a": {8: 1.0, 16: 0.9}}, trained=[8, 8]))
+    (stripe,) = lines(figure, TRAINED["color"])
+    assert list(stripe.get_xdata()) == [8, 8]
+    assert stripe.get_linewidth() > 5
 
 
 def test_a_reach_is_marked_in_the_color_of_its_variant_where_it_lies_within_the_picture() -> None:

@@ -101,3 +101,12 @@ def test_thinning_keeps_the_end_and_the_mean() -> None:
     assert few[-1].bytes == 1000
     assert all(point.value == 0.5 for point in few)
     assert thin(points[:50], 50) == points[:50]
+
+
+def test_the_mean_curve_on_a_task_is_over_evaluations_since_seeds_draw_lengths_of_their_own() -> None:
+    def on_task(name: str, *points: tuple[int, float]) -> Run:
+        curves = Curves([Point(at, at / 10, accuracy) for at, accuracy in points])
+        return Run(name, Path(name), "done", 1, {}, {"task": {"name": "Parity"}}, {"accuracy": curves})
+
+    (variant,) = group_by_seed([on_task("a/1", (10, 0.5), (20, 1.0), (29, 1.0)), on_task("a/2", (12, 0.7), (22, 0.6))])
+    assert variant.mean_curve("accuracy") == [Point(11, 1.1, 0.6), Point(21, 2.1, 0.8)]
