@@ -10,7 +10,7 @@ from rnnlab.views.compare import compare
 from tests.browser.chromium import SCREENSHOTS, browser
 from tests.browser.test_compare_page import DESK, PHONE, opened
 from tests.rnnlab.run_folders import write_run
-from tests.rnnlab.task_run_folders import write_task_study
+from tests.rnnlab.task_run_folders import write_task_run, write_task_study
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
 
@@ -131,3 +131,28 @@ def test_a_text_page_has_no_choice_of_tasks_or_words(chromium: Browser, tmp_path
     with opened(chromium, tmp_path / "out" / "compare.html") as page:
         assert not page.locator("#subjects").is_visible()
         assert not page.locator("#words").is_visible()
+
+
+def test_a_curve_of_one_point_is_a_dot(chromium: Browser, tmp_path: Path) -> None:
+    folder = write_task_run(tmp_path / "a", {40: 1.0})
+    journal = folder / "metrics.jsonl"
+    journal.write_text([line for line in journal.read_text().splitlines(keepends=True) if '"valid"' in line][-1])
+    compare([folder], tmp_path / "out")
+    with opened(chromium, tmp_path / "out" / "compare.html") as page:
+        line = page.locator("#chart polyline[data-variant]")
+        first, second = str(line.get_attribute("points")).split()
+        assert first == second
+        assert float(str(line.get_attribute("stroke-width"))) > 5
+
+
+def test_many_tasks_fit_a_phone(chromium: Browser, tmp_path: Path) -> None:
+    for number in range(12):
+        figures = {"task": {"name": f"SomeTask{number}", "difficulty": "length"}}
+        write_task_run(tmp_path / f"run-{number}", {40: 1.0}, core=f"C{number}", figures=figures)
+    compare([tmp_path], tmp_path / "out")
+    with opened(chromium, tmp_path / "out" / "compare.html", PHONE) as page:
+        page.wait_for_selector("#chart polyline")
+        last = page.locator("#subjects button").last.bounding_box()
+        assert last is not None
+        assert last["x"] + last["width"] <= PHONE[0]
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
