@@ -16,6 +16,7 @@ from rnnlab import cli, registry, testing
 from rnnlab.catalog import catalog
 from rnnlab.interfaces import KINDS
 from rnnlab.studies.ablation.plan import Ablation
+from rnnlab.studies.definition import find, shipped
 from rnnlab.studies.search.plan import Search
 from rnnlab.testing.modules import MODULES
 from rnnlab.views import numerals
@@ -76,10 +77,10 @@ def fragments() -> str:
 def studies() -> str:
     """What lies in studies/, a line each, with the command that runs it."""
     rows = []
-    for path in sorted((ROOT / "studies").glob("*.gin")):
-        text = path.read_text(encoding="utf-8")
+    for name in shipped():
+        text = find(name).read_text(encoding="utf-8")
         command = "search" if "Search." in text else "ablate"
-        rows.append(f"| `rnnlab {command} {path.stem}` | {_gist(text)} |")
+        rows.append(f"| `rnnlab {command} {name}` | {_gist(text)} |")
     return "\n".join(["| study | its question |", "| --- | --- |", *rows])
 
 

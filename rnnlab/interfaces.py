@@ -117,6 +117,18 @@ class HasReach(Protocol):
         """Positions back, its own not counted [positions]: memory - 1 of an attention; None if a slot has no bound."""
 
 
+def reach_through(parts: Iterable[object]) -> int | None:
+    """How far back the last of these parts depends on the input of the first, each reading the one before [positions]:
+    the sum of their `reach`; None, no bound, if one has none."""
+    total = 0
+    for part in parts:
+        reach = part.reach if isinstance(part, HasReach) else None
+        if reach is None:
+            return None
+        total += reach
+    return total
+
+
 @runtime_checkable
 class Foldable(Protocol):
     """A part that computes with fewer parameters once training is over."""

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.errors import ConfigError, check_probability, check_width
-from rnnlab.interfaces import Foldable, Slot
+from rnnlab.interfaces import Foldable, Slot, reach_through
 from rnnlab.ops.dropout import dropout
 from rnnlab.registry import configurable
 from rnnlab.state import State
@@ -117,6 +117,12 @@ class LanguageModel(nn.Module):
 def count_parameters(model: nn.Module) -> int:
     """Trainable numbers, a tied one counted once."""
     return sum(parameter.numel() for parameter in model.parameters())
+
+
+def reach(model: nn.Module) -> int | None:
+    """How far back a model's answer can depend on what it read, its own position not counted [positions]: the sum over
+    its blocks. None if there is no bound, as of every recurrent core."""
+    return reach_through(model.blocks)  # type: ignore[arg-type]
 
 
 def fold(model: nn.Module) -> nn.Module:

@@ -7,7 +7,7 @@ from rnnlab.cli.options import AddCommand, add_overrides, overrides, print_answe
 
 def add_commands(add: AddCommand) -> None:
     """Put both commands on the command line."""
-    search = add("search", _search, "Search the space of a study for the lowest valid BPC.")
+    search = add("search", _search, "Search the space of a study for the lowest valid BPC, or the highest accuracy.")
     _add_study(search)
     search.add_argument("--trials", type=int, metavar="N", help="how many are to finish, those of before among them")
     search.add_argument("--storage", metavar="URL", help="database of the study (default: study.db in its folder); "

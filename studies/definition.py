@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from rnnlab import config
-from rnnlab.config import Config, format_value
+from rnnlab.config import format_value
 from rnnlab.console import say
 from rnnlab.errors import ConfigError
 from rnnlab.registry import did_you_mean
@@ -26,8 +26,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def shipped() -> list[str]:
-    """Names of the studies that ship: `memory_dropout`, `core_swap`, ..."""
-    return sorted(path.stem for path in HERE.glob("*.gin"))
+    """Names of the studies that ship: `memory_dropout`, `core_swap`, ..., and those of a folder, `published/...`."""
+    paths = [*sorted(HERE.glob("*.gin")), *sorted(HERE.glob("*/*.gin"))]
+    return [path.relative_to(HERE).with_suffix("").as_posix() for path in paths]
 
 
 def find(name: str) -> Path:
@@ -40,11 +41,14 @@ def find(name: str) -> Path:
         if here:
             say(f"{name} is the study that ships; for the file of that name write {os.path.join('.', here[0])}")
         return HERE / f"{name}.gin"
-    for path in (Path(name), Path(f"{name}.gin"), HERE / Path(name).name, HERE / f"{Path(name).name}.gin"):
-        beside_us = path.parent != HERE or Path(name).parent in (Path(), Path("studies"))
-        if path.is_file() and beside_us:
+    for path in (Path(name), Path(f"{name}.gin")):
+        if path.is_file():
             return path
-    nearest = did_you_mean(Path(name).stem, shipped()) or f"; those that ship: {', '.join(shipped())}"
+    plain = Path(name).as_posix().removeprefix("studies/").removesuffix(".gin")
+    if plain in shipped():
+        return HERE / f"{plain}.gin"
+    nearest = did_you_mean(plain, shipped()) or did_you_mean(Path(name).stem, shipped())
+    nearest = nearest or f"; those that ship: {', '.join(shipped())}"
     raise ConfigError(f"no study {name!r}{nearest}")
 
 
@@ -139,15 +143,3 @@ def text(study: Any) -> str:
     """The gin text that binds every argument of a study, from which it can be read again."""
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(study).items()}
     return "".join(f"{type(study).__name__}.{key} = {format_value(value)}\n" for key, value in values.items())
-
-
-def resolve_base(base: Sequence[str], overrides: Sequence[str], budget: int | None) -> Config:
-    """The configuration of a study's runs, before it varies anything; the budget [bytes] yields to an override.
-
-    Raises: ConfigError as `config.resolve`, and without a budget in bytes.
-    """
-    first = [] if budget is None else [f"Trainer.bytes = {budget}"]
-    resolved = config.resolve(base, [*first, *overrides])
-    if resolved.value("Trainer.bytes") is None:
-        raise ConfigError("a study compares runs of equal budgets: name it with --bytes N")
-    return resolved

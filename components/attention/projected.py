@@ -44,6 +44,11 @@ class Projected(nn.Module):
         self.value = nn.Linear(dim, dim)
         self.output = nn.Linear(dim, dim)
 
+    @property
+    def reach(self) -> int:
+        """Positions back, its own not counted [positions]; see `interfaces.HasReach`."""
+        return self.memory - 1
+
     def initial_state(self, batch: int) -> Memory:
         return Memory(self.query.weight.new_zeros(0, batch, self.dim))
 

@@ -51,6 +51,11 @@ class SingleHead(nn.Module):
         self.k_gate = nn.Parameter(torch.zeros(dim))
         self.value_gate: nn.Module = StaticGate(dim)
 
+    @property
+    def reach(self) -> int:
+        """Positions back, its own not counted [positions]; see `interfaces.HasReach`."""
+        return self.memory - 1
+
     def initial_state(self, batch: int) -> Memory:
         return Memory(self.q_gate.new_zeros(0, batch, self.dim))
 

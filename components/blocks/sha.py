@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from rnnlab.components.blocks._state import BlockState
 from rnnlab.errors import check_probability
-from rnnlab.interfaces import Slot
+from rnnlab.interfaces import Slot, reach_through
 from rnnlab.ops.dropout import dropout
 from rnnlab.registry import register
 
@@ -41,6 +41,11 @@ class SHA(nn.Module):
         self.feedforward: Any = feedforward(dim) if feedforward else None
         if self.feedforward:
             self.skip_norm, self.feedforward_norm = _norm(dim), _norm(dim)  # LN_ff, LN_xff
+
+    @property
+    def reach(self) -> int | None:
+        """Positions back, its own not counted [positions]; None if its core or attention says none."""
+        return reach_through(part for part in (self.core, self.attention) if part)
 
     def initial_state(self, batch: int) -> BlockState:
         memory = self.attention.initial_state(batch) if self.attention else None

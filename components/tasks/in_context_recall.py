@@ -56,7 +56,7 @@ class InContextRecall(Task):
 
     def oracle(self, inputs: Integers, difficulty: int) -> Integers:
         answers, rows = np.zeros_like(inputs), np.arange(len(inputs))
-        known = np.zeros((len(inputs), self.keys), dtype=np.int64)
+        known = np.zeros((len(inputs), self.vocabulary), dtype=np.int64)
         for t in range(0, inputs.shape[1], 2):
             answers[:, t] = known[rows, inputs[:, t]]
             if t + 1 < inputs.shape[1]:

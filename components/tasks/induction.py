@@ -42,7 +42,8 @@ class Induction(Task):
 
     def oracle(self, inputs: Integers, difficulty: int) -> Integers:
         answers = np.zeros_like(inputs)
-        answers[:, -1] = inputs[:, 1:][inputs[:, :-1] == self.symbols]  # one a row
+        first = (inputs == self.symbols).argmax(axis=1)
+        answers[:, -1] = np.roll(inputs, -1, axis=1)[np.arange(len(inputs)), first]
         return answers
 
     def chance(self, difficulty: int) -> float:

@@ -51,8 +51,8 @@ class SelectiveCopy(Task):
 
     def oracle(self, inputs: Integers, difficulty: int) -> Integers:
         answers = np.zeros_like(inputs)
-        symbols = inputs[inputs >= SYMBOLS]  # row after row, from left to right, as many in each
-        answers[:, difficulty:] = symbols.reshape(len(inputs), -1)
+        symbols_first = np.argsort(inputs < SYMBOLS, axis=1, kind="stable")  # from left to right
+        answers[:, difficulty:] = np.take_along_axis(inputs, symbols_first[:, : self.tokens], axis=1)
         return answers
 
     def chance(self, difficulty: int) -> float:

@@ -20,6 +20,8 @@ from rnnlab.registry import bindable, did_you_mean
 
 BUDGETS = ("Trainer.bytes", "Trainer.steps", "Trainer.epochs")
 """A run ends at the first of them that it reaches."""
+LEARNED_FROM = "Trainer.source"
+TASK = "task"  # the folder of fragments that are a source and the recipe for it
 
 
 class Config:
@@ -227,11 +229,13 @@ def _mentioned(written: Sequence[Binding]) -> Reach:
 
 
 def _refuse_conflicts(sources: Sequence[GinSource]) -> None:
-    """Fragments from different folders commute, so they may not disagree on what nothing above them decides."""
+    """Fragments from different folders commute, so they may not disagree on what nothing above them decides. Of a task,
+    whose fragment is a recipe as well, this is what is learned from."""
     decided = {binding.key for source in sources if source.precedence > Precedence.PART for binding in source.bindings}
     set_by: dict[str, tuple[str, Binding]] = {}
-    for source in (source for source in sources if source.precedence is Precedence.PART):
-        last = {binding.key: binding for binding in source.bindings if binding.key not in decided}
+    for source in (source for source in sources if source.precedence is Precedence.PART or source.folder == TASK):
+        at_par = source.precedence is Precedence.PART
+        last = {b.key: b for b in source.bindings if b.key not in decided and (at_par or b.key == LEARNED_FROM)}
         for key, binding in last.items():
             folder, other = set_by.setdefault(key, (source.folder, binding))
             if folder != source.folder and other.text != binding.text:

@@ -12,7 +12,7 @@
 
 # Each of these enters its laws in the book; laws are tried in this order.
 # isort: off
-from rnnlab.testing import sequence, memory, noise, numbers, cost
+from rnnlab.testing import sequence, memory, reach, noise, numbers, cost
 from rnnlab.testing import examples, answers, chance
 
 # isort: on
@@ -21,4 +21,4 @@ from rnnlab.testing.law import Law, kinds, laws
 from rnnlab.testing.report import Outcome, check, registered_pairs, report
 
 __all__ = ["Law", "Outcome", "all_pairs", "check", "covering", "fill", "kinds", "laws", "registered_pairs", "report"]
-__all__ += ["answers", "chance", "cost", "examples", "memory", "noise", "numbers", "sequence"]
+__all__ += ["answers", "chance", "cost", "examples", "memory", "noise", "numbers", "reach", "sequence"]

@@ -22,7 +22,7 @@ from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import longest_memory
 from rnnlab.interfaces import MeasuresParameters
 from rnnlab.matmul import use_fast_products
-from rnnlab.model import LanguageModel, count_parameters, fold
+from rnnlab.model import LanguageModel, count_parameters, fold, reach
 from rnnlab.safe_text import as_utf8, hide_secrets
 from rnnlab.task import Task
 from rnnlab.training.recipe import Trainer
@@ -123,6 +123,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "layers": len(model.blocks),
         "dim": model.dim,
         "memory": longest_memory(model),
+        "reach": reach(model),
         "vocabulary": model.vocabulary,
         "config_sha": experiment.config.sha,
     }

@@ -4,6 +4,7 @@ from dataclasses import asdict
 
 from rnnlab.data.examples import TaskSource
 from rnnlab.evaluation import Answers, Score
+from rnnlab.model import reach
 from rnnlab.storage.metrics import Record
 from rnnlab.training.learner import Learner
 
@@ -34,6 +35,7 @@ def test_figures(score: Score, learner: Learner) -> Record:
         "test_nats": score.nats,
         "test_chance": score.chance,
         "valid_chance": sum(chances) / len(chances),
+        "reach": reach(learner.model),
         "test_by": [by_difficulty(task.difficulty, one) | {"seen": seen[one.difficulty]} for one in score.by],
         "task": {
             "name": source.name,

@@ -296,7 +296,7 @@ class Learner:
 
 def check_ends(trainer: Trainer, epoch: int | None, source: str) -> None:
     """Raises: ConfigError if the budget is in epochs of what has no end."""
-    if epoch is None and trainer.epochs is not None:
+    if epoch is None and trainer.epochs is not None and budgets(trainer).keys() == {"epoch"}:
         raise ConfigError(
             f"Trainer.epochs = {trainer.epochs:g}: {source} makes new examples without end; bind Trainer.steps or "
             f"Trainer.bytes in its place, or a number of examples to TaskSplits.train"

@@ -20,6 +20,7 @@ from rnnlab.studies.ablation.plan import CELLS, AblationPlan, Cell
 from rnnlab.studies.ablation.report import write_report
 from rnnlab.studies.launch.pool import ERRORS, Job, Pool, WorkerExit, worker_environments
 from rnnlab.studies.launch.run import finished, train_job
+from rnnlab.studies.source import noun_of_source
 from rnnlab.training import experiment
 
 BASELINE = "baseline.gin"
@@ -120,7 +121,7 @@ def _held(folder: Path) -> Iterator[None]:
 
 
 def _say_what_changed(plan: AblationPlan) -> None:
-    """Tell of a baseline or a text that is not the one that this folder was used with before."""
+    """Tell of a baseline, a text or a task that is not the one that this folder was used with before."""
     path = plan.folder / BASELINE
     if not path.is_file():
         return
@@ -131,4 +132,4 @@ def _say_what_changed(plan: AblationPlan) -> None:
         shown = format_differences(found).rstrip("\n")
         say(f"the baseline changed since {plan.folder} was last used, so {anew}\n{shown}")
     elif begun and not any(cell.folder.exists() for cell in plan.cells()):
-        say(f"the text changed since {plan.folder} was last used, so {anew}")
+        say(f"the {noun_of_source(plan.variants[0].config)} changed since {plan.folder} was last used, so {anew}")

@@ -16,10 +16,14 @@ from rnnlab.registry import configurable
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import Delta, prove, shown
+from rnnlab.studies.budget import refuse_two_budgets, refuse_unequal_steps, resolve_base
+from rnnlab.studies.metric import choose
 from rnnlab.studies.names import check_names
 from rnnlab.training import experiment
+from rnnlab.views.metrics import Metric
 
 CELLS = "cells"
+SOURCE = ("Trainer.source", "corpus.", "task.", "TaskSplits.")  # what begins a line that says what is trained on
 MOST_CELLS = 100_000
 
 Deltas = Mapping[str, Any]
@@ -34,28 +38,32 @@ class Ablation:
         base: fragments that every variant starts from.
         deltas: {name: [fragments and bindings]}, or for a factor of several levels {factor: {name: [...]}}.
         overrides: bindings on top of the base.
-        bytes: budget of a run.
+        bytes: budget of a run, on a task of positions.
+        steps: budget of a run on a task in place of bytes; without either the task's fragment gives one.
         design: the baseline and each delta alone; all deltas, and all but each; or every combination.
         seeds: how many each variant is trained with, counted up from Trainer.seed.
         match: a cost in which the variants are to match the baseline within 1%; both tables are made.
         widths: {name: gin key} of the width that is solved for; LanguageModel.dim where none is named.
-        metric: what is compared.
+        metric: what is compared: valid_bpc, best_valid_bpc or test_bpc of text; the same with _accuracy and _nats of a
+            task, or one difficulty of its test, test_accuracy@256. None for valid_bpc, of a task valid_accuracy.
         baseline: what the baseline is called in the tables.
-    Raises: ConfigError for an empty delta, a name that is taken, less than one seed, or too many runs.
+    Raises: ConfigError for an empty delta, a name that is taken, less than one seed, too many runs, or two budgets.
     """
 
     base: Sequence[str]
     deltas: Deltas
     overrides: Sequence[str] = ()
     bytes: int | None = None
+    steps: int | None = None
     design: Literal["one_at_a_time", "leave_one_out", "grid"] = "one_at_a_time"
     seeds: int = 5
     match: Cost | None = None
     widths: Mapping[str, str] | None = None
-    metric: Literal["valid_bpc", "best_valid_bpc", "test_bpc"] = "valid_bpc"
+    metric: str | None = None
     baseline: str = "baseline"
 
     def __post_init__(self) -> None:
+        refuse_two_budgets(self)
         if self.seeds < 1:
             raise ConfigError(f"Ablation.seeds = {self.seeds}: at least 1")
         names = [delta.name for delta in self.all_deltas()]
@@ -119,12 +127,14 @@ class AblationPlan:
     Attributes:
         variants: the baseline first.
         matched: the same at equal costs, the baseline first; empty if the study does not ask for it.
+        metric: what is compared.
     """
 
     ablation: Ablation
     folder: Path
     variants: Sequence[PlannedVariant]
     matched: Sequence[PlannedVariant]
+    metric: Metric
 
     @property
     def seeds(self) -> list[int]:
@@ -178,14 +188,15 @@ def plan_ablation(
     ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds)
     with definition.config_errors(str(definition.find(study))):
         check_names([ablation.baseline, *(name for name, _, _ in _design(ablation))])
-    variants = _with_texts(_variants(ablation))
-    return AblationPlan(
-        ablation, folder, variants, _matched(ablation, ablation.match, variants) if ablation.match else []
-    )
+    variants = _variants(ablation)
+    metric = _metric(ablation, variants)
+    variants = _with_texts(variants)
+    matched = _matched(ablation, ablation.match, variants) if ablation.match else []
+    return AblationPlan(ablation, folder, variants, matched, metric)
 
 
 def _variants(ablation: Ablation) -> list[PlannedVariant]:
-    base = definition.resolve_base(ablation.base, ablation.overrides, ablation.bytes)
+    base = resolve_base(ablation)
     _build("the base", base)
     baseline = _vary(base, ablation.all_deltas() if ablation.design == "leave_one_out" else [])
     _build(ablation.baseline, baseline)
@@ -195,9 +206,19 @@ def _variants(ablation: Ablation) -> list[PlannedVariant]:
         _refuse_idle_items(base, resolved, deltas)
         differences = prove(changed, baseline, resolved)
         _build(name, resolved)
+        refuse_unequal_steps(name, baseline, resolved)
         variants.append(PlannedVariant(name, resolved, shown(differences)))
     _refuse_twins(variants)
     return variants
+
+
+def _metric(ablation: Ablation, variants: Sequence[PlannedVariant]) -> Metric:
+    """What all variants are compared by. Raises: ConfigError naming the variant that does not have it."""
+    chosen = choose("Ablation", ablation.metric, variants[0].config)
+    for variant in variants[1:]:
+        with definition.config_errors(f"variant {variant.name!r}"):
+            choose("Ablation", chosen.key, variant.config)
+    return chosen
 
 
 def _with_texts(variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
@@ -212,11 +233,9 @@ def _with_texts(variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
 
 
 def _text_of(config: Config) -> tuple[str, ...]:
-    """The bindings that say which text it is."""
+    """The bindings that say which text or task it is."""
     of_places = set(config.text.splitlines()) - set(identity(config.text).splitlines())
-    return tuple(
-        line for line in config.text.splitlines() if line.startswith(("Trainer.source", "corpus.")) or line in of_places
-    )
+    return tuple(line for line in config.text.splitlines() if line.startswith(SOURCE) or line in of_places)
 
 
 def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:

@@ -8,9 +8,14 @@ from rnnlab.config.bindings import macro_chain
 from rnnlab.config.sources import read_fragment, read_override
 from rnnlab.errors import ConfigError
 
-CONCERNS = {"optim": {"optimizer"}, "data": {"corpus"}, "block": {"block", "output_norm"}}
+CONCERNS = {
+    "optim": {"optimizer"},
+    "data": {"corpus"},
+    "block": {"block", "output_norm"},
+    "place": {"attention", "blocks"},
+}
 """What a folder of fragments is about, where that is not a kind of its name: to the wiring belongs whether what
-leaves the last block is normalized."""
+leaves the last block is normalized, and a place says which blocks attend."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
 from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
 from rnnlab.studies.launch.run import finished
+from rnnlab.studies.metric import counted_in
 from rnnlab.views.tables import to_json, to_text
 
 
@@ -19,7 +20,7 @@ def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str,
     """
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], []
-    baseline, metric = plan.ablation.baseline, plan.ablation.metric
+    baseline, metric = plan.ablation.baseline, plan.metric.key
     for stem, title, variants in _tables(plan):
         reported = [shown for variant in variants if (shown := _trained(plan, variant)).results]
         if not reported or reported[0].name != baseline:
@@ -37,7 +38,7 @@ def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVari
     yield "ablation", "", plan.variants
     if plan.matched:
         worst = max(abs(variant.match_error) for variant in plan.matched)
-        cost = "MACs per byte" if plan.ablation.match == "macs" else "parameters"
+        cost = f"MACs per {counted_in(plan.metric)}" if plan.ablation.match == "macs" else "parameters"
         yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
 
 

@@ -26,7 +26,7 @@ class PairedDifference:
     """A variant against the baseline, paired by seed.
 
     Attributes:
-        interval: mean of variant - baseline with its 95% interval [bits/byte]; None if it cannot be paired.
+        interval: mean of variant - baseline with its 95% interval, in the metric's unit; None if it cannot be paired.
         p: two-sided paired t-test [probability]; None if there is none.
         p_holm: the same, corrected for the number of comparisons [probability].
         no_p: why there is no p-value; empty if there is one.
@@ -44,12 +44,12 @@ class VariantStatistics:
 
     Attributes:
         seeds: the seeds it was trained with, ascending.
-        bpc: mean over those seeds with its 95% interval [bits/byte]; None if one of them is not finite.
+        mean: over those seeds with its 95% interval, in the metric's unit; None if one of them is not finite.
         difference: to the baseline; None for the baseline itself.
     """
 
     seeds: tuple[int, ...]
-    bpc: Interval | None
+    mean: Interval | None
     difference: PairedDifference | None
 
 
@@ -57,7 +57,7 @@ def analyze(results: Mapping[str, Mapping[int, float]], baseline: str) -> dict[s
     """Statistics of every variant, in the order given.
 
     Args:
-        results: BPC by variant and seed [bits/byte]; not finite where training diverged.
+        results: the metric by variant and seed; not finite where training diverged.
         baseline: the variant that the others are compared with.
     Raises: ConfigError if there is no such variant, or a variant without a seed.
     """
@@ -72,7 +72,7 @@ def analyze(results: Mapping[str, Mapping[int, float]], baseline: str) -> dict[s
     return {
         name: VariantStatistics(
             seeds=tuple(sorted(by_seed)),
-            bpc=mean_interval(list(by_seed.values())) if _finite(by_seed) else None,
+            mean=mean_interval(list(by_seed.values())) if _finite(by_seed) else None,
             difference=None if name == baseline else replace(differences[name], p_holm=corrected.get(name)),
         )
         for name, by_seed in results.items()
@@ -117,7 +117,7 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _finite(by_seed: Mapping[int, float]) -> bool:
-    return all(math.isfinite(bpc) for bpc in by_seed.values())
+    return all(map(math.isfinite, by_seed.values()))
 
 
 def _listed(seeds: Mapping[int, float] | list[int]) -> str:

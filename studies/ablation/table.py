@@ -9,12 +9,11 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rnnlab.errors import ConfigError
+from rnnlab.studies.ablation.scored import chance, scored_note
 from rnnlab.studies.ablation.statistics import MIN_SEEDS, PairedDifference, VariantStatistics, analyze
-from rnnlab.studies.launch.run import score
-from rnnlab.views import numerals, plots, tables
-from rnnlab.views.runs import protocol_note
-
-METRICS = {"valid_bpc": "valid BPC", "best_valid_bpc": "best valid BPC", "test_bpc": "test BPC"}
+from rnnlab.studies.metric import counted_in, score
+from rnnlab.views import metrics, numerals, plots, tables
+from rnnlab.views.metrics import Metric
 
 
 @dataclass(frozen=True)
@@ -31,8 +30,8 @@ class TrainedVariant:
     results: Mapping[int, Mapping[str, Any]]
     bindings: tuple[str, ...] = ()
 
-    def bpc(self, metric: str) -> dict[int, float]:
-        """The metric by seed [bits/byte]; NaN where training diverged."""
+    def scores(self, metric: str) -> dict[int, float]:
+        """The metric by seed; NaN where training diverged."""
         return {seed: score(result, metric) for seed, result in self.results.items()}
 
     def mean(self, key: str) -> float | None:
@@ -49,31 +48,33 @@ def ablation_table(
     Args:
         variants: the baseline among them.
         baseline: name of the variant that the others are compared with.
-        metric: which figure of `result.json` is compared: valid_bpc, best_valid_bpc or test_bpc.
+        metric: which figure of `result.json` is compared: see `rnnlab.views.metrics`.
         title: stands over the table; by default it names the baseline.
     Raises: ConfigError if the metric or the baseline is unknown, or two variants share a name.
     """
-    statistics = _analyze(variants, baseline, metric)
+    statistics, compared = _analyze(variants, baseline, metric), metrics.metric(metric)
     return tables.Table(
-        title=title or f"Ablation against {baseline}: {METRICS[metric]}",
-        columns=_columns(metric),
+        title=title or f"Ablation against {baseline}: {compared.title}",
+        columns=_columns(compared),
         rows=[_row(variant, statistics[variant.name], metric) for variant in variants],
-        notes=_notes(variants, statistics, baseline),
+        notes=_notes(variants, statistics, baseline, compared),
     )
 
 
 def cost_plot(variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc") -> Figure:
-    """BPC against MACs per byte, with intervals; variants without a finite mean or a cost are left out.
+    """The metric against MACs, with intervals; variants without a finite mean or a cost are left out.
 
     Raises: as `ablation_table`.
     """
-    statistics = _analyze(variants, baseline, metric)
+    statistics, compared = _analyze(variants, baseline, metric), metrics.metric(metric)
     points = []
     for variant in variants:
-        bpc, price = statistics[variant.name].bpc, variant.mean("macs_per_byte")
-        if bpc is not None and price is not None:
-            points.append(plots.CostPoint(variant.name, price, bpc, variant.name == baseline))
-    return plots.bpc_against_cost(points, "MACs per byte", METRICS[metric])
+        mean, price = statistics[variant.name].mean, variant.mean("macs_per_byte")
+        if mean is not None and price is not None:
+            points.append(plots.CostPoint(variant.name, price, mean, variant.name == baseline))
+    figure = plots.bpc_against_cost(points, f"MACs per {counted_in(compared)}", compared.title)
+    figure.axes[0].set_ylabel(f"{compared.heading} [{compared.unit}], mean and 95% interval")
+    return figure
 
 
 def write_table_and_plot(
@@ -94,25 +95,26 @@ def write_table_and_plot(
 
 
 def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> dict[str, VariantStatistics]:
-    if metric not in METRICS:
-        raise ConfigError(f"no metric {metric!r}; the metrics are {', '.join(METRICS)}")
+    metrics.metric(metric)  # that there is one of this name
     names = [variant.name for variant in variants]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"two variants are called {twice[0]!r}; rename one of them")
-    return analyze({variant.name: variant.bpc(metric) for variant in variants}, baseline)
+    return analyze({variant.name: variant.scores(metric) for variant in variants}, baseline)
 
 
-def _columns(metric: str) -> list[tables.Column]:
+def _columns(metric: Metric) -> list[tables.Column]:
+    unit = counted_in(metric)
     return [
         tables.Column("variant", "Variant"),
         tables.Column("seeds", "Seeds", "number"),
-        tables.Column(metric, METRICS[metric][0].upper() + METRICS[metric][1:], "interval", numerals.plus_minus(3)),
-        tables.Column("difference", "Δ BPC", "interval", numerals.plus_minus(3, signed=True)),
+        tables.Column(metric.key, metric.heading, "interval", numerals.plus_minus(metric.digits)),
+        *([tables.Column("chance", "Chance", "number", numerals.decimal(metric.digits))] * (metric.word == "accuracy")),
+        tables.Column("difference", f"Δ {metric.word}", "interval", numerals.plus_minus(metric.digits, signed=True)),
         tables.Column("p", "p", "number", numerals.probability),
         tables.Column("p_holm", "p (Holm)", "number", numerals.probability),
         tables.Column("parameters", "Parameters", "number", numerals.engineering),
-        tables.Column("macs_per_byte", "MACs/byte", "number", numerals.engineering),
-        tables.Column("bytes_per_second", "Bytes/s", "number", numerals.engineering),
+        tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
+        tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
         tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
         tables.Column("bindings", "Differs from the baseline", "code"),
     ]
@@ -123,7 +125,8 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) ->
     return {
         "variant": variant.name,
         "seeds": len(statistics.seeds),
-        metric: statistics.bpc,
+        metric: statistics.mean,
+        "chance": chance(list(variant.results.values()), metric),
         "difference": difference.interval,
         "p": difference.p,
         "p_holm": difference.p_holm,
@@ -132,11 +135,16 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) ->
     }
 
 
-def _notes(variants: Sequence[TrainedVariant], statistics: Mapping[str, VariantStatistics], baseline: str) -> list[str]:
+def _notes(
+    variants: Sequence[TrainedVariant], statistics: Mapping[str, VariantStatistics], baseline: str, metric: Metric
+) -> list[str]:
     tested = sum(s.difference is not None and s.difference.p is not None for s in statistics.values())
     notes = ["± is half the 95% confidence interval (Student t) over seeds."]
     if len(variants) > 1:
-        notes.append(f"Δ BPC: mean difference to {baseline}, paired by seed; below zero is better than {baseline}.")
+        better = "above" if metric.higher_is_better else "below"
+        notes.append(
+            f"Δ {metric.word}: mean difference to {baseline}, paired by seed; {better} zero is better than {baseline}."
+        )
     if tested:
         comparisons = "1 comparison" if tested == 1 else f"{tested} comparisons"
         notes.append(f"p: paired t-test, two-sided; p (Holm): corrected for {comparisons}.")
@@ -147,5 +155,5 @@ def _notes(variants: Sequence[TrainedVariant], statistics: Mapping[str, VariantS
     notes += [f"No p-value for {', '.join(names)}: {reason}." for reason, names in reasons.items()]
     if one_seed := [name for name, one in statistics.items() if len(one.seeds) == 1]:
         notes.append(f"One seed has no interval: {', '.join(one_seed)}; run at least {MIN_SEEDS}.")
-    protocol = protocol_note([result for variant in variants for result in variant.results.values()])
-    return [*notes, protocol] if protocol else notes
+    scored = scored_note([result for variant in variants for result in variant.results.values()], metric)
+    return [*notes, scored] if scored else notes

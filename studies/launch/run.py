@@ -1,8 +1,7 @@
 """One training run of a study: started, continued, or taken over from the folder of a worker that died."""
 
-import math
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -58,12 +57,6 @@ def finished(path: Path) -> dict[str, Any] | None:
         return None
     result = RunFolder.open(path).result()
     return result if result is not None and result.get("status") in ("done", "diverged") else None
-
-
-def score(result: Mapping[str, Any], metric: str = "valid_bpc") -> float:
-    """A figure of a run that ended [bits/byte]; NaN where it diverged, whatever it had scored before."""
-    value = None if result.get("status") == "diverged" else result.get(metric)
-    return math.nan if value is None else float(value)
 
 
 def _open(built: Experiment, path: Path, variant: str | None) -> RunFolder:

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
 from rnnlab.studies.launch.run import finished
+from rnnlab.studies.metric import rank
 from rnnlab.studies.search.database import SharedStudy, retry_history
 from rnnlab.studies.search.plan import CONFIRM, SearchPlan
 from rnnlab.views import numerals
@@ -24,12 +25,12 @@ def enqueue_candidates(plan: SearchPlan) -> int:
     """
     with plan.address.locked():
         complete = SharedStudy(plan.address).trials(TrialState.COMPLETE)
-        best = sorted(complete, key=lambda trial: trial.value or 0.0)[: plan.search.confirm]
+        best = sorted(complete, key=lambda trial: rank(plan.metric, trial.value or 0.0))[: plan.search.confirm]
         if not best:
             return 0
         chosen = {trial.number: trial for trial in [*best, *(t for t in complete if t.user_attrs.get("baseline"))]}
         if not plan.confirmation.exists():
-            plan.confirmation.create()
+            plan.confirmation.create(plan.direction)
         second = SharedStudy(plan.confirmation)
         known = {trial.user_attrs["candidate"] for trial in second.trials()}
         for trial in chosen.values():
@@ -63,16 +64,17 @@ def write_confirmation(
     reference = next((v for v in variants if not v.bindings), variants[0])
     ordered = [reference, *(v for v in variants if v is not reference)]
     base = "the base" if not reference.bindings else "the best of the search"
-    title = f"Candidates over fresh seeds, against {reference.name}, {base}: valid BPC"
-    table, written = write_table_and_plot(ordered, reference.name, plan.folder, stem=CONFIRM, title=title)
+    key = plan.metric.key
+    title = f"Candidates over fresh seeds, against {reference.name}, {base}: {plan.metric.title}"
+    table, written = write_table_and_plot(ordered, reference.name, plan.folder, key, CONFIRM, title)
     whole = [c for c in candidates if c.state is TrialState.COMPLETE] or list(candidates)
-    best = min(whole, key=lambda c: math.fsum(c.intermediate_values.values()) / len(c.intermediate_values))
+    best = min(whole, key=lambda c: rank(plan.metric, _mean(c)))
     number = best.user_attrs["candidate"]
     row = next(row for row in json.loads(to_json(table))["rows"] if row["variant"] == f"trial {number}")
     confirmed = {
         "trial": number,
         "seeds": row["seeds"],
-        "valid_bpc": row["valid_bpc"],
+        key: row[key],
         "difference_to": reference.name,
         "difference": row["difference"],
         "p": row["p"],
@@ -81,13 +83,17 @@ def write_confirmation(
     return confirmed, table, written
 
 
+def _mean(candidate: FrozenTrial) -> float:
+    return math.fsum(candidate.intermediate_values.values()) / len(candidate.intermediate_values)
+
+
 def _variant(plan: SearchPlan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) -> TrainedVariant:
     number = candidate.user_attrs["candidate"]
     folders = candidate_folders(plan.folder / CONFIRM, candidate)
     results: dict[int, Mapping[str, Any]] = {}
-    for seed, bpc in sorted(candidate.intermediate_values.items()):
+    for seed, reached in sorted(candidate.intermediate_values.items()):
         here = next((r for folder in folders if (r := finished(folder / f"seed-{seed}"))), {})  # or on another machine
-        results[seed] = {**here, "valid_bpc": bpc}
+        results[seed] = {**here, plan.metric.key: reached}
     baseline = trials[number].user_attrs.get("baseline")
     return TrainedVariant(f"trial {number}", results, () if baseline else tuple(candidate.user_attrs["bindings"]))
 

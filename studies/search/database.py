@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import optuna
 import sqlalchemy
@@ -29,6 +29,7 @@ FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 MOST_RETRIES = 10  # of one trial; then another takes its place
 GRACE = 6  # heartbeats that may be missing before a trial counts as abandoned
 
+Direction: TypeAlias = Literal["minimize", "maximize"]
 Release = Callable[[], None]  # releases the lock of the database
 
 
@@ -63,9 +64,9 @@ class Address:
         """Whether the database holds the study. Under the lock."""
         return self.name in optuna.get_all_study_names(self.storage())
 
-    def create(self) -> None:
-        """Make the study. Under the lock."""
-        optuna.create_study(study_name=self.name, storage=self.storage(), direction="minimize")
+    def create(self, direction: Direction = "minimize") -> None:
+        """Make the study, which looks for the least or the most. Under the lock."""
+        optuna.create_study(study_name=self.name, storage=self.storage(), direction=direction)
 
     def storage(self) -> RDBStorage:
         """Open the database, making its tables if there are none: under the lock."""

@@ -17,7 +17,8 @@ from rnnlab.errors import ConfigError, Diverged, OutOfMemory, Stopped, reporting
 from rnnlab.storage import metrics
 from rnnlab.storage.metrics import Record
 from rnnlab.studies.launch.pool import Check, Job
-from rnnlab.studies.launch.run import score, train_run
+from rnnlab.studies.launch.run import train_run
+from rnnlab.studies.metric import counted_in, score, worst
 from rnnlab.studies.search.confirm import candidate_folders
 from rnnlab.studies.search.database import (
     Release,
@@ -34,7 +35,7 @@ from rnnlab.training.loop import Loop, Observer
 
 
 def run_trial(job: Job, check: Check) -> None:
-    """One trial of the search: draw parameters, train, report valid BPC at bytes seen, be pruned.
+    """One trial of the search: draw parameters, train, report the search's metric at bytes seen, be pruned.
 
     Args:
         job: what the driver sent: "folder", "url" and name of the "study", and the "budget" of trials.
@@ -46,8 +47,8 @@ def run_trial(job: Job, check: Check) -> None:
 
 
 def run_candidate(job: Job, check: Check) -> None:
-    """One candidate of the second stage: its mean BPC over fresh seeds, each reported under its seed, so that the
-    pruner compares pairs.
+    """One candidate of the second stage: its mean over fresh seeds, each reported under its seed, so that the pruner
+    compares pairs.
 
     Args and raises: as `run_trial`.
     """
@@ -94,13 +95,13 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
     except OutOfMemory as error:
         say(str(error))
         result = {"status": "out of memory"}
-    bpc = score(result)
-    if not math.isfinite(bpc):
+    reached = score(result, plan.metric.key)
+    if not math.isfinite(reached):
         trial.set_user_attr("outcome", "diverged" if result["status"] == "done" else result["status"])
-        reporter.report(reporter.budget, math.inf)
+        reporter.report(plan.budget, worst(plan.metric))
         raise optuna.TrialPruned
     trial.set_user_attr("outcome", "complete")
-    return bpc
+    return reached
 
 
 def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release) -> float:
@@ -115,20 +116,21 @@ def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
         check()
         config = plan.base.vary([], [*attributes["bindings"], f"Trainer.seed = {seed}"])
         folder, *earlier = [folder / f"seed-{seed}" for folder in folders]
-        bpc = math.inf
+        reached = worst(plan.metric)
         try:
             with reporting_out_of_memory():
-                found = score(train_run(experiment.build(config), folder, earlier=earlier, variant=name))
-            bpc = found if math.isfinite(found) else math.inf
+                result = train_run(experiment.build(config), folder, earlier=earlier, variant=name)
+            found = score(result, plan.metric.key)
+            reached = found if math.isfinite(found) else reached
         except Diverged:
             trial.set_user_attr("outcome", "diverged")
         except OutOfMemory as error:
             say(str(error))
             trial.set_user_attr("outcome", "out of memory")
         if seed not in reported:
-            _report(trial, bpc, seed)
-            reported[seed] = bpc
-        if not math.isfinite(bpc) or trial.should_prune():
+            _report(trial, reached, seed)
+            reported[seed] = reached
+        if not math.isfinite(reached) or trial.should_prune():
             raise optuna.TrialPruned
     return math.fsum(reported.values()) / len(reported)
 
@@ -145,31 +147,30 @@ class Reporter:
     """Reports to the study what a run has reached, and stops a run that is pruned or lost.
 
     Attributes:
-        budget: of the run [bytes].
         stopped_by: TrialPruned or TrialLost, once that has stopped the run.
     """
 
     def __init__(self, study: SharedStudy, trial: optuna.Trial, plan: SearchPlan) -> None:
-        self._trial, self._every = trial, plan.evaluate_every
-        self.budget = int(plan.base.value("Trainer.bytes"))
+        self._trial, self._every, self._metric = trial, plan.evaluate_every, plan.metric
         self._reported = set(study.trials()[trial.number].intermediate_values)
         self.stopped_by: BaseException | None = None
 
     def observer(self, loop: Loop) -> Observer:
         """An observer for the loop. What the journal of a continued run holds is reported first."""
         for record in metrics.read(loop.folder.journal.path):
-            kind, seen, bpc = (record.get(name) for name in ("kind", "bytes", "valid_bpc"))
-            if kind == "valid" and isinstance(seen, int) and isinstance(bpc, float):
-                self.report(seen, bpc)
+            kind, seen, reached = (record.get(name) for name in ("kind", "bytes", self._metric.key))
+            if kind == "valid" and isinstance(seen, int) and isinstance(reached, int | float):
+                self.report(seen, reached)
 
         def observe(record: Record) -> None:
             if record["kind"] != "valid":
                 return
             loop.save(must=True)  # before the report: a retry must not have reported more than it can go on from
             try:
-                self.report(record["bytes"], record["valid_bpc"])
-                if record["bytes"] < self.budget and self._trial.should_prune():
-                    self._trial.set_user_attr("outcome", f"pruned at {record['bytes']:,} bytes")
+                self.report(record["bytes"], record[self._metric.key])
+                if loop.learner.fraction() < 1.0 and self._trial.should_prune():
+                    counted = f"{record['bytes']:,} {counted_in(self._metric)}s"
+                    self._trial.set_user_attr("outcome", f"pruned at {counted}")
                     self.stopped_by = optuna.TrialPruned()
             except TrialLost as lost:
                 self.stopped_by = lost
@@ -178,10 +179,10 @@ class Reporter:
 
         return observe
 
-    def report(self, seen: int, bpc: float) -> None:
+    def report(self, seen: int, reached: float) -> None:
         """Report at the multiple of the evaluation's distance that was just passed: chunks of different lengths must
         not shift the steps at which trials are compared."""
         step = seen // self._every * self._every
         if step not in self._reported:
-            _report(self._trial, bpc, step)
+            _report(self._trial, reached, step)
             self._reported.add(step)

@@ -12,36 +12,40 @@ from matplotlib.tri import Triangulation
 from optuna.distributions import CategoricalDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from rnnlab.studies.metric import counted_in, rank
 from rnnlab.studies.search.space import Entry, literal
 from rnnlab.views import plots
+from rnnlab.views.metrics import Metric
 from rnnlab.views.plots import PALETTE, legible
 
 COMPLETE, PRUNED = PALETTE[0], "#888888"
-BPC = "Valid BPC [bits/byte]"
 
 
-def history(trials: Sequence[FrozenTrial]) -> Figure:
+def history(trials: Sequence[FrozenTrial], metric: Metric) -> Figure:
     """What each trial reached, and the best so far."""
     with _figure(6.6, 4.0) as (figure, axis):
         complete = [t for t in trials if t.state is TrialState.COMPLETE]
         pruned = [t for t in trials if t.state is TrialState.PRUNED and t.value is not None and math.isfinite(t.value)]
-        top = _limit_to_what_matters(axis, complete, pruned)
-        ends = [min(top, t.value or top) for t in pruned]  # one that was pruned early would squeeze all that matters
+        limit = _limit_to_what_matters(axis, complete, pruned, metric)
+        # One that was pruned early would squeeze all that matters.
+        nearest = max if metric.higher_is_better else min
+        ends = [limit if t.value is None else nearest(limit, t.value) for t in pruned]
         axis.plot([t.number for t in pruned], ends, "x", color=PRUNED, label="pruned, at its end")
         axis.plot([t.number for t in complete], [t.value for t in complete], "o", color=COMPLETE, label="complete")
-        best = np.minimum.accumulate([float(t.value) for t in complete if t.value is not None])
+        best_of = np.maximum if metric.higher_is_better else np.minimum
+        best = best_of.accumulate([float(t.value) for t in complete if t.value is not None])
         axis.step([t.number for t in complete], best, where="post", color=PALETTE[1], lw=1.6, label="best so far")
         for trial in complete:
             if trial.user_attrs.get("baseline"):
                 axis.axhline(trial.value, color=PRUNED, lw=1, dashes=(4, 3), zorder=1, label="baseline")
-        axis.set(xlabel="Trial", ylabel=BPC)
+        axis.set(xlabel="Trial", ylabel=_label(metric))
         axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
         figure.legend(loc="outside lower center", ncols=4)
         return figure
 
 
-def slices(trials: Sequence[FrozenTrial], entries: Sequence[Entry]) -> Figure:
-    """BPC against each key by itself; later trials are darker."""
+def slices(trials: Sequence[FrozenTrial], metric: Metric, entries: Sequence[Entry]) -> Figure:
+    """The metric against each key by itself; later trials are darker."""
     complete = [t for t in trials if t.state is TrialState.COMPLETE]
     with plots.styled():
         figure = Figure(figsize=(3.1 * len(entries) + 0.8, 3.4), layout="constrained")
@@ -53,12 +57,13 @@ def slices(trials: Sequence[FrozenTrial], entries: Sequence[Entry]) -> Figure:
             shade = [0.25 + 0.75 * t.number / newest for t in drawn]
             axis.scatter(x, [t.value for t in drawn], s=30, color=COMPLETE, alpha=shade or None, edgecolors="none")
             axis.set_xlabel(legible(entry.key))
-        axes[0].set_ylabel(BPC)
+        axes[0].set_ylabel(_label(metric))
         return figure
 
 
-def contour(trials: Sequence[FrozenTrial], first: Entry, second: Entry) -> Figure:
-    """BPC over two keys, interpolated between the complete trials, which are marked; pruned ones are crosses."""
+def contour(trials: Sequence[FrozenTrial], metric: Metric, first: Entry, second: Entry) -> Figure:
+    """The metric over two keys, interpolated between the complete trials, which are marked; pruned ones are crosses.
+    The better, the brighter."""
     with _figure(6.0, 4.6) as (figure, axis):
         both = [t for t in trials if first.key in t.params and second.key in t.params]
         complete = [t for t in both if t.state is TrialState.COMPLETE]
@@ -69,12 +74,13 @@ def contour(trials: Sequence[FrozenTrial], first: Entry, second: Entry) -> Figur
         n = len(complete)
         values = [float(t.value) for t in complete if t.value is not None]
         if (mesh := _mesh(np.array(x[:n]), np.array(y[:n]), first, second)) is not None:
-            shown = axis.tricontourf(mesh, values, levels=12, cmap="viridis_r", alpha=0.9)
-            figure.colorbar(shown, ax=axis, label=BPC)
+            colors = "viridis" if metric.higher_is_better else "viridis_r"
+            shown = axis.tricontourf(mesh, values, levels=12, cmap=colors, alpha=0.9)
+            figure.colorbar(shown, ax=axis, label=_label(metric))
         axis.plot(x[n:], y[n:], "x", color=PRUNED, label="pruned", ls="none")
         axis.plot(x[:n], y[:n], "o", color="black", mfc="white", label="complete", ls="none")
         if values:
-            best = int(np.argmin(values))
+            best = int(np.argmin([rank(metric, value) for value in values]))
             axis.plot(x[best], y[best], "*", ms=15, color=PALETTE[1], mec="white", label="best", ls="none")
         axis.set(xlabel=legible(first.key), ylabel=legible(second.key))
         figure.legend(loc="outside lower center", ncols=3)
@@ -93,12 +99,12 @@ def importance(shares: Mapping[str, float]) -> Figure:
         return figure
 
 
-def intermediate(trials: Sequence[FrozenTrial]) -> Figure:
-    """Valid BPC against bytes seen, as reported to the pruner; pruned trials end early."""
+def intermediate(trials: Sequence[FrozenTrial], metric: Metric) -> Figure:
+    """The metric against what was trained on, as reported to the pruner; pruned trials end early."""
     with _figure(6.6, 4.2) as (figure, axis):
         labeled = set()
         for trial in trials:
-            points = [(step, bpc) for step, bpc in sorted(trial.intermediate_values.items()) if math.isfinite(bpc)]
+            points = [(step, y) for step, y in sorted(trial.intermediate_values.items()) if math.isfinite(y)]
             complete = trial.state is TrialState.COMPLETE
             label = "complete" if complete else "pruned"
             axis.plot(
@@ -112,7 +118,7 @@ def intermediate(trials: Sequence[FrozenTrial]) -> Figure:
                 zorder=3 if complete else 2,
             )
             labeled.add(label)
-        axis.set(xlabel="Bytes trained", ylabel=BPC)
+        axis.set(xlabel=f"{counted_in(metric).capitalize()}s trained", ylabel=_label(metric))
         axis.xaxis.set_major_formatter(lambda value, _: plots.tick(value))
         axis.xaxis.set_major_locator(MaxNLocator(6))
         if labeled:
@@ -127,13 +133,25 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
         yield figure, figure.subplots()
 
 
-def _limit_to_what_matters(axis: Any, complete: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial]) -> float:
-    """Set the limits of BPC by the complete trials, and say how high a point may stand."""
+def _label(metric: Metric) -> str:
+    return f"{metric.heading} [{metric.unit}]"
+
+
+def _limit_to_what_matters(
+    axis: Any, complete: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial], metric: Metric
+) -> float:
+    """Set the limits of the metric by the complete trials, and say how bad a point may look."""
     values = [t.value for t in complete or pruned if t.value is not None] or [0.0]
-    spread = max(values) - min(values) or 0.1
-    top = min(max([*values, *(t.value for t in pruned if t.value is not None)]), max(values) + spread)
-    axis.set_ylim(min(values) - 0.1 * spread, top + 0.1 * spread)
-    return top
+    ends = [*values, *(t.value for t in pruned if t.value is not None)]
+    low, high = min(values), max(values)
+    spread = high - low or 0.1
+    if metric.higher_is_better:
+        limit = max(min(ends), low - spread)
+        axis.set_ylim(limit - 0.1 * spread, high + 0.1 * spread)
+    else:
+        limit = min(max(ends), high + spread)
+        axis.set_ylim(low - 0.1 * spread, limit + 0.1 * spread)
+    return limit
 
 
 def _axis(axis: Any, entry: Entry, values: Sequence[Any]) -> list[float]:

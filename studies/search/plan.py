@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +16,14 @@ from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
+from rnnlab.studies.budget import positions, refuse_to_vary_a_step, refuse_two_budgets, resolve_base
 from rnnlab.studies.launch.urls import check_url, file_url
-from rnnlab.studies.search.database import Address, SharedStudy
+from rnnlab.studies.metric import OF_SEARCHES, choose
+from rnnlab.studies.search.database import Address, Direction, SharedStudy
 from rnnlab.studies.search.space import Space, differences
+from rnnlab.studies.source import noun_of_source
 from rnnlab.training import experiment
+from rnnlab.views.metrics import Metric
 from rnnlab.views.runs import parse_bindings
 
 BASE = "base.gin"
@@ -30,17 +35,19 @@ CONFIRM = "confirm"
 @configurable
 @dataclass(frozen=True)
 class Search:
-    """A search over the space of a few gin keys for the lowest valid BPC.
+    """A search over the space of a few gin keys for the lowest valid BPC, or the highest valid accuracy of a task.
 
     Args:
         base: fragments that every trial starts from.
         space: {gin key or macro: distribution}; see `rnnlab.studies.search.space`.
         overrides: bindings on top of the base.
-        bytes: budget of a trial.
+        bytes: budget of a trial, on a task of positions.
+        steps: budget of a trial on a task in place of bytes; without either the task's fragment gives one.
+        metric: what is looked for; None for valid_bpc of text, valid_accuracy of a task.
         trials: how many are to finish, pruned ones among them.
         sampler: of parameters: tree-structured Parzen estimator, or uniform.
         startup: trials drawn at random before tpe begins.
-        pruner: what ends a trial early: a BPC above the median at as many bytes, Hyperband, or nothing.
+        pruner: what ends a trial early: being worse than the median at as many bytes, Hyperband, or nothing.
         pruner_startup: trials that have to finish before the median prunes.
         warmup: part of its budget that every trial gets before a pruner looks at it [fraction].
         evaluations: of valid during a trial, at equal distances; the pruner decides at each.
@@ -49,13 +56,15 @@ class Search:
         confirm: candidates that are trained again with fresh seeds once the search is over; 0 for none.
         confirm_seeds: how many seeds that takes each, if nothing prunes the candidate.
         heartbeat: interval between a worker's signs of life [s]; without them its trial is given to another.
-    Raises: ConfigError for a number that is too small or too large.
+    Raises: ConfigError for a number that is too small or too large, or two budgets.
     """
 
     base: Sequence[str]
     space: Mapping[str, Any]
     overrides: Sequence[str] = ()
     bytes: int | None = None
+    steps: int | None = None
+    metric: Literal["valid_bpc", "valid_accuracy", "valid_nats"] | None = None
     trials: int = 40
     sampler: Literal["tpe", "random"] = "tpe"
     startup: int = 10
@@ -70,6 +79,7 @@ class Search:
     heartbeat: int = 10
 
     def __post_init__(self) -> None:
+        refuse_two_budgets(self)
         least = {"trials": 1, "startup": 1, "pruner_startup": 1, "evaluations": 1, "confirm": 0, "confirm_seeds": 1}
         for name, bound in {**least, "heartbeat": 1}.items():
             if getattr(self, name) < bound:
@@ -100,6 +110,20 @@ class SearchPlan:
         """Of the second stage, a study of its own in the same database."""
         return replace(self.address, name=f"{self.address.name} {CONFIRM}")
 
+    @cached_property
+    def metric(self) -> Metric:
+        """What is looked for. Raises: ConfigError if the runs do not have it."""
+        return choose("Search", self.search.metric, self.base, OF_SEARCHES)
+
+    @property
+    def direction(self) -> Direction:
+        return "maximize" if self.metric.higher_is_better else "minimize"
+
+    @cached_property
+    def budget(self) -> int:
+        """Of a trial [bytes]; about, see `rnnlab.studies.budget.positions`."""
+        return positions(self.base)
+
     @property
     def evaluate_every(self) -> int:
         """[bytes] between two evaluations, and between two reports to the pruner."""
@@ -115,13 +139,12 @@ class SearchPlan:
         return [self.seed + 1 + i for i in range(self.search.confirm_seeds)]
 
     def pruner(self) -> BasePruner:
-        budget = int(self.base.value("Trainer.bytes"))
-        least = max(self.evaluate_every, int(self.search.warmup * budget))
+        least = max(self.evaluate_every, int(self.search.warmup * self.budget))
         if self.search.pruner == "none":
             return NopPruner()
         if self.search.pruner == "median":
             return MedianPruner(n_startup_trials=self.search.pruner_startup, n_warmup_steps=least)
-        return HyperbandPruner(min_resource=least, max_resource=max(least, budget))
+        return HyperbandPruner(min_resource=least, max_resource=max(least, self.budget))
 
     def sampler(self, draw: int) -> BaseSampler:
         """For the draw of this number: its seed depends on the study's and on the number alone, so that neither a
@@ -135,7 +158,7 @@ class SearchPlan:
     def facts(self) -> dict[str, Any]:
         """What may not change while the study goes on."""
         names = ("sampler", "startup", "pruner", "pruner_startup", "warmup", "seed")
-        settings = {name: getattr(self.search, name) for name in names}
+        settings = {"metric": self.metric.key, **{name: getattr(self.search, name) for name in names}}
         base, text = identity(self.base.text), self.corpus_sha
         return {"space": self.space.description, "base": base, "text": text, "settings": settings}
 
@@ -155,6 +178,8 @@ def plan_search(
     """
     search, folder = definition.read_with(study, Search, fragments, overrides, run, trials=trials)
     base = _base(search)
+    choose("Search", search.metric, base, OF_SEARCHES)
+    refuse_to_vary_a_step(base, search.space)
     Space.read(search.space).check(base)
     corpus = experiment.build(base, shapes_only=True).source
     assert corpus is not None
@@ -172,10 +197,10 @@ def reopen(folder: Path, url: str, name: str) -> SearchPlan:
 
 
 def _base(search: Search) -> Config:
-    base = definition.resolve_base(search.base, search.overrides, search.bytes)
+    base = resolve_base(search)
     if base.value("Trainer.eval_every") is not None:
         return base
-    every = max(1, base.value("Trainer.bytes") // search.evaluations)
+    every = max(1, positions(base) // search.evaluations)
     return base.override([f"Trainer.eval_every = {every}"])
 
 
@@ -192,7 +217,7 @@ def create_or_resume(plan: SearchPlan) -> None:
                     f"{plan.folder / TRIALS}: trials of a study that the storage does not know; choose another --run, "
                     f"or the --storage that they belong to"
                 )
-            plan.address.create()
+            plan.address.create(plan.direction)
         study = SharedStudy(plan.address).optuna
         _complete(plan, study)
         _refuse_changes(plan, study.user_attrs)
@@ -227,10 +252,11 @@ def _refuse_changes(plan: SearchPlan, recorded: Mapping[str, Any]) -> None:
             raise ConfigError("\n".join([f"{plan.folder}: the {name} changed since its first trial; {remedy}", *lines]))
     if recorded.get("text", now["text"]) != now["text"]:  # a study begun before texts were recorded has none
         raise ConfigError(
-            f"{plan.folder}: the text changed since its first trial: its SHA-256 is {now['text'][:12]}, and was "
-            f"{recorded['text'][:12]}; {remedy}"
+            f"{plan.folder}: the {noun_of_source(plan.base)} changed since its first trial: its SHA-256 is "
+            f"{now['text'][:12]}, and was {recorded['text'][:12]}; {remedy}"
         )
+    before = {"metric": "valid_bpc", **recorded["settings"]}  # a study begun before there were others has none
     for name, value in now["settings"].items():
-        if recorded["settings"].get(name) != value:
-            raise ConfigError(f"{plan.folder}: Search.{name} was {recorded['settings'].get(name)!r} when the study "
-                              f"began and is {value!r} now; {remedy}")  # fmt: skip
+        if before.get(name) != value:
+            raise ConfigError(f"{plan.folder}: Search.{name} was {before.get(name)!r} when the study began and is "
+                              f"{value!r} now; {remedy}")  # fmt: skip

@@ -12,12 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.config import diff
 from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.studies.metric import rank, superlative
 from rnnlab.studies.search import pictures
 from rnnlab.studies.search.confirm import finished_candidates, plus_minus, write_confirmation
 from rnnlab.studies.search.database import FINISHED, SharedStudy, experimental_features, open_study, retry_history
 from rnnlab.studies.search.plan import TRIALS, SearchPlan
 from rnnlab.studies.search.space import literal
 from rnnlab.views import numerals, plots, tables
+from rnnlab.views.metrics import Metric
 from rnnlab.views.tables import Column, Table
 
 BEST = "best.gin"
@@ -44,11 +46,12 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
     if outside:
         lines.append(f"no baseline among them: the space does not hold the base's {', '.join(outside)}")
     if complete:
-        first = min(complete, key=lambda t: (t.value or 0.0, t.number))
-        facts["best"] = {"trial": first.number, "valid_bpc": first.value, "params": first.params,
+        key, title, most = plan.metric.key, plan.metric.title, superlative(plan.metric)
+        first = min(complete, key=lambda t: (rank(plan.metric, t.value or 0.0), t.number))
+        facts["best"] = {"trial": first.number, key: first.value, "params": first.params,
                          "bindings": first.user_attrs["bindings"]}  # fmt: skip
         lines.append(
-            f"lowest in the search: trial {first.number}, valid {first.value:.4f} bpc with seed {plan.seed} "
+            f"{most} in the search: trial {first.number}, {title} {first.value:.4f} with seed {plan.seed} "
             f"(the best of {len(complete)} on one seed looks better than it is)"
         )
         winner = first
@@ -58,8 +61,8 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
             winner = trials[confirmed["trial"]]
             facts["confirmed"] = confirmed
             lines.append(
-                f"lowest over {confirmed['seeds']} fresh seeds: trial {winner.number}, "
-                f"valid {plus_minus(confirmed['valid_bpc'])} bpc\n\n{tables.to_text(table)}"
+                f"{most} over {confirmed['seeds']} fresh seeds: trial {winner.number}, "
+                f"{title} {plus_minus(confirmed[key])}\n\n{tables.to_text(table)}"
             )
         written.append(_write_best(plan, winner, facts))
         lines.append(f"{plan.folder / BEST} trains trial {winner.number}: rnnlab train {plan.folder / BEST}")
@@ -69,7 +72,8 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
 
 
 def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial]) -> Table:
-    """A row a finished trial, the lowest BPC first, pruned ones last."""
+    """A row a finished trial, the best first, pruned ones last."""
+    metric = plan.metric
     keys = [
         Column(f"param:{entry.key}", entry.key) if entry.is_categorical
         else Column(f"param:{entry.key}", entry.key, "number", _figures)
@@ -78,20 +82,26 @@ def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial]) -> Table:
     columns = [
         Column("trial", "Trial", "number"),
         Column("outcome", "Outcome"),
-        Column("valid_bpc", "Valid BPC", "number", numerals.decimal(4)),
+        Column(metric.key, metric.heading, "number", numerals.decimal(4)),
         *keys,
         Column("seconds", "Time", "number", numerals.duration),
         Column("run", "Run"),
     ]
-    ordered = sorted(done, key=lambda t: (t.state is TrialState.PRUNED, t.value or math.inf, t.number))
-    notes = [f"Valid BPC with seed {plan.seed}; of a pruned trial the last one reported."]
+    ordered = sorted(done, key=lambda t: (t.state is TrialState.PRUNED, _rank(t, metric), t.number))
+    notes = [f"{metric.heading} with seed {plan.seed}; of a pruned trial the last one reported."]
     for trial in ordered:
         if numbers := ", ".join(map(str, retry_history(trial))):
             notes.append(f"Trial {trial.number} goes on with {numbers}, whose worker stopped.")
-    return Table(f"{len(done)} trials of {plan.address.name}", columns, [_row(trial) for trial in ordered], notes)
+    return Table(
+        f"{len(done)} trials of {plan.address.name}", columns, [_row(trial, metric) for trial in ordered], notes
+    )
 
 
-def _row(trial: FrozenTrial) -> dict[str, tables.Cell]:
+def _rank(trial: FrozenTrial, metric: Metric) -> float:
+    return math.inf if trial.value is None else rank(metric, trial.value)
+
+
+def _row(trial: FrozenTrial, metric: Metric) -> dict[str, tables.Cell]:
     name = "baseline, " if trial.user_attrs.get("baseline") else ""
     params = {
         f"param:{key}": literal(given) if isinstance(trial.distributions[key], CategoricalDistribution) else given
@@ -100,7 +110,7 @@ def _row(trial: FrozenTrial) -> dict[str, tables.Cell]:
     return {
         "trial": trial.number,
         "outcome": name + str(trial.user_attrs.get("outcome", trial.state.name.lower())),
-        "valid_bpc": trial.value if trial.value is not None and math.isfinite(trial.value) else None,
+        metric.key: trial.value if trial.value is not None and math.isfinite(trial.value) else None,
         **params,
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "run": f"{TRIALS}/trial-{trial.number:04d}",
@@ -121,15 +131,15 @@ def _importance(study: SharedStudy) -> dict[str, float]:
 
 
 def _draw(plan: SearchPlan, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> list[Path]:
-    entries = plan.space.entries
+    entries, metric = plan.space.entries, plan.metric
     figures = {
-        "history": partial(pictures.history, trials),
-        "slice": partial(pictures.slices, trials, entries),
-        "intermediate": partial(pictures.intermediate, trials),
+        "history": partial(pictures.history, trials, metric),
+        "slice": partial(pictures.slices, trials, metric, entries),
+        "intermediate": partial(pictures.intermediate, trials, metric),
     }
     ordered = [entry for entry in entries if not entry.is_categorical] or entries
     if len(ordered) >= 2:
-        figures["contour"] = partial(pictures.contour, trials, *ordered[:2])
+        figures["contour"] = partial(pictures.contour, trials, metric, *ordered[:2])
     if shares:
         figures["importance"] = partial(pictures.importance, shares)
     return [path for name, draw in figures.items() for path in plots.drawn(draw, plan.folder / PLOTS, name)]
@@ -139,10 +149,10 @@ def _write_best(plan: SearchPlan, winner: FrozenTrial, facts: Mapping[str, Any])
     best = plan.base.vary([], winner.user_attrs["bindings"])
     lines = [
         f"# Trial {winner.number} of the search {plan.address.name}, the whole configuration.",
-        f"# Valid {winner.value:.4f} bpc in the search, with seed {plan.seed}.",
+        f"# {plan.metric.heading} {winner.value:.4f} in the search, with seed {plan.seed}.",
     ]
     if confirmed := facts.get("confirmed"):
-        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {plus_minus(confirmed['valid_bpc'])} bpc.")
+        lines.append(f"# Over {confirmed['seeds']} fresh seeds: {plus_minus(confirmed[plan.metric.key])}.")
     changed = [f"#     {d.key}: {d.left or '-'} -> {d.right or '-'}" for d in diff(plan.base, best) if not d.is_default]
     lines += ["# It differs from the base in:", *changed] if changed else ["# It is the base."]
     path = plan.folder / BEST

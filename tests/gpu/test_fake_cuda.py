@@ -12,7 +12,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-CORES = ["lstm", "gru", "qrnn", "sru", "min_gru", "rg_lru"]
+CORES = ["lstm", "gru", "qrnn", "sru", "min_gru", "rg_lru", "convolution"]
 ROOTS = [
     "sha_rnn",
     "sha_rnn_every_layer",

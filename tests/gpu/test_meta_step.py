@@ -22,6 +22,7 @@ RECORDED = {
     ("sha_rnn_every_layer", "fp32"): (532, 1280),
     ("sha_lstm_no_attention", "fp32"): (200, 976),
     ("sru_pp", "fp32"): (687, 912),
+    ("sha_rnn core/convolution", "fp32"): (343, 701),
     ("sha_rnn core/gru", "fp32"): (275, 958),
     ("sha_rnn core/min_gru", "fp32"): (351, 733),
     ("sha_rnn core/qrnn", "fp32"): (399, 798),
@@ -51,7 +52,7 @@ def test_a_step_waits_once_mixes_no_devices_and_asks_for_no_more_than_was_record
 
 def _kinds() -> Iterator[tuple[str, str]]:
     yield from ((root, "fp32") for root in ("sha_rnn", "sha_rnn_every_layer", "sha_lstm_no_attention", "sru_pp"))
-    yield from ((f"sha_rnn core/{core}", "fp32") for core in ("gru", "min_gru", "qrnn", "rg_lru", "sru"))
+    yield from ((f"sha_rnn core/{core}", "fp32") for core in ("convolution", "gru", "min_gru", "qrnn", "rg_lru", "sru"))
     yield "sha_rnn", "bf16"
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from rnnlab.components.cores.convolution import Convolution
 from rnnlab.testing.small import Leaky, LeakyState
 
 
@@ -217,3 +218,21 @@ class LearnsADeadParameter(Leaky):
     def __init__(self, dim: int) -> None:
         super().__init__(dim)
         self.unused = nn.Parameter(torch.ones(dim))
+
+
+class ReachesFurtherThanItSays(Convolution):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, width=3)
+
+    @property
+    def reach(self) -> int:
+        return self.width - 2
+
+
+class SaysMoreThanItReaches(Convolution):
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, width=3)
+
+    @property
+    def reach(self) -> int:
+        return self.width

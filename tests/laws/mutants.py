@@ -52,6 +52,8 @@ MUTANTS = [
     Mutant(broken_cores.CostsAFraction, "core", "cost"),
     Mutant(broken_cores.ReadsANumberWhenBuilt, "core", "sizes without numbers"),
     Mutant(broken_cores.BehavesWhileCompiled, "core", "compiled is eager"),
+    Mutant(broken_cores.ReachesFurtherThanItSays, "core", "reach"),
+    Mutant(broken_cores.SaysMoreThanItReaches, "core", "reach"),
     Mutant(broken_attentions.SeesOneTooFew, "attention", "window"),
     Mutant(broken_attentions.SeesOneTooMany, "attention", "window"),
     Mutant(broken_attentions.TrimsOncePerChunk, "attention", "streaming"),

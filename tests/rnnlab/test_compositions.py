@@ -24,6 +24,7 @@ FOLDERS = {
 }
 SLOTS = ("core", "attention", "feedforward", "memory", "block")
 NO_ATTENTION = "attention/none"
+NOWHERE = {"place/none", "sha_lstm_no_attention"}  # no layer attends, whatever the kind
 ALONE = "memory/none"  # a query that sees itself alone has nothing to choose, so what asks and compares learns nothing
 SMALL = ["LanguageModel.dim = 16", "Trainer.batch_size = 2", "Trainer.bptt = 8", "Trainer.steps = 2"]
 
@@ -98,6 +99,27 @@ def test_every_combination_of_parts_streams_and_goes_on_from_a_snapshot(
     rounding.check_no_worse(torch.cat([first, second]), than=whole, exact=exact)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fragments",
+    covering(list(itertools.product(FOLDERS["core"], FOLDERS["place"], FOLDERS["attention"]))),
+    ids=" ".join,
+)
+def test_the_root_for_tasks_learns_by_its_own_recipe(fragments: tuple[str, ...], text: list[str]) -> None:
+    if "place/none" in fragments:
+        fragments = fragments[:2]
+    assert not learn_and_evaluate(["sha_task", *fragments], [*SMALL, *text])
+
+
+def test_the_root_for_tasks_is_small_and_counts_steps_alone() -> None:
+    found = build(config.resolve("sha_task"), shapes_only=True, needs_corpus=False)
+    trainer, model = found.trainer, found.model
+    assert (trainer.steps, trainer.bytes, trainer.epochs) == (1500, None, None)
+    assert (trainer.batch_size, trainer.bptt, trainer.jitter, trainer.unseen_logit) == (64, 1024, False, None)
+    assert (model.dim, len(model.blocks)) == (64, 2)
+    assert not [module for module in model.modules() if getattr(module, "dropout", 0.0)]
+
+
 def test_the_combinations_are_all_there_are() -> None:
     sizes = {slot: len(FOLDERS[slot]) for slot in SLOTS}
     with_attention = (sizes["attention"] - 1) * sizes["memory"] + 1
@@ -106,11 +128,96 @@ def test_the_combinations_are_all_there_are() -> None:
 
 
 @pytest.mark.parametrize("memory", FOLDERS["memory"])
-@pytest.mark.parametrize("without", [["sha_rnn", NO_ATTENTION], ["sha_lstm_no_attention"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "without", [["sha_rnn", NO_ATTENTION], ["sha_rnn", "place/none"], ["sha_lstm_no_attention"]], ids=" ".join
+)
 def test_a_memory_for_no_attention_is_refused(memory: str, without: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"memory/.*`: no binding in use refers to %memory") as refusal:
         build(config.resolve([*without, memory]), shapes_only=True, needs_source=False)
     assert len(str(refusal.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", FOLDERS["attention"])
+@pytest.mark.parametrize("nowhere", [["sha_task", "place/none"], ["sha_lstm_no_attention"]], ids=" ".join)
+def test_a_kind_of_attention_for_no_layer_is_refused(kind: str, nowhere: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"attention/.*`: no binding in use refers to %attention"):
+        build(config.resolve([*nowhere, kind]), shapes_only=True, needs_corpus=False)
+
+
+DEPTH = {"sha_task": 2, "sru_pp": 10}
+"""Layers of a root, if not four."""
+
+OWN_PLACES = {"sha_rnn": [2], "sha_rnn_every_layer": [0, 1, 2, 3], "sha_lstm_no_attention": [], "sru_pp": [7],
+              "sha_task": [1]}  # fmt: skip
+"""Layers that attend without a fragment of place/."""
+
+
+def kinds(*fragments: str) -> list[str | None]:
+    """What attends, a layer after the other."""
+    built = build(config.resolve(fragments), shapes_only=True, needs_corpus=False)
+    built.config.audit()
+    return [None if block.attention is None else type(block.attention).__name__ for block in built.model.blocks]
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_kind_and_place_of_attention_are_two_choices_on_every_root(root: str) -> None:
+    layers = range(DEPTH.get(root, 4))
+    places = {"place/none": [], "place/last": [layers[-1]], "place/every": layers}
+    assert kinds(root) == ["SingleHead" if layer in OWN_PLACES[root] else None for layer in layers]
+    for place, attending in places.items():
+        assert kinds(root, place) == ["SingleHead" if layer in attending else None for layer in layers]
+        if attending:
+            for kind, name in (("multi_head", "MultiHead"), ("projected", "Projected"), ("none", None)):
+                found = kinds(root, place, f"attention/{kind}")
+                assert found == [name if layer in attending else None for layer in layers]
+
+
+PAPERS_ROWS = ["sha_rnn", "sha_rnn_every_layer", "sha_lstm_no_attention"]
+
+
+@pytest.mark.parametrize("second", PAPERS_ROWS)
+@pytest.mark.parametrize("first", PAPERS_ROWS)
+def test_a_row_of_the_papers_table_on_top_of_another_attends_in_its_own_places(first: str, second: str) -> None:
+    assert [layer for layer, kind in enumerate(kinds(first, second)) if kind] == OWN_PLACES[second]
+
+
+@pytest.mark.parametrize("earlier", FOLDERS["place"])
+@pytest.mark.parametrize("later", FOLDERS["place"])
+def test_the_later_of_two_places_counts(earlier: str, later: str) -> None:
+    for root in ("sha_rnn", "sha_task"):
+        assert kinds(root, earlier, later) == kinds(root, later)
+
+
+@pytest.mark.parametrize("blocks", ["[@Block, @last/Block]", "[@Block, @Block, @sha/Block, @sha/Block, @last/Block]"])
+@pytest.mark.parametrize("place", FOLDERS["place"])
+def test_a_place_holds_at_any_depth(place: str, blocks: str) -> None:
+    resolved = config.resolve(["sha_rnn", place], [f"LanguageModel.blocks = {blocks}"])
+    model = build(resolved, shapes_only=True, needs_corpus=False).model
+    attending = [block.attention is not None for block in model.blocks]
+    last = len(attending) - 1
+    expected = {"none": [False] * (last + 1), "last": [False] * last + [True], "every": [True] * (last + 1)}
+    assert attending == expected[place.removeprefix("place/")]
+
+
+def test_the_last_layer_of_a_list_that_names_none_cannot_be_addressed() -> None:
+    bindings = ["LanguageModel.blocks = [@Block, @sha/Block]"]
+    with pytest.raises(ConfigError, match=r"place/last.*nothing is built in the scope 'last'"):
+        config.resolve(["sha_rnn", "place/last"], bindings)
+
+
+def test_diff_says_in_which_layers_a_place_puts_attention() -> None:
+    def told(root: str, place: str) -> dict[str, tuple[str | None, str | None]]:
+        found = config.diff(config.resolve(root), config.resolve([root, place]))
+        return {d.key: (d.left, d.right) for d in found if d.key.endswith(".attention")}
+
+    off, on = ("@attention.SingleHead", "None"), ("None", "@attention.SingleHead")
+    assert told("sha_rnn", "place/every") == {"Block.attention": on}
+    assert told("sha_rnn", "place/last") == {"sha/Block.attention": off, "last/Block.attention": on}
+    assert told("sha_rnn", "place/none") == {"sha/Block.attention": off}
+    assert told("sha_rnn_every_layer", "place/last") == {"Block.attention": off}
+    assert told("sha_rnn_every_layer", "place/none") == {"Block.attention": off, "last/Block.attention": off}
+    assert told("sha_task", "place/every") == {"Block.attention": on}
+    assert told("sha_task", "place/last") == {}
 
 
 @pytest.mark.slow
@@ -131,7 +238,7 @@ def test_every_recipe_and_optimizer_learns_at_every_size(recipe: str, size: str,
 @pytest.mark.parametrize("fragment", [name for names in FOLDERS.values() for name in names])
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_fragment_has_an_effect_on_every_root(root: str, fragment: str) -> None:
-    if root == "sha_lstm_no_attention" and fragment.startswith("memory/"):
+    if root in NOWHERE and fragment.startswith(("memory/", "attention/")):
         pytest.skip("refused, and tested above")
     overrides = ["File.path = 'a text'"] if fragment == "data/file" else []
     build(config.resolve([root, fragment], overrides), shapes_only=True, needs_source=False)
@@ -153,10 +260,11 @@ PAIRS = [
 
 
 def may_be_refused(pair: tuple[str, str]) -> bool:
-    """A memory without an attention."""
-    no_attention = {NO_ATTENTION, "sha_lstm_no_attention"}.intersection(pair)
-    memory = any(name.startswith("memory/") for name in pair)
-    return bool(no_attention and memory)
+    """A memory without an attention, a kind of attention without a layer that attends."""
+    folders = {name.partition("/")[0] for name in pair}
+    return bool(NOWHERE.intersection(pair) and folders & {"memory", "attention"}) or (
+        NO_ATTENTION in pair and "memory" in folders
+    )
 
 
 @pytest.mark.slow

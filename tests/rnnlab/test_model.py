@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab import cli, config
-from rnnlab.model import LanguageModel, count_parameters, fold
+from rnnlab.model import LanguageModel, count_parameters, fold, reach
 from rnnlab.state import detach, flatten
 from rnnlab.testing import rounding
 from rnnlab.training.experiment import build
@@ -334,3 +334,39 @@ def test_the_seed_decides_the_initialization() -> None:
     for name, tensor in first.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[name]), name
     assert not torch.equal(first.state_dict()["embedding.weight"], other.state_dict()["embedding.weight"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["Convolution.width = 3", "attention = None"], 4 * 2),
+        (["memory = 6"], 5),
+        (["memory = 6", "Convolution.width = 2"], 5 + 4),
+        (["memory = 6", "Block.attention = %attention"], 4 * 5),
+        (["memory = 1"], 0),
+    ],
+    ids=str,
+)
+def test_an_answer_depends_on_what_was_read_within_the_reach_and_on_nothing_further_back(
+    overrides: list[str], expected: int
+) -> None:
+    model = randomized(build_model(["sha_rnn", "core/convolution"], overrides)).eval()
+    assert reach(model) == expected
+    tokens = torch.randint(256, (expected + 3, 1), generator=torch.Generator().manual_seed(3))
+    disturbed = tokens.clone()
+    disturbed[0] = (tokens[0] + 1) % 256
+    with torch.no_grad():
+        want, got = (model(x, model.initial_state(1))[0] for x in (tokens, disturbed))
+    assert torch.equal(got[expected + 1 :], want[expected + 1 :])
+    assert not torch.equal(got[expected], want[expected])
+
+
+@pytest.mark.parametrize("fragments", [["sha_rnn"], ["sha_lstm_no_attention"], ["sha_rnn", "core/qrnn"]], ids=" ".join)
+def test_a_model_that_recurs_has_no_bound_on_its_reach(fragments: list[str]) -> None:
+    assert reach(build_model(fragments)) is None
+    assert reach(fold(build_model(fragments))) is None
+
+
+def test_one_recurrent_layer_is_enough_for_no_bound() -> None:
+    model = build_model(["sha_rnn", "core/convolution"], ["sha/Block.core = @core.LSTM"])
+    assert reach(model) is None

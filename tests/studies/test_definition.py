@@ -24,6 +24,21 @@ def test_a_study_is_found_by_path_and_those_that_ship_by_name(tmp_path: Path) ->
         definition.find("elsewhere/memory_dropout.gin")
 
 
+def test_a_study_in_a_folder_ships_under_the_name_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "studies"
+    (here / "published").mkdir(parents=True)
+    for name in ("one", "published/one", "published/other"):
+        (here / f"{name}.gin").write_text("")
+    monkeypatch.setattr(definition, "HERE", here)
+    monkeypatch.chdir(tmp_path / "studies" / "published")  # where none of the names below is a path
+    assert definition.shipped() == ["one", "published/one", "published/other"]
+    for name in ("published/one", "published/one.gin", "studies/published/one.gin", "./published/one"):
+        assert definition.find(name) == here / "published" / "one.gin"
+    assert definition.find("studies/one") == here / "one.gin"
+    with pytest.raises(ConfigError, match="did you mean 'published/other'"):
+        definition.find("published/othre")
+
+
 def test_a_study_is_written_down_so_that_it_reads_back_the_same(tmp_path: Path) -> None:
     made = small_search(tmp_path, "Search.confirm = 2")
     (tmp_path / "again.gin").write_text(definition.text(made.search))

@@ -7,13 +7,19 @@ import pytest
 
 from rnnlab import cli
 from rnnlab.studies import definition
-from rnnlab.studies.ablation.plan import Ablation
+from rnnlab.studies.ablation.plan import Ablation, _design
 from tests.rnnlab.tiny_runs import write_text
 from tests.studies.small_studies import OVERRIDES
+
+ON_TASK = ["LanguageModel.dim = 8", "Trainer.batch_size = 2", "Trainer.steps = 2", "TaskSplits.valid = 2",
+           "TaskSplits.test = 2"]  # fmt: skip
 
 
 def arguments_of(study: str, folder: Path) -> list[str]:
     """The command line that runs a shipped study at its smallest."""
+    if "'sha_task'" in definition.find(study).read_text():
+        sets = [part for line in ON_TASK for part in ("--set", line)]
+        return [study, "--workers", "2", "--run", str(folder / "study"), *sets]
     text = write_text(folder, size=4000)
     sets = [part for line in OVERRIDES for part in ("--set", line) if not _is_varied(study, line)]
     common = ["size/tiny", "--corpus", str(text), "--bytes", "320", "--workers", "2", "--run", str(folder / "study")]
@@ -27,17 +33,19 @@ def _is_varied(study: str, line: str) -> bool:
 def test_the_studies_that_are_promised_ship() -> None:
     assert set(definition.shipped()) >= {
         "attention_kind", "boom_vs_standard", "core_swap", "initialization", "memory_dropout", "memory_length",
-        "paper_table", "residual",
+        "paper_table", "residual", "parity", "recall", "memory_staircase", "published/xlstm_parity",
+        "published/min_gru_selective_copy_32", "published/min_gru_selective_copy_64", "published/mad_memorize",
+        "published/mqar_64_4",
     }  # fmt: skip
 
 
 ABLATIONS = [name for name in definition.shipped() if name != "memory_dropout"]
-QUICK = "first_look"  # has a delta of every kind
+QUICK = ("first_look", "parity")  # the one has a delta of every kind, the other a task
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "study", [pytest.param(name, marks=() if name == QUICK else pytest.mark.long) for name in ABLATIONS]
+    "study", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in ABLATIONS]
 )
 def test_every_ablation_that_ships_runs_at_its_smallest(
     study: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -46,7 +54,7 @@ def test_every_ablation_that_ships_runs_at_its_smallest(
     facts = json.loads(capsys.readouterr().out)
     declared = definition.read(definition.find(study), Ablation)
     rows = facts["tables"]["ablation"]["rows"]
-    assert [row["variant"] for row in rows] == [declared.baseline, *(delta.name for delta in declared.all_deltas())]
+    assert [row["variant"] for row in rows] == [declared.baseline, *(name for name, _, _ in _design(declared))]
     assert ("matched" in facts["tables"]) == (declared.match is not None)
 
 

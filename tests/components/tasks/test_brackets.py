@@ -34,6 +34,11 @@ def test_the_brackets_match_and_the_answer_is_what_closes_the_innermost(kinds: i
     assert deepest <= depth
 
 
+def test_the_oracle_answers_strings_that_are_deeper_or_close_what_is_not_open() -> None:
+    inputs = tokens("0 1 0 4", "2 2 1 4")  # ( [ ( ? and ) ) [ ?
+    assert Brackets(depth=1).oracle(inputs, 3).tolist() == [[2, 3, 2, 2], [4, 4, 3, 3]]
+
+
 @pytest.mark.parametrize("depth", [1, 2, 3, 6])
 def test_the_chance_that_nothing_is_open_is_that_of_all_walks(depth: int) -> None:
     """Step by step: up from 0, down from the greatest depth, either way with one half between."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.config import Precedence, resolve
+from rnnlab.errors import ConfigError
 from tests.rnnlab.config.resolving import build, refusal, write
 
 
@@ -29,6 +30,12 @@ class TestPrecedence:
         config = resolve(["zoo/odd", "task/odd", "sha_rnn"])
         assert [config.value(f"Trainer.{name}") for name in ("rate", "device")] == [0.2, "zoo"]
         build(config)  # an LSTM stands there
+
+    @pytest.mark.parametrize("fragments", [["task/parity", "data/text8"], ["data/text8", "task/parity"]])
+    def test_a_task_and_a_text_cannot_both_be_learned_from(self, fragments: list[str]) -> None:
+        with pytest.raises(ConfigError, match=r"cannot both set it.*Trainer\.source"):
+            resolve(["sha_rnn", "size/tiny", *fragments])
+        resolve(["sha_rnn", "size/tiny", *fragments], ["Trainer.source = @task.Parity"])
 
     def test_within_a_folder_the_later_fragment_wins(self, lab: Path) -> None:
         assert resolve(["sha_rnn", "memory/2k", "memory/512"]).value("memory") == 512

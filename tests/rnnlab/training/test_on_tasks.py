@@ -195,6 +195,7 @@ def test_epochs_count_where_the_number_of_examples_is_fixed(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"Trainer\.epochs = 3: Parity makes new examples without end.*TaskSplits"):
         small_tasks.train(tmp_path / "run", "Trainer.steps = None", "Trainer.epochs = 3.0")
     assert not (tmp_path / "run").exists()
+    assert learner("Trainer.epochs = 3.0").budget_bytes() == 20 * 8 * 7.5  # the steps end it
     fixed = ["Trainer.steps = None", "Trainer.epochs = 3.0", "TaskSplits.train = 80"]
     result = small_tasks.train(tmp_path / "run", *fixed)
     assert result["steps"] == 3 * 10  # batches of eight, at ten lengths

@@ -8,7 +8,7 @@ import pytest
 from rnnlab.config import diff
 from rnnlab.errors import ConfigError
 from rnnlab.studies.ablation.matching import costs
-from tests.studies.small_studies import small_ablation
+from tests.studies.small_studies import OVERRIDES, small_ablation
 
 
 def write_fragment(folder: Path, name: str, *lines: str) -> str:
@@ -160,6 +160,37 @@ def test_an_ablation_that_cannot_run_is_refused_in_words(arguments: dict[str, An
     assert told in str(caught.value)
 
 
+PARITY = ["Trainer.source = @task.Parity", *OVERRIDES[:-1]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"metric": "valid_accuracy"}, "runs on corpus.File have valid_bpc, best_valid_bpc, test_bpc"),
+        ({"metric": "bpc"}, "no metric 'bpc'"),
+        ({"steps": 5}, "one budget"),
+        ({"steps": 5, "bytes": None}, "runs on corpus.File are compared at equal bytes"),
+        ({"overrides": PARITY, "metric": "valid_bpc"}, "runs on task.Parity have valid_accuracy"),
+        ({"overrides": PARITY, "metric": "test_accuracy@99"}, "tested at length 40, 64, 128, 256"),
+        (
+            {"overrides": PARITY, "bytes": None, "steps": 5, "deltas": {"wide": ["Trainer.batch_size = 4"]}},
+            "variant 'wide': Trainer.batch_size is 4 and the baseline's 2, so equal steps read unequal positions",
+        ),
+        (
+            {"overrides": PARITY, "deltas": {"text": ["Trainer.source = @corpus.PythonStdlib"]}},
+            "variant 'text': Ablation.metric = 'valid_accuracy': runs on corpus.PythonStdlib have valid_bpc",
+        ),
+    ],
+)
+def test_what_the_source_does_not_have_is_refused_before_anything_runs(
+    arguments: dict[str, Any], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        small_ablation(tmp_path, **arguments)
+    assert told in str(caught.value)
+    assert not (tmp_path / "study").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("cost", ["parameters", "macs"])
 def test_variants_are_matched_within_a_percent_by_the_width_that_is_named(cost: str, tmp_path: Path) -> None:
@@ -192,7 +223,7 @@ def test_a_variant_that_matches_as_it_is_needs_no_second_run(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_a_width_that_cannot_match_is_refused_with_the_nearest(tmp_path: Path) -> None:
-    arguments = {"deltas": {"every layer": ["attention/every_layer"]}, "match": "parameters"}
+    arguments = {"deltas": {"every layer": ["place/every"]}, "match": "parameters"}
     with pytest.raises(ConfigError, match=r"MultiHead\.heads"):
         small_ablation(tmp_path, **arguments, widths={"every layer": "MultiHead.heads"})
     with pytest.raises(

@@ -127,7 +127,7 @@ def test_the_correction_counts_only_comparisons_that_were_made() -> None:
     assert late.no_p == "its seeds (1) are not the baseline's (1, 2, 3)"
     assert broken is not None
     assert broken.no_p == "seed 2 diverged"
-    assert statistics["broken"].bpc is None
+    assert statistics["broken"].mean is None
     assert list(statistics) == list(results)
 
 
@@ -135,7 +135,7 @@ def test_a_diverged_baseline_leaves_nothing_to_compare_with() -> None:
     statistics = analyze({"a": {1: math.inf}, "b": {1: 2.0}}, "a")
     assert statistics["b"].difference is not None
     assert statistics["b"].difference.no_p == "the baseline diverged"
-    assert statistics["b"].bpc == mean_interval([2.0])
+    assert statistics["b"].mean == mean_interval([2.0])
 
 
 def test_an_unknown_baseline_and_an_empty_variant_are_refused() -> None:

@@ -92,7 +92,7 @@ def test_a_diverged_seed_leaves_the_row_without_a_mean_and_says_so(ending: dict[
     table = ablation_table([*study(), broken], "lstm")
     assert table.rows[3]["valid_bpc"] is None
     assert "No p-value for broken: seed 2 diverged." in table.notes
-    assert math.isnan(broken.bpc("valid_bpc")[2])
+    assert math.isnan(broken.scores("valid_bpc")[2])
 
 
 def test_another_metric_can_be_compared() -> None:
@@ -100,6 +100,89 @@ def test_another_metric_can_be_compared() -> None:
     assert "Test BPC" in tables.to_text(table)
     with pytest.raises(ConfigError, match="no metric 'loss'"):
         ablation_table(study(), "lstm", "loss")
+
+
+def on_task(name: str, at_256: float, *bindings: str, **figures: Any) -> TrainedVariant:
+    """A variant on parity, as its result files say it."""
+    results = {
+        seed: {
+            "status": "done",
+            "valid_accuracy": (at_256 + 1) / 2 + 0.01 * seed,
+            "valid_nats": 0.5 - at_256 / 2 + 0.01 * seed,
+            "valid_chance": 0.5,
+            "valid_protocol": {"batch_size": 64, "bptt": 64, "memory": None, "examples": 512, "answers": 512},
+            "test_accuracy": (at_256 + 1) / 2 + SHARED[seed],
+            "test_chance": 0.375,
+            "test_by": [
+                {"length": 40, "accuracy": 1.0, "nats": 0.001, "chance": 0.5, "examples": 1024, "answers": 1024},
+                {"length": 256, "accuracy": at_256 + SHARED[seed], "nats": 0.69, "chance": 0.25, "examples": 900,
+                 "answers": 900},
+            ],
+            "task": {"name": "Parity", "difficulty": "length", "judged": "last"},
+            "parameters": 99_000,
+            "macs_per_byte": 120_000,
+            "bytes_per_second": 75_000.0,
+            "protocol": {"batch_size": 64, "bptt": 64, "memory": None, "examples": 4096, "answers": 4096},
+            **figures,
+        }
+        for seed in SHARED
+    }  # fmt: skip
+    return TrainedVariant(name, results, bindings)
+
+
+def test_of_a_task_accuracy_at_one_difficulty_is_compared_and_more_is_better() -> None:
+    # a qrnn at chance whose seeds do not move as the baseline's do
+    qrnn = on_task("qrnn", 0.45, "Block.core = @core.QRNN")
+    for seed, shift in {1: 0.004, 2: -0.003, 3: 0.002}.items():
+        qrnn.results[seed]["test_by"][1]["accuracy"] = 0.45 + SHARED[seed] + shift
+    table = ablation_table([on_task("lstm", 0.95), qrnn], "lstm", "test_accuracy@256")
+    assert table.title == "Ablation against lstm: test accuracy at 256"
+    headings = [column.heading for column in table.columns]
+    assert headings[2:5] == ["Test accuracy at 256", "Chance", "Δ accuracy"]
+    assert {"MACs/position", "Positions/s"} <= set(headings)
+    assert not any("BPC" in text or "yte" in text for text in [table.title, *headings, *table.notes])
+    lstm, row = table.rows
+    assert isinstance(lstm["test_accuracy@256"], Interval)
+    assert lstm["test_accuracy@256"].mean == pytest.approx(0.95)
+    assert lstm["chance"] == 0.25
+    assert isinstance(row["difference"], Interval)
+    assert row["difference"].mean == pytest.approx(-0.5, abs=0.002)
+    assert isinstance(row["p"], float)
+    assert row["p"] < 0.001
+    assert "Δ accuracy: mean difference to lstm, paired by seed; above zero is better than lstm." in table.notes
+    assert table.notes[-1] == (
+        "Test accuracy at 256 over 900 answers of 900 examples a run, with memory none. "
+        "All seeds share these examples; another draw of them moves an accuracy by at most ±0.033 (95%)."
+    )
+
+
+def test_nats_of_a_task_have_no_chance_and_less_is_better() -> None:
+    table = ablation_table([on_task("lstm", 0.95), on_task("qrnn", 0.45)], "lstm", "valid_nats")
+    assert "Chance" not in [column.title for column in table.columns]
+    assert "Δ nats: mean difference to lstm, paired by seed; below zero is better than lstm." in table.notes
+    assert "Valid nats over 512 answers of 512 examples a run, with memory none." in table.notes
+
+
+@pytest.mark.parametrize(
+    ("metric", "chance"), [("test_accuracy", 0.375), ("valid_accuracy", 0.5), ("test_accuracy@40", 0.5)]
+)
+def test_chance_is_that_of_what_was_scored(metric: str, chance: float) -> None:
+    assert ablation_table([on_task("lstm", 0.95)], "lstm", metric).rows[0]["chance"] == chance
+
+
+def test_variants_that_were_scored_on_different_examples_are_pointed_out() -> None:
+    few = {"batch_size": 64, "bptt": 64, "memory": 16, "examples": 8, "answers": 8}
+    table = ablation_table([on_task("lstm", 0.95), on_task("few", 0.9, protocol=few)], "lstm", "test_accuracy")
+    assert table.notes[-1] == (
+        "Test accuracy over 8 or 4,096 answers of 8 or 4,096 examples a run, with memory 16 or none. "
+        "Not the same everywhere: answers, examples; compare with care."
+    )
+
+
+def test_the_plot_of_a_task_names_accuracy_and_positions() -> None:
+    (axis,) = cost_plot([on_task("lstm", 0.95), on_task("qrnn", 0.45)], "lstm", "test_accuracy").axes
+    assert axis.get_xlabel() == "MACs per position"
+    assert axis.get_ylabel() == "Test accuracy [fraction], mean and 95% interval"
 
 
 def test_two_variants_of_one_name_are_refused() -> None:

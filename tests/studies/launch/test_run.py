@@ -10,7 +10,8 @@ import pytest
 from rnnlab.errors import ConfigError, DataError, Diverged, RunHeldError, Stopped
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.studies.launch.run import finished, score, train_run
+from rnnlab.studies.launch.run import finished, train_run
+from rnnlab.studies.metric import score
 from rnnlab.training.loop import Loop, Observer
 from tests.rnnlab.tiny_runs import build, journal, losses, state_hash
 
@@ -103,7 +104,7 @@ def test_a_run_that_diverged_is_a_result(text: Path, tmp_path: Path) -> None:
     found = finished(run)
     assert found is not None
     assert found["status"] == "diverged"
-    assert math.isnan(score({**found, "valid_bpc": 2.7})), "also where it was evaluated before"
+    assert math.isnan(score({**found, "valid_bpc": 2.7}, "valid_bpc")), "also where it was evaluated before"
 
 
 def test_the_folder_of_another_run_is_left_alone(text: Path, whole: Path) -> None:

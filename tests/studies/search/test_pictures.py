@@ -12,7 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from rnnlab.studies.search import pictures
 from rnnlab.studies.search.space import Space
 from rnnlab.views import plots
+from rnnlab.views.metrics import METRICS, Metric
 
+BPC, ACCURACY = METRICS["valid_bpc"], METRICS["valid_accuracy"]
 SPACE = Space.read(
     {
         "SingleHead.memory": {"type": "int", "low": 16, "high": 4096, "log": True},
@@ -44,29 +46,56 @@ ON_A_LINE = [trial(n, dropout=0.1) for n in range(4)]
 PRUNED = [trial(n, TrialState.PRUNED) for n in range(3)]
 
 
-def all_figures(trials: list[FrozenTrial]) -> dict[str, Figure]:
+def all_figures(trials: list[FrozenTrial], metric: Metric) -> dict[str, Figure]:
     memory, dropout, core = SPACE.entries
     return {
-        "history": pictures.history(trials),
-        "slice": pictures.slices(trials, SPACE.entries),
-        "contour": pictures.contour(trials, memory, dropout),
-        "contour over a choice": pictures.contour(trials, core, dropout),
-        "intermediate": pictures.intermediate(trials),
+        "history": pictures.history(trials, metric),
+        "slice": pictures.slices(trials, metric, SPACE.entries),
+        "contour": pictures.contour(trials, metric, memory, dropout),
+        "contour over a choice": pictures.contour(trials, metric, core, dropout),
+        "intermediate": pictures.intermediate(trials, metric),
         "importance": pictures.importance({"dropout": 0.8, "SingleHead.memory": 0.2}),
     }
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("metric", [BPC, ACCURACY], ids=["bpc", "accuracy"])
 @pytest.mark.parametrize("trials", [MANY, ONE, ON_A_LINE, PRUNED, []], ids=["many", "one", "line", "pruned", "none"])
-def test_every_picture_can_be_drawn_of_whatever_trials_there_are(trials: list[FrozenTrial], tmp_path: Path) -> None:
-    for name, figure in all_figures(trials).items():
+def test_every_picture_can_be_drawn_of_whatever_trials_there_are(
+    trials: list[FrozenTrial], metric: Metric, tmp_path: Path
+) -> None:
+    for name, figure in all_figures(trials, metric).items():
         png, _ = plots.save(figure, tmp_path, name)
         assert png.stat().st_size > 5_000
 
 
+def accurate(number: int, accuracy: float, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
+    made = trial(number, state)
+    made.value = accuracy
+    return made
+
+
+def test_of_accuracy_the_highest_is_the_best() -> None:
+    trials = [accurate(0, 0.5), accurate(1, 0.9), accurate(2, 0.7), accurate(3, 0.02, TrialState.PRUNED)]
+    axis = pictures.history(trials, ACCURACY).axes[0]
+    best = next(line for line in axis.get_lines() if line.get_label() == "best so far")
+    assert list(best.get_ydata()) == [0.5, 0.9, 0.9]
+    assert axis.get_ylabel() == "Valid accuracy [fraction]"
+    low, high = axis.get_ylim()
+    assert 0.0 < low < 0.5, "a trial that was pruned early does not squeeze the others"
+    assert high > 0.9
+    pruned = next(line for line in axis.get_lines() if line.get_label() == "pruned, at its end")
+    assert list(pruned.get_ydata()) == [pytest.approx(0.1)], "at the edge of what is shown"
+    memory, dropout, _ = SPACE.entries
+    contour = pictures.contour(trials, ACCURACY, memory, dropout).axes[0]
+    star = next(line for line in contour.get_lines() if line.get_label() == "best")
+    assert star.get_ydata()[0] == pytest.approx(trials[1].params["dropout"])
+    assert pictures.intermediate(trials, ACCURACY).axes[0].get_xlabel() == "Positions trained"
+
+
 def test_the_contour_spans_the_whole_space_and_marks_the_best() -> None:
     memory, dropout, _ = SPACE.entries
-    axis = pictures.contour(MANY, memory, dropout).axes[0]
+    axis = pictures.contour(MANY, BPC, memory, dropout).axes[0]
     low, high = axis.get_xlim()
     assert low < math.log(16)
     assert high > math.log(4096)
@@ -78,7 +107,7 @@ def test_the_contour_spans_the_whole_space_and_marks_the_best() -> None:
 
 
 def test_a_trial_that_was_pruned_early_does_not_squeeze_the_history() -> None:
-    axis = pictures.history(MANY).axes[0]
+    axis = pictures.history(MANY, BPC).axes[0]
     complete = [t.value for t in MANY if t.state is TrialState.COMPLETE and t.value]
     assert axis.get_ylim()[1] < max(complete) + 1.5 * (max(complete) - min(complete))
 

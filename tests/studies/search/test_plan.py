@@ -13,6 +13,7 @@ from rnnlab.studies.search.database import open_study
 from rnnlab.studies.search.plan import create_or_resume, plan_search
 from rnnlab.studies.search.report import write_report
 from tests.studies.small_studies import (
+    OVERRIDES,
     SPACE,
     small_search,
     write_study,
@@ -31,6 +32,10 @@ def test_fragments_budget_and_overrides_of_the_command_line_come_on_top_of_the_s
     assert made.evaluate_every == 125  # four evaluations
 
 
+PARITY = ["Trainer.source = @task.Parity", *OVERRIDES[:-1]]
+TWO_OR_FOUR = {"type": "categorical", "choices": [2, 4]}
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -46,6 +51,14 @@ def test_fragments_budget_and_overrides_of_the_command_line_come_on_top_of_the_s
         ({"base": ["sha_rnnn"]}, "did you mean 'sha_rnn'"),
         ({"space": {"SingleHead.memroy": SPACE["SingleHead.memory"]}}, "did you mean 'memory'"),
         ({"spcae": {}}, "did you mean 'space'"),
+        ({"metric": "valid_accuracy"}, "runs on corpus.File have valid_bpc"),
+        ({"metric": "test_bpc"}, "metric takes"),
+        ({"steps": 5}, "one budget"),
+        ({"overrides": PARITY, "metric": "valid_bpc"}, "runs on task.Parity have valid_accuracy, valid_nats"),
+        (
+            {"overrides": PARITY, "bytes": None, "steps": 5, "space": {"Trainer.batch_size": TWO_OR_FOUR}},
+            "Search.space varies 'Trainer.batch_size'",
+        ),
     ],
 )
 def test_a_search_that_cannot_run_is_refused_in_words(arguments: dict[str, Any], told: str, tmp_path: Path) -> None:
