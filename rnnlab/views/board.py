@@ -17,25 +17,40 @@ from rnnlab.errors import RunHeldError, Stopped, StorageError
 from rnnlab.storage.metrics import read
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.views.events import PATTERN, EventFile
-from rnnlab.views.hparams import Value, default_variant, experiment, hyperparameters, session_end
+from rnnlab.views.hparams import Value, default_variant, experiment, hyperparameters, is_on_task, session_end
+from rnnlab.views.metrics import by_difficulty, difficulty_of, number
 
 OURS = "run"
 PICTURES = "pictures"  # of `rnnlab probe`; they outlast the run's own file
 TAGS = {
     ("train", "bpc"): "bpc/train",
+    ("train", "accuracy"): "accuracy/train",
     ("train", "bytes_per_second"): "machine/bytes_per_second",
     ("train", "memory_mb"): "machine/memory_mb",
     ("train", "grad_norms"): "grad_norm",
     ("valid", "valid_bpc"): "bpc/valid",
     ("valid", "best_valid_bpc"): "best/valid_bpc",
+    ("valid", "valid_accuracy"): "accuracy/valid",
+    ("valid", "valid_nats"): "nats/valid",
+    ("valid", "best_valid_accuracy"): "best/valid_accuracy",
+    ("valid", "best_valid_nats"): "best/valid_nats",
     ("valid", "seconds_evaluating"): "machine/seconds_evaluating",
     ("valid", "seconds_saving"): "machine/seconds_saving",
 }
 """Tag of a field of metrics.jsonl where it is not `kind/field`."""
 
-UNDRAWN = ("kind", "step", "bytes", "seconds", "bytes_scored")
+UNDRAWN = ("kind", "step", "bytes", "seconds", "bytes_scored", "examples", "answers")
+TESTED = {"test_bpc": "bpc/test", "test_accuracy": "accuracy/test", "test_nats": "nats/test"}
+"""Tag of a figure of result.json."""
+
+LEARNING = {"Valid BPC": ["bpc/valid"], "Best valid BPC": ["best/valid_bpc"], "Training BPC": ["bpc/train"]}
+LEARNING_TASKS = {
+    "Valid accuracy": ["accuracy/valid"],
+    "Valid loss [nats]": ["nats/valid"],
+    "Training accuracy": ["accuracy/train"],
+    "Test accuracy by difficulty": ["by_.*/accuracy"],
+}
 CHARTS = {
-    "Learning": {"Valid BPC": ["bpc/valid"], "Best valid BPC": ["best/valid_bpc"], "Training BPC": ["bpc/train"]},
     "Optimization": {
         "Learning rate": ["train/lr"],
         "Gradient norm, before clipping": ["train/grad_norm"],
@@ -77,8 +92,8 @@ class BoardObserver:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         result = self._folder.result() if kind is None else None
-        if result is not None and result.get("test_bpc") is not None:
-            self._file.scalars({"bpc/test": result["test_bpc"]}, result["steps"], self._at(result))
+        if result is not None:
+            self._show_test(result)
         self._file.add(session_end(_status(kind)))
         self._file.close()
 
@@ -86,6 +101,16 @@ class BoardObserver:
         points = scalars(record)
         if points:
             self._file.scalars(points, record["step"], self._at(record))
+
+    def _show_test(self, result: Mapping[str, Any]) -> None:
+        """A point of each figure; of a task also a curve over the difficulties, which take the place of steps."""
+        reached = {tag: result[key] for key, tag in TESTED.items() if number(result.get(key)) is not None}
+        if reached:
+            self._file.scalars(reached, result["steps"], self._at(result))
+        for difficulty, row in by_difficulty(result).items():
+            tags = {f"by_{difficulty_of(result)}/{key}": number(row.get(key)) for key in ("accuracy", "nats", "chance")}
+            found = {tag: value for tag, value in tags.items() if value is not None}
+            self._file.scalars(found, difficulty, self._at(result))
 
     def _at(self, record: Mapping[str, Any]) -> float:
         """When, on a clock that counts training only: the page's relative axis leaves out pauses and evaluations."""
@@ -103,9 +128,9 @@ def scalars(record: Mapping[str, Any]) -> dict[str, float]:
     points, kind = {}, str(record.get("kind"))
     for name, value in record.items():
         tag = TAGS.get((kind, name), f"{kind}/{name}")
-        for end, number in value.items() if isinstance(value, Mapping) else [("", value)]:
-            if name not in UNDRAWN and isinstance(number, int | float):  # null stands for what is not finite
-                points[f"{tag}/{end}" if end else tag] = float(number)
+        for end, figure in value.items() if isinstance(value, Mapping) else [("", value)]:
+            if name not in UNDRAWN and isinstance(figure, int | float):  # null stands for what is not finite
+                points[f"{tag}/{end}" if end else tag] = float(figure)
     return points
 
 
@@ -137,6 +162,15 @@ def remove(files: Iterable[Path]) -> None:
             path.unlink()
 
 
+def charts(variants: Sequence[Mapping[str, Value]]) -> dict[str, dict[str, list[str]]]:
+    """Of the custom scalars page: what is learned, BPC of text and accuracy of tasks, and what training takes."""
+    on_task = {is_on_task(values) for values in variants}
+    learning = (LEARNING_TASKS if True in on_task else {}) | (LEARNING if on_task != {True} else {})
+    counted = "Positions per second" if on_task == {True} else "Bytes per second"
+    machine = {title.replace("Bytes per second", counted): tags for title, tags in CHARTS["Machine"].items()}
+    return {"Learning": learning, **CHARTS, "Machine": machine}
+
+
 def write_study_root(folder: Path, variants: Sequence[Mapping[str, Value]]) -> None:
     """Write what TensorBoard needs to know of a study beyond its runs in an event file at its root: the columns of the
     HParams page, and the custom scalars page. It replaces the one of an earlier call.
@@ -148,5 +182,5 @@ def write_study_root(folder: Path, variants: Sequence[Mapping[str, Value]]) -> N
     stale = list(folder.glob(PATTERN))
     with EventFile(folder, "study") as file:
         file.add(experiment(variants))
-        file.layout(CHARTS)
+        file.layout(charts(variants))
     remove(stale)

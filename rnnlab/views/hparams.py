@@ -24,6 +24,16 @@ METRICS = {
 }
 """Columns of the HParams page, each the last value of its tag."""
 
+OF_TASKS = {
+    "best/valid_accuracy": "Best valid accuracy",
+    "accuracy/valid": "Valid accuracy",
+    "accuracy/test": "Test accuracy",
+    "machine/bytes_per_second": "Positions/s",
+    "cost/parameters": "Parameters",
+    "cost/macs_per_byte": "MACs/position",
+}
+"""The same where every run is on a task."""
+
 
 def hyperparameters(config_text: str) -> dict[str, Value]:
     """Macros and bindings of a resolved configuration, macros replaced, without the seed; numbers as numbers."""
@@ -40,6 +50,18 @@ def _typed(text: str) -> Value:
     return value if isinstance(value, bool | int | float) else text
 
 
+def is_on_task(values: Mapping[str, Value]) -> bool:
+    """Whether a configuration trains on a task; else it does on text."""
+    sources = [value for name, value in values.items() if name.endswith("Trainer.source")]
+    return any(re.match(r"@([\w.]+/)*task\.", str(source)) for source in sources)
+
+
+def columns_of(variants: Sequence[Mapping[str, Value]]) -> dict[str, str]:
+    """The columns of results by tag: METRICS of runs on text, OF_TASKS of runs on tasks, both where there are both."""
+    on_task = {is_on_task(values) for values in variants}
+    return (OF_TASKS if True in on_task else {}) | (METRICS if False in on_task or not on_task else {})
+
+
 def default_variant(config_text: str) -> str:
     """A name that runs share if their configurations differ in the seed alone."""
     bindings = sorted((key, text) for key, text in parse_bindings(config_text).items() if key != SEED)
@@ -53,7 +75,7 @@ def session_end(status: int) -> Any:
 
 
 def experiment(variants: Sequence[Mapping[str, Value]]) -> Any:
-    """The summary that names the columns: every hyperparameter that some variant has, and METRICS.
+    """The summary that names the columns: every hyperparameter that some variant has, and results.
 
     The page ticks the columns that "differ". Of those with the same values throughout, as a macro and all that it sets,
     only the one with the shortest name counts as such.
@@ -66,7 +88,7 @@ def experiment(variants: Sequence[Mapping[str, Value]]) -> Any:
         columns.append(_column(name, [value for value in values if value is not None]))
         columns[-1].differs = len(set(values)) > 1 and values not in told
         told.add(values)
-    figures = [api_pb2.MetricInfo(name={"tag": tag}, display_name=title) for tag, title in METRICS.items()]
+    figures = [api_pb2.MetricInfo(name={"tag": tag}, display_name=title) for tag, title in columns_of(variants).items()]
     info = api_pb2.Experiment(hparam_infos=columns, metric_infos=figures, time_created_secs=time.time())
     return _hparams_summary(metadata.EXPERIMENT_TAG, experiment=info)
 

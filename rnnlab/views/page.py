@@ -7,9 +7,12 @@ from typing import Any
 
 from rnnlab.safe_text import printable
 from rnnlab.views import plots
+from rnnlab.views.curves import Point
 from rnnlab.views.intervals import Interval
-from rnnlab.views.runs import Point
+from rnnlab.views.learning_plots import LABELS
+from rnnlab.views.metrics import Word
 from rnnlab.views.tables import Cell, Column, Table
+from rnnlab.views.task_rows import rows_of
 from rnnlab.views.variants import MOST_TRAIN_POINTS, Variant, thin
 
 TEMPLATE = Path(__file__).with_name("compare.html")
@@ -22,7 +25,8 @@ def render(variants: Sequence[Variant], found: Sequence[Table], differences: Map
     data = {
         "palette": plots.PALETTE,
         "dashes": plots.DASHES,
-        "variants": [_variant(variant) for variant in variants],
+        "words": _words(variants),
+        "variants": [_variant(*each) for each in zip(variants, _colors(variants), strict=True)],
         "tables": [_table(table) for table in found],
         "differences": [{"key": printable(key), "values": list(map(_value, row))} for key, row in differences.items()],
     }
@@ -33,24 +37,49 @@ def render(variants: Sequence[Variant], found: Sequence[Table], differences: Map
     return template.replace(SLOT, text)
 
 
-def _variant(variant: Variant) -> dict[str, Any]:
+def _colors(variants: Sequence[Variant]) -> list[int]:
+    """A number a variant; one of several tasks has one number in all of them."""
+    if len({variant.task for variant in variants}) < 2:
+        return list(range(len(variants)))
+    rows: dict[str, str] = {}
+    for task in dict.fromkeys(variant.task for variant in variants):
+        own = {variant.name: variant.runs[0].facts for variant in variants if variant.task == task}
+        rows |= {name: row for row, name in rows_of(task, own).items()}
+    numbers = {row: number for number, row in enumerate(dict.fromkeys(rows.values()))}
+    return [numbers[rows[variant.name]] for variant in variants]
+
+
+def _variant(variant: Variant, color: int) -> dict[str, Any]:
+    words = list(dict.fromkeys(word for run in variant.runs for word in run.curves))
     return {
         "name": printable(variant.name),
+        "task": printable(variant.task),
+        "color": color,
         "macs": variant.mean("macs_per_byte"),
-        "mean": _points(variant.mean_curve(), MOST_VALID_POINTS),
+        "chance": variant.mean("valid_chance"),
+        "runs": [printable(run.name) for run in variant.runs],
+        "curves": {word: _curves(variant, word) for word in words},
+    }
+
+
+def _curves(variant: Variant, word: Word) -> dict[str, Any]:
+    return {
+        "mean": _points(variant.mean_curve(word), MOST_VALID_POINTS),
         "runs": [
-            {
-                "name": printable(run.name),
-                "valid": _points(run.valid, MOST_VALID_POINTS),
-                "train": _points(run.train, MOST_TRAIN_POINTS),
-            }
-            for run in variant.runs
+            {"valid": _points(one.valid, MOST_VALID_POINTS), "train": _points(one.train, MOST_TRAIN_POINTS)}
+            for one in variant.curves(word)
         ],
     }
 
 
+def _words(variants: Sequence[Variant]) -> list[dict[str, Any]]:
+    """What curves can be drawn of, with what the page calls it."""
+    words = list(dict.fromkeys(word for variant in variants for run in variant.runs for word in run.curves)) or ["BPC"]
+    return [{"word": word, "label": LABELS[word], "higher": word == "accuracy"} for word in words]
+
+
 def _points(points: Sequence[Point], most: int) -> list[list[float]]:
-    return [[point.bytes, round(point.seconds, 3), round(point.bpc, 5)] for point in thin(points, most)]
+    return [[point.bytes, round(point.seconds, 3), round(point.value, 5)] for point in thin(points, most)]
 
 
 def _table(table: Table) -> dict[str, Any]:
@@ -58,7 +87,10 @@ def _table(table: Table) -> dict[str, Any]:
     return {
         "title": printable(table.title),
         "notes": [printable(note) for note in table.notes],
-        "columns": [{"heading": column.heading, "kind": column.kind, "key": column.key} for column in columns],
+        "columns": [
+            {"heading": column.heading, "kind": column.kind, "key": column.key, "better": column.better}
+            for column in columns
+        ],
         "rows": [[_cell(column, row.get(column.key)) for column in columns] for row in table.rows],
     }
 

@@ -1,4 +1,4 @@
-"""Pictures of results for people and papers: learning curves, and BPC against cost. PNG and SVG, the same every time.
+"""How pictures of results for people and papers look, and BPC against cost. PNG and SVG, the same every time.
 
 Colors: Okabe and Ito's palette without its yellow, which white paper swallows; from the eighth series on the dashes
 tell series apart, and every point also has a shape.
@@ -16,7 +16,6 @@ import matplotlib.style
 from matplotlib import font_manager, ft2font
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
@@ -51,6 +50,9 @@ STYLE: dict[str, Any] = {
     "text.parse_math": False,  # a name with a dollar sign is a name
 }
 
+DASHED: dict[str, Any] = {"color": "#888888", "lw": 1, "dashes": (4, 3), "zorder": 1}
+"""The line of what others are measured by: a baseline, chance."""
+
 NAMING: dict[str, Any] = {"textcoords": "offset points", "color": "#222222",
                           "path_effects": [withStroke(linewidth=3, foreground="white")]}  # fmt: skip
 """How a text stands beside what it names."""
@@ -76,24 +78,6 @@ def drawn(draw: Callable[[], Figure], folder: Path, stem: str) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class Series:
-    """The learning curves of one variant in one panel."""
-
-    name: str  # of the variant
-    mean: Sequence[tuple[float, float]]  # points (x, BPC) of the mean over seeds
-    runs: Sequence[Sequence[tuple[float, float]]]  # points of each seed; drawn thin if there are several
-    train: Sequence[Sequence[tuple[float, float]]] = ()  # training loss of each seed, in the same units; drawn thin
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Learning curves over one x axis."""
-
-    label: str
-    series: Sequence[Series]
-
-
-@dataclass(frozen=True)
 class CostPoint:
     """A variant in the plot of BPC against cost."""
 
@@ -101,54 +85,6 @@ class CostPoint:
     cost: float
     bpc: Interval
     is_baseline: bool = False
-
-
-@styled()
-def learning_curves(panels: Sequence[Panel]) -> Figure:
-    """Panels side by side over one BPC axis: validation strong, seeds and training thin, one legend beneath."""
-    names = list(dict.fromkeys(series.name for panel in panels for series in panel.series))
-    columns = max(1, min(len(names), 6))
-    rows = -(-len(names) // columns)
-    figure = Figure(figsize=(4.2 * len(panels), 3.9 + 0.22 * rows), layout="constrained")
-    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for panel, axis in zip(panels, axes, strict=True):
-        for series in panel.series:
-            _draw_series(axis, series, names.index(series.name))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
-        axis.xaxis.set_major_locator(MaxNLocator(5))
-        axis.set(xlabel=panel.label, xlim=(0, None))
-    axes[0].set(ylabel="BPC [bits/byte]", ylim=_bpc_range(panels[0]))
-    handles = [Line2D([], [], lw=2, marker=_shape(i), markersize=4, **_line(i)) for i in range(len(names))]
-    labels = [f" {legible(name)}" for name in names]  # matplotlib leaves out those that begin with an underscore
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
-    return figure
-
-
-def _draw_series(axis: Any, series: Series, index: int) -> None:
-    line = _line(index)
-    for points in series.train:
-        axis.plot(*_xy(points), lw=0.7, alpha=0.3, **line)
-    for points in series.runs if len(series.runs) > 1 else ():
-        axis.plot(*_xy(points), lw=0.8, alpha=0.5, **line)
-    every = max(1, len(series.mean) // 8)
-    axis.plot(*_xy(series.mean), lw=2, marker=_shape(index), markersize=4, markevery=every, **line)
-
-
-def _xy(points: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in points], [y for _, y in points]
-
-
-def _bpc_range(panel: Panel) -> tuple[float, float]:
-    """What validation shows after the first tenth: the beginning would squeeze all that matters to a line."""
-    points = (
-        [point for series in panel.series for run in series.runs for point in run]
-        or [point for series in panel.series for run in series.train for point in run]
-        or [(0.0, 0.0), (0.0, 8.0)]
-    )
-    start = max(x for x, _ in points) / 10
-    shown = [bpc for x, bpc in points if x >= start]
-    room = 0.06 * (max(shown) - min(shown)) or 0.1
-    return min(shown) - room, max(shown) + room
 
 
 @styled()
@@ -161,10 +97,10 @@ def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: st
     figure = Figure(figsize=(6.6, 4.4), layout="constrained")
     axis = figure.subplots()
     for index, point in enumerate(points):
-        mark: dict[str, Any] = {"fmt": _shape(index), "color": PALETTE[index % len(PALETTE)], "ms": 7}
+        mark: dict[str, Any] = {"fmt": marker(index), "color": PALETTE[index % len(PALETTE)], "ms": 7}
         axis.errorbar(point.cost, point.bpc.mean, point.bpc.half_width, **mark, lw=1.6, capsize=4, zorder=3)
         if point.is_baseline:
-            axis.axhline(point.bpc.mean, color="#888888", lw=1, dashes=(4, 3), zorder=1)
+            axis.axhline(point.bpc.mean, **DASHED)
     axis.margins(x=0.2, y=0.14)
     axis.set_xlabel(f"{cost_label[:1].upper()}{cost_label[1:]}")
     axis.set_ylabel(f"{bpc_label[:1].upper()}{bpc_label[1:]} [bits/byte], mean and 95% interval")
@@ -253,13 +189,23 @@ def tick(value: float) -> str:
     return re.sub(r"^(-?\d+)(?:\.0+|(\.\d*[1-9])0*)(?=[A-Za-z]?$)", r"\1\2", engineering(value))
 
 
-def _line(index: int) -> dict[str, Any]:
+def stroke(index: int) -> dict[str, Any]:
+    """Color and dashes of a series."""
     dashes = DASHES[index // len(PALETTE) % len(DASHES)]
     return {"color": PALETTE[index % len(PALETTE)], **({"dashes": dashes} if dashes else {})}
 
 
-def _shape(index: int) -> str:
+def marker(index: int) -> str:
+    """The marker of a series."""
     return SHAPES[index % len(SHAPES)]
+
+
+def legend_columns(labels: Sequence[str], width: float) -> int:
+    """How many stand side by side beneath a picture of this width [inches], at most 6; the rows are about equal."""
+    longest = 6.0 * max(map(len, labels), default=0) + 40  # [points], with the handle
+    most = max(1, min(len(labels), 6, int(72 * width / longest)))
+    rows = max(1, -(-len(labels) // most))
+    return max(1, -(-len(labels) // rows))
 
 
 def legible(name: str, longest: int = 48) -> str:

@@ -3,7 +3,6 @@
 Reads `config.gin`, `metrics.jsonl`, `environment.json` and `result.json`, takes no lock and writes nothing.
 """
 
-import math
 import os
 import re
 from collections import deque
@@ -17,19 +16,15 @@ from rnnlab.console import say
 from rnnlab.errors import StorageError
 from rnnlab.storage import metrics
 from rnnlab.storage.jsonfile import read_object
+from rnnlab.views.curves import Curves, Point, is_journal_of_task, read_curves, standing
+from rnnlab.views.metrics import Word, by_difficulty, is_task, number, task_name
 
 SEED = "Trainer.seed"
 OF_A_RUN = ("checkpoints", "tb")  # folders in which there are no runs
-PROTOCOL = {"batch_size": "batch size {}", "bptt": "bptt {}", "memory": "memory {}", "bytes_scored": "{} bytes scored"}
-
-
-@dataclass(frozen=True)
-class Point:
-    """One point of a learning curve."""
-
-    bytes: int  # trained so far [bytes]
-    seconds: float  # spent training so far [s]
-    bpc: float  # loss [bits/byte]
+SHARED = {"batch_size": "batch size {}", "bptt": "bptt {}", "memory": "memory {}"}
+PROTOCOL = {**SHARED, "bytes_scored": "{} bytes scored"}
+TASK_PROTOCOL = {**SHARED, "examples": "{} examples", "answers": "{} answers scored"}
+JUDGED = {"asked": "all answers that are asked for", "last": "the last answer of each example"}
 
 
 @dataclass(frozen=True)
@@ -42,14 +37,31 @@ class Run:
     seed: int | None  # None if the configuration does not bind it
     bindings: Mapping[str, str]  # the configuration by key, macros replaced by their values, without the seed
     facts: Mapping[str, Any]  # environment.json, over it where the curves stand, over it result.json
-    valid: Sequence[Point]  # learning curve, by bytes trained
-    train: Sequence[Point]  # the same of the training loss
+    curves: Mapping[Word, Curves]  # by bytes trained; BPC of a run on text, accuracy and nats of one on a task
+
+    @property
+    def task(self) -> str:
+        """The name of its task; empty of a run on text."""
+        return task_name(self.facts)
+
+    @property
+    def word(self) -> Word:
+        """What the run is judged by."""
+        return next(iter(self.curves), "BPC")
+
+    @property
+    def valid(self) -> Sequence[Point]:
+        """Validation in that word."""
+        return self.curves[self.word].valid if self.curves else ()
+
+    @property
+    def train(self) -> Sequence[Point]:
+        """Training in that word."""
+        return self.curves[self.word].train if self.curves else ()
 
     def number(self, key: str) -> float | None:
         """A finite number from the facts, or None."""
-        value = self.facts.get(key)
-        finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        return value if finite else None
+        return number(self.facts.get(key))
 
 
 def find_runs(path: Path) -> list[Path]:
@@ -119,31 +131,25 @@ def read_run(path: Path, name: str) -> Run:
     seed = next((value for key, value in bindings.items() if key.endswith(SEED)), "")
     result = _json(path / "result.json")
     records = metrics.read(path / "metrics.jsonl")
-    valid, train = _curve(records, "valid", "valid_bpc"), _curve(records, "train", "bpc")
+    environment = _json(path / "environment.json")
+    curves = read_curves(records, of_task=is_task({**environment, **result}) or is_journal_of_task(records))
+    of_task = _of_task(environment, result) if "accuracy" in curves else {}
     return Run(
         name=name,
         path=path,
         status=str(result.get("status", "unfinished")),
         seed=int(seed) if re.fullmatch(r"-?[0-9]+", seed) else None,
         bindings={key: value for key, value in bindings.items() if not key.endswith(SEED)},
-        facts={**_json(path / "environment.json"), **_standing(records, valid, train), **result},
-        valid=valid,
-        train=train,
+        facts={**of_task, **environment, **standing(records, curves), **result},
+        curves=curves,
     )
 
 
-def _standing(records: Sequence[Mapping[str, Any]], valid: Sequence[Point], train: Sequence[Point]) -> dict[str, Any]:
-    """What result.json will say, as far as the journal knows: a run that is not finished has figures as well."""
-    last = max([*valid[-1:], *train[-1:]], key=lambda point: point.bytes, default=None)
-    memory = [record["memory_mb"] for record in records if isinstance(record.get("memory_mb"), int | float)]
-    return {
-        "valid_bpc": valid[-1].bpc if valid else None,
-        "best_valid_bpc": min((point.bpc for point in valid), default=None),
-        "bytes_trained": last.bytes if last else None,
-        "seconds": last.seconds if last else None,
-        "bytes_per_second": last.bytes / last.seconds if last and last.seconds > 0 else None,
-        "peak_memory_mb": max(memory, default=None),
-    }
+def _of_task(environment: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+    """The task before there is a result, and the accuracy of the best constant answer, of the test if it was tested."""
+    chances = (number(result.get(f"{split}_chance")) for split in ("test", "valid"))
+    chance = next((one for one in chances if one is not None), None)
+    return {"task": {"name": str(environment.get("corpus", ""))}, "chance": chance}
 
 
 def parse_bindings(text: str) -> dict[str, str]:
@@ -177,18 +183,45 @@ def differing(bindings: Sequence[Mapping[str, str]]) -> dict[str, list[str | Non
 
 
 def protocol_note(facts: Sequence[Mapping[str, Any]]) -> str:
-    """How BPC was measured, to stand beside every table of it; empty if no run says.
+    """How the figures were measured, to stand beside every table of them; empty if no run says."""
+    return " ".join(protocol_notes(facts))
 
-    Variants may well differ in their memory; batch size, bptt and bytes should be the same wherever BPC is compared.
+
+def protocol_notes(facts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One of BPC, and one of accuracy on each task; none if no run says.
+
+    Variants may well differ in their memory; batch size, bptt and how much was scored should be the same wherever
+    figures are compared.
     """
-    protocols = [one["protocol"] for one in facts if isinstance(one.get("protocol"), dict)]
-    if not protocols:
-        return ""
-    values = {key: sorted({one.get(key) for one in protocols}, key=natural) for key in PROTOCOL}
-    told = ", ".join(words.format(" or ".join(map(_number, values[key]))) for key, words in PROTOCOL.items())
-    uneven = [key for key in PROTOCOL if key != "memory" and len(values[key]) > 1]
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for one in facts:
+        if isinstance(one.get("protocol"), dict):
+            groups.setdefault(task_name(one), []).append(one)
+    return [_protocol_of(name, group) for name, group in groups.items()]
+
+
+def _protocol_of(task: str, facts: Sequence[Mapping[str, Any]]) -> str:
+    """Of runs on one task, or on text."""
+    words = TASK_PROTOCOL if task else PROTOCOL
+    values = {key: sorted({one["protocol"].get(key) for one in facts}, key=natural) for key in words}
+    told = ", ".join(text.format(" or ".join(map(_number, values[key]))) for key, text in words.items())
+    uneven = [key for key in words if key != "memory" and len(values[key]) > 1]
     warning = f" Not the same everywhere: {', '.join(uneven).replace('_', ' ')}; compare with care." if uneven else ""
-    return f"BPC measured with {told}.{warning}"
+    if not task:
+        return f"BPC measured with {told}.{warning}"
+    said = next((one["task"]["judged"] for one in facts if "judged" in one["task"]), "")
+    judged = JUDGED.get(said, "what is judged")
+    return f"{task}: accuracy on {judged}, {chance_text(facts)}; measured with {told}.{warning}"
+
+
+def chance_text(facts: Sequence[Mapping[str, Any]]) -> str:
+    """chance 0.500, or from the least to the greatest over the difficulties."""
+    rows = [row for one in facts for row in ({"chance": one.get("valid_chance")}, *by_difficulty(one).values())]
+    chances = [chance for row in rows if (chance := number(row.get("chance"))) is not None]
+    if not chances:
+        return "chance not told"
+    low, high = f"{min(chances):.3f}", f"{max(chances):.3f}"
+    return f"chance {low}" if low == high else f"chance {low} to {high}"
 
 
 def _number(value: Any) -> str:
@@ -206,12 +239,3 @@ def _json(path: Path) -> dict[str, Any]:
     """The object in the file; empty if there is no file yet."""
     remedy = "restore it, or remove the file to treat the run as unfinished"
     return read_object(path, remedy) if path.exists() else {}
-
-
-def _curve(records: Sequence[Mapping[str, Any]], kind: str, field: str) -> list[Point]:
-    points = []
-    for record in records:
-        values = [record.get(key) for key in ("bytes", "seconds", field)]
-        if record.get("kind") == kind and all(isinstance(v, int | float) and math.isfinite(v) for v in values):
-            points.append(Point(int(values[0]), float(values[1]), float(values[2])))  # type: ignore[arg-type]
-    return points

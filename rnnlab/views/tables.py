@@ -22,6 +22,7 @@ from rnnlab.views.intervals import Interval
 
 Cell: TypeAlias = str | int | float | Interval | tuple[str, ...] | None
 Kind: TypeAlias = Literal["text", "number", "interval", "code"]
+Better: TypeAlias = Literal["", "lower", "higher"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Column:
     kind: Kind = "text"  # what its cells hold: str, int or float, Interval, or a tuple of strings
     show: Callable[[Any], str] = str  # how a cell that is not None reads
     unit: str = ""  # of its numbers, for the heading; empty if the number says it
+    better: Better = ""  # which of its numbers is the best; empty if that means nothing
 
     @property
     def heading(self) -> str:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnlab.safe_text import as_utf8
+from rnnlab.views.curves import Curves, Point
 from rnnlab.views.intervals import Interval, mean_interval
-from rnnlab.views.runs import Point, Run
+from rnnlab.views.metrics import Word
+from rnnlab.views.runs import Run
 
 MOST_TRAIN_POINTS = 50  # of a drawn curve: the loss of single steps would be a band of noise
 
@@ -35,13 +37,39 @@ class Variant:
         values = [value for run in self.done or self.runs if (value := run.number(key)) is not None]
         return (values[0] if len(set(values)) == 1 else sum(values) / len(values)) if values else None
 
-    def mean_curve(self) -> list[Point]:
-        """Validation over the seeds, where every run that has begun was evaluated."""
-        curves = [{point.bytes: point for point in run.valid} for run in self.runs if run.valid]
-        shared = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
-        points = [[curve[position] for curve in curves] for position in shared]
+    @property
+    def task(self) -> str:
+        """The name of its task; empty on text."""
+        return self.runs[0].task
+
+    @property
+    def word(self) -> Word:
+        """What it is judged by."""
+        return self.runs[0].word
+
+    def curves(self, word: Word) -> list[Curves]:
+        """Of every run, in one word; empty ones of a run that does not have it."""
+        return [run.curves.get(word, Curves()) for run in self.runs]
+
+    def mean_curve(self, word: Word) -> list[Point]:
+        """Validation over the seeds, where every run that has begun was evaluated.
+
+        Seeds of a task draw lengths of their own: their evaluations are the first, the second, and so on, and stand at
+        the mean of the positions that they had trained.
+        """
+        curves = [one.valid for one in self.curves(word) if one.valid]
         n = len(curves)
-        return [Point(at[0].bytes, sum(p.seconds for p in at) / n, sum(p.bpc for p in at) / n) for at in points]
+        return [
+            Point(round(sum(p.bytes for p in at) / n), sum(p.seconds for p in at) / n, sum(p.value for p in at) / n)
+            for at in (_at_equal_bytes(curves) if word == "BPC" else zip(*curves, strict=False))
+        ]
+
+
+def _at_equal_bytes(curves: Sequence[Sequence[Point]]) -> list[list[Point]]:
+    """The points of all curves at each number of bytes that they share."""
+    found = [{point.bytes: point for point in one} for one in curves]
+    shared = sorted(set.intersection(*map(set, found))) if found else []
+    return [[one[position] for one in found] for position in shared]
 
 
 def name_runs(folders: Sequence[Path]) -> list[str]:
@@ -92,4 +120,4 @@ def thin(points: Sequence[Point], most: int) -> list[Point]:
         return list(points)
     edges = [len(points) * i // most for i in range(most + 1)]
     stretches = [points[a:b] for a, b in itertools.pairwise(edges)]
-    return [Point(s[-1].bytes, s[-1].seconds, sum(point.bpc for point in s) / len(s)) for s in stretches]
+    return [Point(s[-1].bytes, s[-1].seconds, sum(point.value for point in s) / len(s)) for s in stretches]

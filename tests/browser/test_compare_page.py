@@ -128,7 +128,7 @@ def test_the_values_shown_are_those_of_the_runs(chromium: Browser, tmp_path: Pat
         assert box is not None
         page.mouse.move(box["x"] + box["width"] - 16, box["y"] + 60)
         assert page.locator(".tip b").inner_text() == "1M bytes"
-        assert page.locator(".tip i").inner_text() == f"{comparison.runs[0].valid[-1].bpc:.3f}"
+        assert page.locator(".tip i").inner_text() == f"{comparison.runs[0].valid[-1].value:.3f}"
 
 
 def test_a_tap_shows_values_on_a_phone(chromium: Browser, study: Path) -> None:

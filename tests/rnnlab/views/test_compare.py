@@ -111,7 +111,7 @@ def test_the_page_loads_nothing_and_holds_every_curve(tmp_path: Path) -> None:
     assert len(text) < 200_000
     data = json.loads(page.data)
     assert [len(variant["runs"]) for variant in data["variants"]] == [3] * 5
-    assert data["variants"][0]["mean"][-1][0] == 1_000_000
+    assert data["variants"][0]["curves"]["BPC"]["mean"][-1][0] == 1_000_000
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def test_a_finished_run_is_read_whole(tmp_path: Path) -> None:
     assert len(run.train) == 100
     assert run.valid[-1].bytes == 1_000_000
     assert run.number("parameters") == 3_412_736
-    assert run.number("valid_bpc") == run.valid[-1].bpc
+    assert run.number("valid_bpc") == run.valid[-1].value
     assert "Trainer.seed" not in run.bindings
 
 
@@ -28,7 +28,7 @@ def test_an_unfinished_run_has_the_figures_of_its_journal(tmp_path: Path) -> Non
     run = read_run(write_run(tmp_path / "a", status="unfinished", share=0.5), "a")
     assert run.status == "unfinished"
     assert run.number("bytes_trained") == 500_000
-    assert run.number("valid_bpc") == run.valid[-1].bpc
+    assert run.number("valid_bpc") == run.valid[-1].value
     assert run.number("test_bpc") is None
     assert run.number("bytes_per_second") == pytest.approx(9000)
     assert run.number("peak_memory_mb") == pytest.approx(725)

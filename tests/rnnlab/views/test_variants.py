@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.views.runs import Point, Run
+from rnnlab.views.curves import Curves, Point
+from rnnlab.views.runs import Run
 from rnnlab.views.variants import deviations, group_by_seed, name_runs, thin
 
 
 def run(name: str, bpc: float = 2.5, status: str = "done", valid: tuple[int, ...] = (), **bindings: str) -> Run:
     facts = {"valid_bpc": bpc, "parameters": 100}
     points = [Point(at, at / 10, bpc) for at in valid]
-    return Run(name, Path(name), status, 1, bindings, facts, points, [])
+    return Run(name, Path(name), status, 1, bindings, facts, {"BPC": Curves(points)})
 
 
 def test_runs_of_one_configuration_are_one_variant() -> None:
@@ -68,8 +69,8 @@ def test_a_variant_without_a_finished_run_still_has_costs_but_no_result() -> Non
 
 def test_the_mean_curve_covers_what_all_seeds_have_seen() -> None:
     (variant,) = group_by_seed([run("a/1", 2.0, valid=(10, 20, 30)), run("a/2", 3.0, valid=(10, 20)), run("a/3")])
-    assert variant.mean_curve() == [Point(10, 1.0, 2.5), Point(20, 2.0, 2.5)]
-    assert group_by_seed([run("a")])[0].mean_curve() == []
+    assert variant.mean_curve("BPC") == [Point(10, 1.0, 2.5), Point(20, 2.0, 2.5)]
+    assert group_by_seed([run("a")])[0].mean_curve("BPC") == []
 
 
 def test_names_are_paths_below_the_common_folder(tmp_path: Path) -> None:
@@ -98,5 +99,14 @@ def test_thinning_keeps_the_end_and_the_mean() -> None:
     few = thin(points, 50)
     assert len(few) == 50
     assert few[-1].bytes == 1000
-    assert all(point.bpc == 0.5 for point in few)
+    assert all(point.value == 0.5 for point in few)
     assert thin(points[:50], 50) == points[:50]
+
+
+def test_the_mean_curve_on_a_task_is_over_evaluations_since_seeds_draw_lengths_of_their_own() -> None:
+    def on_task(name: str, *points: tuple[int, float]) -> Run:
+        curves = Curves([Point(at, at / 10, accuracy) for at, accuracy in points])
+        return Run(name, Path(name), "done", 1, {}, {"task": {"name": "Parity"}}, {"accuracy": curves})
+
+    (variant,) = group_by_seed([on_task("a/1", (10, 0.5), (20, 1.0), (29, 1.0)), on_task("a/2", (12, 0.7), (22, 0.6))])
+    assert variant.mean_curve("accuracy") == [Point(11, 1.1, 0.6), Point(21, 2.1, 0.8)]
