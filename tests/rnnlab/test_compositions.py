@@ -112,7 +112,7 @@ def test_the_root_for_tasks_learns_by_its_own_recipe(fragments: tuple[str, ...],
 
 
 def test_the_root_for_tasks_is_small_and_counts_steps_alone() -> None:
-    found = build(config.resolve("sha_task"), shapes_only=True, needs_corpus=False)
+    found = build(config.resolve("sha_task"), shapes_only=True, needs_source=False)
     trainer, model = found.trainer, found.model
     assert (trainer.steps, trainer.bytes, trainer.epochs) == (1500, None, None)
     assert (trainer.batch_size, trainer.bptt, trainer.jitter, trainer.unseen_logit) == (64, 1024, False, None)
@@ -141,7 +141,7 @@ def test_a_memory_for_no_attention_is_refused(memory: str, without: list[str]) -
 @pytest.mark.parametrize("nowhere", [["sha_task", "place/none"], ["sha_lstm_no_attention"]], ids=" ".join)
 def test_a_kind_of_attention_for_no_layer_is_refused(kind: str, nowhere: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"attention/.*`: no binding in use refers to %attention"):
-        build(config.resolve([*nowhere, kind]), shapes_only=True, needs_corpus=False)
+        build(config.resolve([*nowhere, kind]), shapes_only=True, needs_source=False)
 
 
 DEPTH = {"sha_task": 2, "sru_pp": 10}
@@ -154,7 +154,7 @@ OWN_PLACES = {"sha_rnn": [2], "sha_rnn_every_layer": [0, 1, 2, 3], "sha_lstm_no_
 
 def kinds(*fragments: str) -> list[str | None]:
     """What attends, a layer after the other."""
-    built = build(config.resolve(fragments), shapes_only=True, needs_corpus=False)
+    built = build(config.resolve(fragments), shapes_only=True, needs_source=False)
     built.config.audit()
     return [None if block.attention is None else type(block.attention).__name__ for block in built.model.blocks]
 
@@ -192,7 +192,7 @@ def test_the_later_of_two_places_counts(earlier: str, later: str) -> None:
 @pytest.mark.parametrize("place", FOLDERS["place"])
 def test_a_place_holds_at_any_depth(place: str, blocks: str) -> None:
     resolved = config.resolve(["sha_rnn", place], [f"LanguageModel.blocks = {blocks}"])
-    model = build(resolved, shapes_only=True, needs_corpus=False).model
+    model = build(resolved, shapes_only=True, needs_source=False).model
     attending = [block.attention is not None for block in model.blocks]
     last = len(attending) - 1
     expected = {"none": [False] * (last + 1), "last": [False] * last + [True], "every": [True] * (last + 1)}
