@@ -14,10 +14,11 @@ from rnnlab.errors import ConfigError, Diverged
 from rnnlab.state import State, leaves
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.testing import rounding
-from rnnlab.training.cudagraph import GraphedPass, LossAndState
+from rnnlab.training.cudagraph import GraphedPass, ToldAndState
 from rnnlab.training.learner import Learner
 from rnnlab.training.loop import check_fit
 from rnnlab.training.replay import replay
+from tests.rnnlab import small_tasks
 from tests.rnnlab.tiny_runs import build, losses_of, train, write_text
 
 STEADY = ["Trainer.jitter = False", "Trainer.steps = 1000"]
@@ -35,7 +36,7 @@ class Repeater:
     def __init__(self, learner: Learner) -> None:
         self.learner, self.replays = learner, 0
 
-    def __call__(self, work: Callable[[], LossAndState]) -> tuple[Callable[[], None], LossAndState]:
+    def __call__(self, work: Callable[[], ToldAndState]) -> tuple[Callable[[], None], ToldAndState]:
         with torch.random.fork_rng(devices=[]):
             first = work()
         kept = self._results(first)
@@ -48,9 +49,13 @@ class Repeater:
 
         return replay, first
 
-    def _results(self, outcome: LossAndState) -> list[Tensor]:
+    def _results(self, outcome: ToldAndState) -> list[Tensor]:
         gradients = [p.grad for p in self.learner.model.parameters() if p.grad is not None]
-        return [outcome[0], *(tensor for _, tensor in leaves(outcome[1])), *gradients]
+        return [
+            *(tensor for _, tensor in leaves(outcome[0])),
+            *(tensor for _, tensor in leaves(outcome[1])),
+            *gradients,
+        ]
 
 
 def graphed(learner: Learner) -> Repeater:
@@ -74,6 +79,17 @@ def test_training_with_a_recording_goes_through_the_same_numbers_over_two_epochs
     assert 70 <= recorder.replays <= 86, "all but the chunks of a filling memory and of the sequences' ends"
     for got_leaf, want_leaf in zip(copies(recorded.state), copies(plain.state), strict=True):
         assert torch.equal(got_leaf, want_leaf)
+
+
+def test_examples_of_one_length_are_recorded_as_well_and_begin_with_fresh_state() -> None:
+    same = ["Parity.shortest = 8", "Parity.longest = 8", "Block.attention = %attention"]
+    plain, recorded = small_tasks.learner(*same), small_tasks.learner(*same)
+    recorder = graphed(recorded)
+    for step in range(12):
+        want, got = plain.step(), recorded.step()
+        for figure in ("loss", "accuracy", "grad_norm"):
+            assert got[figure] == want[figure], f"step {step + 1}"
+    assert recorder.replays == 11
 
 
 def test_a_replay_writes_over_nothing_that_was_given_out(text: Path) -> None:

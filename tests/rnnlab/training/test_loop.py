@@ -223,17 +223,17 @@ def test_accumulated_chunks_carry_the_state_and_average_their_gradients(text: Pa
     learner = Learner(built)
     chunks = learner.chunks()
     assert [chunk.position for chunk in chunks] == [0, 24, 48]
-    loss, _ = learner.backward(chunks)
+    told, _ = learner.backward(chunks)
     together = {name: p.grad.clone() for name, p in learner.model.named_parameters() if p.grad is not None}
     single, gradients = [], {name: torch.zeros_like(x) for name, x in together.items()}
     learner.trainer.accumulate = 1
     for chunk in chunks:
         one, learner.state = learner.backward([chunk])
-        single.append(one)
+        single.append(one.loss)
         for name, p in learner.model.named_parameters():
             assert p.grad is not None
             gradients[name] += p.grad / 3
-    torch.testing.assert_close(loss, torch.stack(single).mean())
+    torch.testing.assert_close(told.loss, torch.stack(single).mean())
     torch.testing.assert_close(together, gradients)
 
 
