@@ -51,11 +51,7 @@ class Repeater:
 
     def _results(self, outcome: ToldAndState) -> list[Tensor]:
         gradients = [p.grad for p in self.learner.model.parameters() if p.grad is not None]
-        return [
-            *(tensor for _, tensor in leaves(outcome[0])),
-            *(tensor for _, tensor in leaves(outcome[1])),
-            *gradients,
-        ]
+        return [*(tensor for _, tensor in leaves(outcome)), *gradients]
 
 
 def graphed(learner: Learner) -> Repeater:
