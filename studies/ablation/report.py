@@ -2,13 +2,17 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
 from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
 from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import counted_in
+from rnnlab.views import plots, tables
+from rnnlab.views.difficulties import TaskTest, stems, task_tests
 from rnnlab.views.tables import to_json, to_text
+from rnnlab.views.task_plots import accuracy_by_difficulty
 
 
 def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str, Any], str]:
@@ -29,6 +33,10 @@ def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str,
         files += written
         facts["tables"][stem] = json.loads(to_json(table))
         texts.append(to_text(table))
+        for name, test in _tests(reported, stem):
+            files += [*tables.write(test.table(), plan.folder, name), *_drawn(test, plan, name)]
+            facts["tables"][name] = json.loads(to_json(test.table()))
+            texts.append(to_text(test.table()))
     facts["files"] = [str(path) for path in files]
     texts.append(f"{trained} cells trained, {kept} kept; tables and plot: {plan.folder}")
     return facts, "\n".join(texts)
@@ -40,6 +48,17 @@ def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVari
         worst = max(abs(variant.match_error) for variant in plan.matched)
         cost = f"MACs per {counted_in(plan.metric)}" if plan.ablation.match == "macs" else "parameters"
         yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
+
+
+def _tests(variants: Sequence[TrainedVariant], stem: str) -> Iterator[tuple[str, TaskTest]]:
+    """(name of its files, what the variants reached) by difficulty, where they are on a task."""
+    found = task_tests({variant.name: list(variant.results.values()) for variant in variants})
+    for name, test in zip(stems(found), found, strict=True):
+        yield name if stem == "ablation" else f"{stem}_{name}", test
+
+
+def _drawn(test: TaskTest, plan: AblationPlan, name: str) -> list[Path]:
+    return plots.drawn(lambda: accuracy_by_difficulty(test), plan.folder, name)
 
 
 def _trained(plan: AblationPlan, variant: PlannedVariant) -> TrainedVariant:

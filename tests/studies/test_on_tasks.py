@@ -44,6 +44,9 @@ def test_an_ablation_compares_accuracy_at_one_length_after_equal_steps(
         assert row["test_accuracy@20"]["mean"] == pytest.approx(sum(at_20) / 2)
         assert row["chance"] == 0.5
         assert [one["steps"] for one in own] == [12, 12]
+    at_length = {row["variant"]: row for row in facts["tables"]["by_length"]["rows"]}
+    assert at_length["qrnn"]["length_20"]["mean"] == pytest.approx(table["rows"][1]["test_accuracy@20"]["mean"])
+    assert all((tmp_path / "study" / f"by_length.{ending}").stat().st_size for ending in ("png", "svg", "tex", "csv"))
     read = {name: sorted(one["bytes_trained"] for one in own) for name, own in results.items()}
     assert read["baseline"] == read["qrnn"], "equal steps with the same seed read equal positions"
     assert table["notes"][-1].startswith("Test accuracy at 20 over 24 answers of 24 examples a run, with memory 6. ")
