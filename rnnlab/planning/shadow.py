@@ -92,7 +92,9 @@ def shadow(config: Config, source: Source, like: str = "cuda") -> Shadow:
 def evaluation_chunk(learner: Learner) -> tuple[Callable[[], None], int]:
     """What scores one chunk with its memory full, as `rnnlab.evaluation.evaluate` does, and how many bytes that is."""
     t, model = learner.trainer, learner.model
-    tokens = torch.zeros(t.eval_bptt, t.eval_batch_size, dtype=torch.int64, device=learner.device)
+    portions = learner.source.test.parts(t.eval_batch_size, None, torch.device("meta"))
+    length = min(t.eval_bptt, max(portion.reader.positions(0) for portion in portions))
+    tokens = torch.zeros(length, t.eval_batch_size, dtype=torch.int64, device=learner.device)
     dtype = model.embedding.weight.dtype
 
     def resized(leaf: Tensor) -> Tensor:

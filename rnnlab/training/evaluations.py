@@ -32,17 +32,18 @@ def plan_evaluations(
     Args:
         budget, epoch: [bytes] of the run, and of a reading of its text; an epoch may have no end.
         valid, test: [bytes] of the splits.
-        whole: rather evaluate less often than score a part of a split, as with a task, whose splits are small.
+        whole: score all of valid and rather evaluate less often, within half of what is affordable, and all of test
+            whatever it costs: of a task, whose splits are as large as was asked for.
     """
     every = trainer.eval_every or max(1, min(epoch or budget, math.ceil(budget / MOST_POINTS)))
     each = trainer.eval_bytes
     if each is None:
         points, affordable = max(1, math.ceil(budget / every)), SHARE * budget
+        if whole:
+            points = max(1, min(points, int(affordable / 2 // valid)))
+            return EvaluationPlan(trainer.eval_every or math.ceil(budget / points), None, None)
         if points * valid + test <= affordable:
             return EvaluationPlan(every, None, None)
-        if whole:
-            points = points if trainer.eval_every else max(1, min(points, int((affordable - test) // valid)))
-            return EvaluationPlan(trainer.eval_every or math.ceil(budget / points), None, None)
         if trainer.eval_every is None:
             points = min(points, max(1, int(affordable // FEWEST_BYTES) - 1))
             every = math.ceil(budget / points)

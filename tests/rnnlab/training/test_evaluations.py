@@ -58,3 +58,11 @@ def test_a_run_does_as_planned_and_says_what_it_cost(tmp_path: Path) -> None:
     assert set(points) == {result["valid_protocol"]["bytes_scored"]}
     assert sum(points) + result["protocol"]["bytes_scored"] <= SHARE * result["bytes_trained"]
     assert 0 < result["seconds_evaluating"] < 0.2 * result["seconds"]
+
+
+@pytest.mark.parametrize(("budget", "points"), [(1_000, 1), (200_000, 3), (2_000_000, MOST_POINTS)])
+def test_a_task_is_evaluated_less_often_rather_than_in_part(budget: int, points: int) -> None:
+    trainer = build(config.resolve(["sha_rnn"]), shapes_only=True, needs_source=False).trainer
+    plan = plan_evaluations(trainer, budget=budget, epoch=None, valid=10_000, test=500_000, whole=True)
+    assert (plan.valid, plan.test) == (None, None)
+    assert -(-budget // plan.every) == points
