@@ -12,8 +12,8 @@ from rnnlab import config
 from rnnlab.console import say
 from rnnlab.data import source
 from rnnlab.data.corpora import open_split
-from rnnlab.data.examples import TaskSource
 from rnnlab.data.splits import Corpus, Split
+from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score
 from rnnlab.evaluation import evaluate as _evaluate

@@ -13,9 +13,10 @@ from rnnlab.model import count_parameters
 from rnnlab.planning import outline
 from rnnlab.planning.shadow import Shadow, shadow
 from rnnlab.speed.bench import bytes_of_step
+from rnnlab.training.budget import budgets
 from rnnlab.training.evaluations import EvaluationPlan, plan_evaluations
 from rnnlab.training.experiment import build
-from rnnlab.training.learner import Learner, budgets
+from rnnlab.training.learner import Learner
 from rnnlab.training.recipe import Trainer
 
 

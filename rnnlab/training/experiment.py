@@ -15,9 +15,9 @@ import torch
 import rnnlab
 from rnnlab import rng
 from rnnlab.config import MODEL, Config
-from rnnlab.data.examples import TaskSource
 from rnnlab.data.source import Source
 from rnnlab.data.splits import VOCABULARY, Corpus
+from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import longest_memory
 from rnnlab.interfaces import MeasuresParameters

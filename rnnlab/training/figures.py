@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from rnnlab.data.examples import TaskSource
+from rnnlab.data.task_source import TaskSource
 from rnnlab.evaluation import Answers, Score
 from rnnlab.model import reach
 from rnnlab.storage.metrics import Record

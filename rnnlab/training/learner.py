@@ -18,7 +18,7 @@ from torch.profiler import record_function
 
 from rnnlab.data.source import Chunk, Read
 from rnnlab.data.splits import chunk_length
-from rnnlab.errors import ConfigError, Diverged, StorageError
+from rnnlab.errors import Diverged, StorageError
 from rnnlab.evaluation import LN2, cross_entropy, weighted_cross_entropy
 from rnnlab.matmul import products_in
 from rnnlab.ops.dropout import set_batch_offset
@@ -26,6 +26,7 @@ from rnnlab.rng import seed_torch
 from rnnlab.state import State, detach, flatten, leaves, map_state, select_batch, to, unflatten
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
 from rnnlab.storage.metrics import Record
+from rnnlab.training.budget import budgets, check_ends
 from rnnlab.training.compiled import compiled
 from rnnlab.training.cudagraph import GraphedPass, Pass, Told
 from rnnlab.training.experiment import Experiment
@@ -174,14 +175,13 @@ class Learner:
         seed_torch(t.seed, self.progress.step, "dropout")
         set_batch_offset(self.batches.first)
         loss_sum, accuracy_sum = (torch.zeros((), device=self.device) for _ in range(2))
-        weights = [self.batches.weight(chunk) for chunk in chunks]
-        total = sum(weights) or 1.0  # a chunk of a task may ask nothing
+        with self.span("data"):
+            weighed = [(self.batches.weight(chunk), self.batches.read(chunk).to(self.device)) for chunk in chunks]
+        total = sum(weight for weight, _ in weighed) or 1.0  # a chunk of a task may ask nothing
         self.optimizer.zero_grad(set_to_none=True)
-        for chunk, weight in zip(chunks, weights, strict=True):
+        for chunk, (weight, read) in zip(chunks, weighed, strict=True):
             if chunk.position == 0:
                 state = self.model.initial_state(self.batches.count)
-            with self.span("data"):
-                read = self.batches.read(chunk).to(self.device)
             with self.span("forward and backward"), self._shared_gradient(last=chunk is chunks[-1]):
                 if read.weights is None:
                     self._divisor = total / weight
@@ -292,21 +292,6 @@ class Learner:
         self.state = to(map_state(Tensor.contiguous, own), self.device)
         self.scaler.load_state_dict(snapshot.facts["scaler"])
         self.progress = progress
-
-
-def check_ends(trainer: Trainer, epoch: int | None, source: str) -> None:
-    """Raises: ConfigError if the budget is in epochs of what has no end."""
-    if epoch is None and trainer.epochs is not None and budgets(trainer).keys() == {"epoch"}:
-        raise ConfigError(
-            f"Trainer.epochs = {trainer.epochs:g}: {source} makes new examples without end; bind Trainer.steps or "
-            f"Trainer.bytes in its place, or a number of examples to TaskSplits.train"
-        )
-
-
-def budgets(trainer: Trainer) -> dict[str, float]:
-    """The bounds that a recipe sets, by what they count."""
-    bounds = {"bytes": trainer.bytes, "step": trainer.steps, "epoch": trainer.epochs}
-    return {name: bound for name, bound in bounds.items() if bound is not None}
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -28,10 +28,11 @@ from rnnlab.progress import ProgressBar
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training.budget import check_ends
 from rnnlab.training.evaluations import plan_evaluations
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.figures import test_figures, valid_figures
-from rnnlab.training.learner import Learner, check_ends, peak_memory_mb
+from rnnlab.training.learner import Learner, peak_memory_mb
 from rnnlab.training.ranks import ALONE, Ranks
 from rnnlab.training.recipe import Trainer
 from rnnlab.training.saving import Saver

@@ -18,8 +18,9 @@ from rnnlab.errors import ConfigError, DataError
 from rnnlab.model import LanguageModel
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
+from rnnlab.training.budget import budgets
 from rnnlab.training.experiment import Experiment, build, check_source, environment
-from rnnlab.training.learner import Learner, budgets
+from rnnlab.training.learner import Learner
 from rnnlab.training.loop import Loop, Observer, check_fit
 from rnnlab.training.ranks import ALONE, Ranks
 from rnnlab.training.recipe import Trainer

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from rnnlab.api import LoadedRun, load, text_of
 from rnnlab.console import say
-from rnnlab.data.examples import TaskSource
+from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError, DataError, Diverged
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.views import probe_pictures, task_pictures

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rnnlab.data.examples import TaskSource
+from rnnlab.data.task_source import TaskSource
 from rnnlab.interfaces import HasAttentionWeights
 from rnnlab.matmul import products_in
 from rnnlab.model import LanguageModel

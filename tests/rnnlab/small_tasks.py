@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from rnnlab import api, config
-from rnnlab.data.examples import TaskSource, TaskSplits
+from rnnlab.data.task_source import TaskSource, TaskSplits
 from rnnlab.task import Draws, Examples, Integers, Task, asked_at
 from rnnlab.training import experiment
 from rnnlab.training.learner import Learner

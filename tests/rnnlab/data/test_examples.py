@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from rnnlab.data.examples import TaskSource, TrainingExamples
+from rnnlab.data.examples import TrainingExamples
 from rnnlab.data.source import Chunk
+from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError
 from rnnlab.task import Draws, Examples
 from tests.rnnlab.small_tasks import Echo, source

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 import rnnlab
 from rnnlab import api, config
-from rnnlab.data.examples import TaskSource
 from rnnlab.data.source import Chunk
+from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.evaluation import evaluate
 from rnnlab.model import LanguageModel

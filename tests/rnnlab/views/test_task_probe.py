@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import rnnlab
-from rnnlab.data.examples import TaskSource
+from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError
 from rnnlab.views.probe import probe
 from tests.rnnlab import quick_runs, small_tasks
