@@ -260,10 +260,12 @@ PAIRS = [
 
 
 def may_be_refused(pair: tuple[str, str]) -> bool:
-    """A memory without an attention, a kind of attention without a layer that attends."""
+    """A memory without an attention, a kind of attention without a layer that attends, a text and a task."""
     folders = {name.partition("/")[0] for name in pair}
-    return bool(NOWHERE.intersection(pair) and folders & {"memory", "attention"}) or (
-        NO_ATTENTION in pair and "memory" in folders
+    return (
+        folders == {"data", "task"}
+        or bool(NOWHERE.intersection(pair) and folders & {"memory", "attention"})
+        or (NO_ATTENTION in pair and "memory" in folders)
     )
 
 
