@@ -135,7 +135,7 @@ def evaluate(
                     read = part.reader.read(chunk).to(device)
                     if chunk.position == 0:
                         state = model.initial_state(read.inputs.shape[1])  # type: ignore[operator]
-                    logits, state = model(read.inputs, state)
+                    logits, state = model(read.inputs, state, *read.where)
                     tally.add(read, logits, chunk)
                     state = detach(state)
                     done += read.inputs.numel()
@@ -168,10 +168,11 @@ class _Tally:
             self._nats += cross_entropy(logits, read.targets, reduction="sum").double()
             self._count += read.targets.numel()
             return
-        self._nats += weighted_cross_entropy(logits, read.targets, read.weights).double()
+        self._nats += weighted_cross_entropy(logits, read).double()
         self._count += self.part.reader.weight(chunk)
         asked = read.weights > 0
-        right = (logits.argmax(-1) == read.targets) & asked
+        right = torch.zeros_like(asked)
+        right.view(-1)[slice(None) if read.asked is None else read.asked] = right_answers(logits, read)
         wrong = (asked & ~right).any(0)
         self._wrong = wrong if self._wrong is None or chunk.position == 0 else self._wrong | wrong
         self._right += right.sum()
@@ -215,9 +216,16 @@ def cross_entropy(logits: Tensor, targets: Tensor, reduction: str = "mean") -> T
     return F.cross_entropy(flat.float() if flat.dtype.itemsize < 4 else flat, targets.flatten(), reduction=reduction)
 
 
-def weighted_cross_entropy(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """logits (T, B, V), targets and weights (T, B) -> the sum over what is asked [nats]."""
-    return (cross_entropy(logits, targets, reduction="none") * weights.flatten()).sum()
+def weighted_cross_entropy(logits: Tensor, read: Read) -> Tensor:
+    """The sum over what is asked [nats]; logits are those of the positions that are."""
+    assert read.weights is not None
+    each = cross_entropy(logits.view(1, -1, logits.shape[-1]), read.answers(read.targets), reduction="none")
+    return (each * read.answers(read.weights)).sum()
+
+
+def right_answers(logits: Tensor, read: Read) -> Tensor:
+    """bool (n,): where something is asked, whether the likeliest token is the answer."""
+    return logits.view(-1, logits.shape[-1]).argmax(-1) == read.answers(read.targets)
 
 
 def longest_memory(model: nn.Module) -> int | None:

@@ -41,7 +41,7 @@ class LanguageModel(nn.Module):
     """Next-token prediction: embedding, blocks, and a linear layer whose weight is the embedding's.
 
     Source: Merity 2019, arXiv:1911.11423, section 3. No positions; without `output_norm` no final LayerNorm.
-    Shapes: tokens (T, B) int64 -> logits (T, B, V); state: one entry a block.
+    Shapes: tokens (T, B) int64 -> logits (T, B, V), or (n, V) for n of the T B positions; state: one entry a block.
     Args:
         dim: width D.
         blocks: one factory a layer, called `slot(dim)`; depth is the length of the list.
@@ -93,12 +93,15 @@ class LanguageModel(nn.Module):
     def initial_state(self, batch: int) -> State:
         return tuple(block.initial_state(batch) for block in self.blocks)  # type: ignore[operator]
 
-    def forward(self, tokens: Tensor, state: State) -> tuple[Tensor, State]:
+    def forward(self, tokens: Tensor, state: State, asked: Tensor | None = None) -> tuple[Tensor, State]:
+        """asked (n,) int64: which positions of the flattened (T, B) get logits; None for all of them."""
         h = dropout(self.embedding(tokens), self.input_dropout, self.training)  # (T, B, D)
         h, state = self.through_blocks(h, state)
         if self.output_norm is not None:
             h = self.output_norm(h)
         h = dropout(h, self.output_dropout, self.training)
+        if asked is not None:
+            h = h.flatten(0, 1).index_select(0, asked)
         return F.linear(h, self.embedding.weight, self.output_bias), state
 
     def through_blocks(self, h: Tensor, state: State) -> tuple[Tensor, State]:

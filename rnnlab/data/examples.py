@@ -100,7 +100,10 @@ class _ExampleReader:
         batch = self._batch(chunk.reading)
         stretch = slice(chunk.position, chunk.position + chunk.length)
         inputs, targets, weights = (np.ascontiguousarray(self.own(part)[:, stretch].T) for part in batch)
-        return Read(*(torch.from_numpy(part) for part in (inputs, targets, weights))).to(self._device)
+        places = np.flatnonzero(weights)
+        asked = None if places.size == weights.size else torch.from_numpy(places)
+        read = Read(torch.from_numpy(inputs), torch.from_numpy(targets), torch.from_numpy(weights), asked)
+        return read.to(self._device)
 
     def held(self) -> Sequence[Tensor]:
         return ()

@@ -26,13 +26,23 @@ class Read(NamedTuple):
 
     inputs: Tensor  # (T, B)
     targets: Tensor  # (T, B)
-    weights: Tensor | None  # (T, B) float32, what each answer counts; None if all count alike
+    weights: Tensor | None = None  # (T, B) float32, what each answer counts; None if all count alike
+    asked: Tensor | None = None  # (n,) int64: of the flattened (T, B), the positions of weight; None if all have some
 
     def to(self, device: torch.device) -> "Read":
         """The same on a device."""
-        weights = None if self.weights is None else self.weights.to(device, non_blocking=True)
+        optional = (None if x is None else x.to(device, non_blocking=True) for x in (self.weights, self.asked))
         inputs, targets = (x.to(device, non_blocking=True) for x in (self.inputs, self.targets))
-        return Read(inputs, targets, weights)
+        return Read(inputs, targets, *optional)
+
+    @property
+    def where(self) -> tuple[Tensor, ...]:
+        """What a model is told beside inputs and state: `asked`, if there is something to say."""
+        return () if self.asked is None else (self.asked,)
+
+    def answers(self, of: Tensor) -> Tensor:
+        """Of a tensor (T, B), what stands where something is asked: (n,), or (T B,) if that is everywhere."""
+        return of.flatten() if self.asked is None else of.flatten()[self.asked]
 
 
 class Reader(Protocol):

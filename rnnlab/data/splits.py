@@ -254,7 +254,7 @@ class Batches:
         return chunk.length
 
     def read(self, chunk: Chunk) -> Read:
-        return Read(*self.chunk(chunk.position, chunk.length), None)
+        return Read(*self.chunk(chunk.position, chunk.length))
 
     def held(self) -> Sequence[Tensor]:
         return () if self.resident is None else (self.resident,)

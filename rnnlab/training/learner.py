@@ -19,7 +19,7 @@ from torch.profiler import record_function
 from rnnlab.data.source import Chunk, Read
 from rnnlab.data.splits import chunk_length
 from rnnlab.errors import Diverged, StorageError
-from rnnlab.evaluation import LN2, cross_entropy, weighted_cross_entropy
+from rnnlab.evaluation import LN2, cross_entropy, right_answers, weighted_cross_entropy
 from rnnlab.matmul import products_in
 from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.rng import seed_torch
@@ -199,12 +199,12 @@ class Learner:
         accuracy = None
         with products_in(self.trainer.precision):
             with self._autocast():
-                logits, state = self._forward(read.inputs, state)
+                logits, state = self._forward(read.inputs, state, *read.where)
                 if read.weights is None:
                     loss = cross_entropy(logits, read.targets) / self._divisor
                 else:
-                    loss = weighted_cross_entropy(logits, read.targets, read.weights)
-                    accuracy = ((logits.detach().argmax(-1) == read.targets) * read.weights).sum()
+                    loss = weighted_cross_entropy(logits, read)
+                    accuracy = (right_answers(logits.detach(), read) * read.answers(read.weights)).sum()
             with self.ranks.reporting_lost_rank():
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         return Told(loss.detach(), accuracy), detach(state)

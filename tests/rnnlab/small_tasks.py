@@ -38,6 +38,8 @@ def bindings(*more: str) -> list[str]:
     replaced = {line.partition(" = ")[0] for line in more}
     if "LanguageModel.blocks = [@Block, @Block]" in more:
         replaced.add("memory")  # nothing attends
+    if "Trainer.source" in replaced:
+        replaced |= {line.partition(" = ")[0] for line in BINDINGS if line.startswith("Parity.")}
     return [*(line for line in BINDINGS if line.partition(" = ")[0] not in replaced), *more]
 
 

@@ -370,3 +370,17 @@ def test_a_model_that_recurs_has_no_bound_on_its_reach(fragments: list[str]) -> 
 def test_one_recurrent_layer_is_enough_for_no_bound() -> None:
     model = build_model(["sha_rnn", "core/convolution"], ["sha/Block.core = @core.LSTM"])
     assert reach(model) is None
+
+
+def test_logits_where_they_are_asked_are_those_of_all_positions_dropout_included() -> None:
+    model = build_model(["sha_rnn", "size/tiny"], ["dropout = 0.3"]).train()
+    tokens, asked = some_tokens(6), torch.tensor([1, 4, 5])
+    found = []
+    for where in ((), (asked,)):
+        torch.manual_seed(1)
+        logits, state = model(tokens, model.initial_state(tokens.shape[1]), *where)
+        found.append((logits.flatten(0, -2)[asked] if not where else logits, flatten(state)))
+    torch.testing.assert_close(found[1][0], found[0][0])
+    assert found[1][0].shape == (3, 256)
+    for name, leaf in found[0][1].items():
+        assert torch.equal(leaf, found[1][1][name])

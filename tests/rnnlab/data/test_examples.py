@@ -37,6 +37,9 @@ def test_a_batch_is_what_the_task_made_of_its_numbers() -> None:
         assert read.weights is not None
         assert read.weights.dtype == torch.float32
         assert read.weights.sum(0).tolist() == [2.0] * 4
+        assert read.asked is not None
+        assert read.asked.tolist() == list(range(4 * difficulty - 8, 4 * difficulty))
+        assert torch.equal(read.answers(read.targets), read.targets[-2:].flatten())
 
 
 def test_new_examples_come_without_end_and_each_difficulty_as_often_as_the_others() -> None:

@@ -27,6 +27,7 @@ LEARNS = ["Trainer.steps = 150", "Parity.longest = 4", "Parity.test = [3, 4]", "
           "LanguageModel.dim = 32", "dropout = 0.0", "LanguageModel.blocks = [@Block, @Block]",
           "LanguageModel.init_std = 0.05", "Trainer.optimizer = @optimizer.AdamW", "AdamW.lr = 3e-3"]  # fmt: skip
 MODES = {
+    "asked at the end, in chunks": ["Trainer.bptt = 5", "Trainer.source = @task.Recall", "Recall.test = [4]"],
     "whole examples": [],
     "in chunks": ["Trainer.bptt = 5"],
     "accumulated": ["Trainer.accumulate = 3"],
@@ -92,8 +93,12 @@ def by_hand(model: LanguageModel, reader: object, chunk: Chunk) -> tuple[float, 
     return nats / total, right / total
 
 
-def test_the_loss_is_the_mean_over_what_is_asked_and_accuracy_is_on_it() -> None:
-    going = learner("dropout = 0.0", "Parity.longest = 9")
+RECALL = ["Trainer.source = @task.Recall", "Recall.pairs = [3, 4]", "Recall.test = [4]", "Recall.keys = 6"]
+
+
+@pytest.mark.parametrize("task", [["Parity.longest = 9"], RECALL], ids=["asked everywhere", "asked at the end"])
+def test_the_loss_is_the_mean_over_what_is_asked_and_accuracy_is_on_it(task: list[str]) -> None:
+    going = learner("dropout = 0.0", *task)
     (chunk,) = going.chunks()
     with torch.no_grad():
         loss, accuracy = by_hand(going.model, going.batches, chunk)
