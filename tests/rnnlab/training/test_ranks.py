@@ -26,6 +26,7 @@ from rnnlab.testing import rounding
 from rnnlab.training import experiment
 from rnnlab.training.learner import Learner
 from rnnlab.training.ranks import ALONE
+from tests.rnnlab import small_tasks
 from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, build, journal, losses, train
 
 STEPS = 50
@@ -297,3 +298,24 @@ leave(7)
 def test_a_rank_leaves_with_its_code_and_its_words_but_does_not_take_python_apart() -> None:
     left = subprocess.run([sys.executable, "-c", LEAVING], stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert (left.returncode, left.stdout) == (7, "said at exit\n")
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+def test_two_ranks_share_the_examples_of_a_task(tmp_path: Path) -> None:
+    """Answers that one rank has more of weigh as they do in one process: pairs of 3 and 4, asked at their end alone."""
+    task = ["Trainer.source = @task.Recall", "Recall.pairs = [3, 4]", "Recall.test = [4]", "Trainer.accumulate = 2"]
+    small_tasks.train(tmp_path / "alone", *task)
+    sets = [part for binding in small_tasks.bindings(*task) for part in ("--set", binding)]
+    done = finish(torchrun(2, "train", *FRAGMENTS, *sets, "--run", str(tmp_path / "shared")))
+    assert done.code == 0, done.err
+    alone, shared = (journal(tmp_path / name) for name in ("alone", "shared"))
+    assert [(one["kind"], one["step"], one["bytes"]) for one in alone] == [
+        (one["kind"], one["step"], one["bytes"]) for one in shared
+    ]
+    for want, got in zip(alone, shared, strict=True):
+        if want["kind"] == "train" and want["step"] <= 5:  # before roundings have grown
+            assert got["loss"] == pytest.approx(want["loss"], rel=1e-4)
+            assert got["accuracy"] == pytest.approx(want["accuracy"], abs=1e-5)
+    result = json.loads((tmp_path / "shared" / "result.json").read_text())
+    assert (result["ranks"], result["protocol"]["examples"]) == (2, 24)
