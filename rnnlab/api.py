@@ -161,6 +161,10 @@ def evaluate(
     Raises: StorageError if the run cannot be loaded; ConfigError for what does not go with its source; DataError if the
         corpus cannot be opened, or is the run's own and has changed; Diverged if the loss is not finite.
     """
+    if at and (corpus is not None or split != "test"):
+        raise ConfigError(
+            f"--at {','.join(map(str, at))}: it takes test examples of the run's own task, no other split or corpus"
+        )
     loaded = load(run, best=best, device=device, needs_source=corpus is None)
     trainer = loaded.experiment.trainer
     scored = text_of(loaded, split, corpus) if corpus is not None else _split_of(loaded, split, at)

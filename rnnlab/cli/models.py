@@ -66,6 +66,8 @@ def _eval(options: argparse.Namespace) -> None:
     if options.bytes is not None and options.bytes < 1:
         raise ConfigError(f"--bytes {options.bytes}: at least 1; leave it out to score all of the split")
     if options.memory is not None:
+        if options.at:
+            raise ConfigError("--at does not go with --memory, which is for a model of a text; leave one of them out")
         if options.bytes is not None:
             raise ConfigError("--bytes does not go with --memory, which scores all of the split; leave one of them out")
         return _eval_memory(options)

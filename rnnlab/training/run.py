@@ -53,10 +53,13 @@ def open_again(folder: RunFolder, resolved: Config) -> Experiment:
 
     Raises: ConfigError; DataError if the text is not there, or is another one.
     """
+    built = None
     try:
         built = build(resolved)
         check_source(built, folder.corpus_sha)
     except DataError as error:
+        if built is not None and built.source is not None and built.source.task is not None:
+            raise
         raise DataError(f"{error}; where its text has moved, --corpus FILE says where to") from None
     return built
 
