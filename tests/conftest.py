@@ -1,7 +1,9 @@
 """Every test has gin and the registry to itself."""
 
 import gc
+import os
 import signal
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +77,14 @@ def own_gin_and_registry() -> Iterator[None]:
         if selector not in before and factory.__module__.partition(".")[0] != "rnnlab":
             del registry._table[selector]
             gin.config._REGISTRY.pop(registry.gin_selector(selector))
+
+
+@pytest.fixture(autouse=True)
+def own_random_numbers(request: pytest.FixtureRequest) -> None:
+    """Each test draws numbers of its own, the same in any order and on any machine; TEST_SEED draws others."""
+    import torch
+
+    torch.manual_seed(zlib.crc32(f"{os.environ.get('TEST_SEED', '')}{request.node.nodeid}".encode()))
 
 
 @pytest.fixture

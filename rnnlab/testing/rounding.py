@@ -38,6 +38,10 @@ NO_WORSE = 16.0
 """Times the error of another computation: sums in another order, and functions to 2 units in the last place for 1."""
 
 
+TANH = 2.0
+"""Half units in the last place of 1 that a tanh may be off by, in one draw, before `SAFETY`."""
+
+
 @dataclass(frozen=True)
 class Expected:
     """Exact results, and how far from each a result in lower precision may lie."""
@@ -114,7 +118,7 @@ class _Roundings(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Operations that give numbers which are off by a random relative error of at most `unit`.
 
     A sum of K terms, one after the other, rounds K times: the error of what it gives and of what it adds up is taken
-    sqrt(K) / 2 times as large. What vectors and blocks add up errs by less.
+    sqrt(K) / 2 times as large. What vectors and blocks add up errs by less. A tanh is off by as much near 0 as near 1.
     """
 
     def __init__(self, unit: float, draw: int) -> None:
@@ -128,13 +132,19 @@ class _Roundings(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return func(*args, **kwargs)
         if func._schema.is_mutable:  # what is written in place has to be what was passed in
             answer = func(*args, **kwargs)
-            _each(answer, lambda x: x.mul_(self._error(x, self._unit)))
+            _each(answer, lambda x: x.mul_(self._error(x, self._unit)).add_(self._offset(func, x)))
             return answer
         terms = _terms_of(func, args)
         unit = self._unit * max(1.0, math.sqrt(terms) / 2)
         if terms > 1 or func.namespace != "aten":  # inside an operator of our own there are many operations
             args = tuple(_each(argument, lambda x: x * self._error(x, unit)) for argument in args)
-        return _each(func(*args, **kwargs), lambda x: x * self._error(x, unit))
+        return _each(func(*args, **kwargs), lambda x: x * self._error(x, unit) + self._offset(func, x))
+
+    def _offset(self, func: Any, x: Tensor) -> Tensor | float:
+        """What a function errs by whatever it gives: kernels have tanh(x) from 2 / (1 + exp(-2 x)) - 1."""
+        if func.overloadpacket.__name__ not in ("tanh", "tanh_"):
+            return 0.0
+        return TANH * self._unit * (self._error(x, 1.0) - 1.0)
 
     def _error(self, x: Tensor, unit: float) -> Tensor:
         return torch.empty_like(x).uniform_(1.0 - unit, 1.0 + unit, generator=self._generator)

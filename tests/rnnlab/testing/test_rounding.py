@@ -39,6 +39,13 @@ def test_the_bound_follows_the_condition_of_what_is_computed() -> None:
     rounding.expected(lambda: (x.double() + 1e4) - 1e4).check((x + 1e4) - 1e4)
 
 
+def test_a_tanh_near_zero_may_be_off_by_what_one_near_one_is() -> None:
+    x = torch.tensor([1e-3])
+    exact = rounding.expected(lambda: 0.5 * x.double().tanh())
+    exact.check(0.5 * (2 / (1 + torch.exp(-2 * x)) - 1))
+    assert exact.allowed[0] < 1e-6
+
+
 def test_gradients_are_moved_as_well() -> None:
     x = draws(50)
 
