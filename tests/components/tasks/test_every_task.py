@@ -25,6 +25,7 @@ from tests.components.tasks.drawing import drawn
 CASES: dict[str, tuple[Task, int, int]] = {
     "parity": (Parity(), 40, 40),
     "parity of one": (Parity(shortest=1), 1, 1),
+    "parity, the last asked": (Parity(asked="last"), 7, 7),
     "sum": (ModularSum(), 40, 40),
     "sum of one": (ModularSum(), 1, 1),
     "S3": (Permutations(), 40, 40),

@@ -26,6 +26,7 @@ def test_the_lengths_are_all_from_the_shortest_to_the_longest() -> None:
         ({"shortest": 5, "longest": 4}, r"Parity.shortest = 5, Parity.longest = 4: 1 <= shortest <= longest"),
         ({"shortest": 0}, r"Parity.shortest = 0"),
         ({"test": [40, 0]}, r"Parity.test = 0: at least 1"),
+        ({"asked": "first"}, r"Parity.asked = 'first': one of 'every', 'last'"),
         ({"test": []}, r"Parity.test = \[\]: at least one is needed"),
     ],
 )
