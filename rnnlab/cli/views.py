@@ -59,13 +59,15 @@ def _board(options: argparse.Namespace) -> None:
 
 def _show(options: argparse.Namespace) -> None:
     from rnnlab.config import resolve
+    from rnnlab.data.source import counted_in
     from rnnlab.training.experiment import build, describe
 
     experiment = build(resolve(options.fragments, overrides(options)), shapes_only=True, needs_source=False)
-    facts = describe(experiment)
+    facts, source = describe(experiment), experiment.source
+    one = "byte" if source is None else counted_in(source).removesuffix("s")
     head = (
         f"{facts['parameters']:,} parameters ({facts['parameters_deployable']:,} deployable), "
-        f"{facts['macs_per_byte']:,} multiply-accumulates per byte\n"
+        f"{facts['macs_per_byte']:,} multiply-accumulates per {one}\n"
     )
     print_answer(options, {**facts, "config": experiment.config.text}, f"{head}\n{experiment.operative}")
 

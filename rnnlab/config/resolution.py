@@ -21,6 +21,7 @@ from rnnlab.registry import bindable, did_you_mean
 BUDGETS = ("Trainer.bytes", "Trainer.steps", "Trainer.epochs")
 """A run ends at the first of them that it reaches."""
 LEARNED_FROM = "Trainer.source"
+ATTENTION = "attention"  # the macro of a root's attention, which the fragments of place/ bring into the blocks
 TASK = "task"  # the folder of fragments that are a source and the recipe for it
 
 
@@ -260,7 +261,8 @@ def _refuse_unreached(binding: Binding, known: Reach) -> None:
     """Raise ConfigError for a binding of a macro, scope or part that is not among the known ones."""
     if not binding.selector:
         if binding.key not in known.macros:
-            nearest = _argument_called(binding.key, known) or did_you_mean(binding.key, known.macros)
+            nearest = "; place/last or place/every says which blocks attend" if binding.key == ATTENTION else ""
+            nearest = nearest or _argument_called(binding.key, known) or did_you_mean(binding.key, known.macros)
             raise ConfigError(f"{binding}: no binding in use refers to %{binding.key}{nearest}")
     elif binding.scope not in known.scopes:
         nearest = did_you_mean(binding.scope, known.scopes - {""})

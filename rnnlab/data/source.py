@@ -149,3 +149,8 @@ class Source(Protocol):
 
     def verify_content(self) -> None:
         """Raises: DataError if it is no longer what it was."""
+
+
+def counted_in(source: Source) -> str:
+    """What a model reads one after the other: "bytes" of a text, "positions" of a task."""
+    return "bytes" if source.task is None else "positions"

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from rnnlab.data.source import counted_in
 from rnnlab.errors import ConfigError
 from rnnlab.ops.cudnn import SEQUENCES
 from rnnlab.planning import estimate
@@ -122,6 +123,7 @@ def _describe(of: PlannedRun) -> dict[str, Any]:
         "ranks": of.ranks,
         "batch_per_rank": t.batch_size // of.ranks,
         "corpus": of.source.name,
+        "counted": counted_in(of.source),
     }
 
 

@@ -67,7 +67,7 @@ def _speed(answer: dict[str, Any]) -> list[str]:
     inside = ", ".join(f"{label} {s * 1e3:,.0f}" for label, s in bounds)
     return [
         f"{'step':<14}{answer['step_seconds'] * 1e3:,.0f} ms" + (f" ({inside})" if inside else ""),
-        f"{'speed':<14}{answer['bytes_per_second']:,.0f} bytes/s",
+        f"{'speed':<14}{answer['bytes_per_second']:,.0f} {answer['counted']}/s",
     ]
 
 
@@ -75,7 +75,8 @@ def _time(answer: dict[str, Any]) -> list[str]:
     hours = answer["hours"]
     if hours is None:
         return [f"{'time':<14}{_hours(answer['hours_per_100_mb'])} for each 100 MB trained on"]
-    trained = f"{answer['budget_bytes'] / 1e6:,.1f} MB in {answer['steps']:,} steps"
+    millions = "MB" if answer["counted"] == "bytes" else f"million {answer['counted']}"
+    trained = f"{answer['budget_bytes'] / 1e6:,.1f} {millions} in {answer['steps']:,} steps"
     parts = f"{_hours(hours['training'])} for {trained}, {_hours(hours['evaluation'])} to evaluate"
     return [f"{'time':<14}{_hours(hours['total'])}: {parts}"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from rnnlab import config
-from rnnlab.data.source import Chunk
+from rnnlab.data.source import Chunk, counted_in
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import longest_memory
 from rnnlab.model import count_parameters
@@ -168,6 +168,7 @@ def _describe(learner: Learner) -> dict[str, Any]:
         "precision": t.precision,
         "device": str(learner.device),
         "threads": torch.get_num_threads(),
+        "counted": counted_in(learner.source),
     }
 
 

@@ -23,13 +23,13 @@ def benchmark_text(answer: dict[str, Any]) -> str:
         "",
         f"ceilings: {ceilings['matrix'] / 1e9:,.0f} GFLOP/s, copy {ceilings['copy'] / 1e9:,.1f} GB/s",
         f"peak memory: {answer['peak_memory_mb']:,.0f} MB",
-        f"training: {_spread_text(answer['bytes_per_second'])} bytes/s"
+        f"training: {_spread_text(answer['bytes_per_second'])} {answer['counted']}/s"
         + (" of CPU time" if answer["clock"] == "cpu" else ""),
     ]
     if "ratio" in answer:
         r = answer["ratio"]
         lines += [
-            f"{answer['against']}: {_spread_text(answer['against_bytes_per_second'])} bytes/s",
+            f"{answer['against']}: {_spread_text(answer['against_bytes_per_second'])} {answer['counted']}/s",
             f"ratio: {r['median']:.2f} ({r['least']:.2f} to {r['most']:.2f})",
         ]
     return "\n".join(lines)

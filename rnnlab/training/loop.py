@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rnnlab.console import say
-from rnnlab.data.source import Scorable
+from rnnlab.data.source import Scorable, counted_in
 from rnnlab.errors import (
     NEEDS_LESS,
     ConfigError,
@@ -103,7 +103,7 @@ class Loop:
 
     def _train(self) -> None:
         learner = self.learner
-        done, counted = learner.progress.bytes, "bytes" if learner.source.task is None else "positions"
+        done, counted = learner.progress.bytes, counted_in(learner.source)
         with ProgressBar("train", learner.budget_bytes(), done, shown=self.ranks.first, counted=counted) as bar:
             while True:
                 finished = learner.fraction() >= 1.0

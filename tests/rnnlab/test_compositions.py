@@ -140,7 +140,7 @@ def test_a_memory_for_no_attention_is_refused(memory: str, without: list[str]) -
 @pytest.mark.parametrize("kind", FOLDERS["attention"])
 @pytest.mark.parametrize("nowhere", [["sha_task", "place/none"], ["sha_lstm_no_attention"]], ids=" ".join)
 def test_a_kind_of_attention_for_no_layer_is_refused(kind: str, nowhere: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"attention/.*`: no binding in use refers to %attention"):
+    with pytest.raises(ConfigError, match=r"attention/.*`: no binding in use refers to %attention; place/last or "):
         build(config.resolve([*nowhere, kind]), shapes_only=True, needs_source=False)
 
 

@@ -72,6 +72,13 @@ def test_a_text_that_is_not_there_has_no_hours_to_its_end_unless_bytes_are_given
     assert json_answer(*missing, "--bytes", "1000000")["hours"]["training"] > 0.0
 
 
+def test_a_run_on_a_task_is_planned_in_positions() -> None:
+    text = answer("plan", "sha_task", "task/parity", "--set", "Trainer.steps = 20", "--set", "Trainer.batch_size = 2")
+    assert " positions/s" in text
+    assert "million positions in 20 steps" in text
+    assert "byte" not in text
+
+
 def test_without_a_gpu_a_few_steps_are_measured_here(tmp_path: Path) -> None:
     arguments = ["plan", "sha_rnn", "size/tiny", *TINY, "--corpus", str(write_text(tmp_path)), "--device", "cpu"]
     found = json_answer(*arguments, "--bytes", "5000")
