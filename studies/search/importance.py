@@ -66,8 +66,8 @@ def _why_not(entry: Entry, complete: Sequence[FrozenTrial]) -> str:
     """Why the key cannot be judged; empty if it can."""
     given = [trial.params[entry.key] for trial in complete if entry.key in trial.params]
     if len(given) < FEWEST:
-        count = f"{len(given)} complete trial{'' if len(given) == 1 else 's'} with it"
-        return f"{count}, and it takes {FEWEST}"
+        count = "1 complete trial has it" if len(given) == 1 else f"{len(given)} complete trials have it"
+        return f"{count}, and {FEWEST} are needed"
     if len(set(given)) < 2:
         return f"nothing but {literal(given[0])} was tried"
     return ""

@@ -4,9 +4,11 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.studies.launch.run import finished
@@ -64,25 +66,46 @@ def pareto_front(points: Sequence[PricedTrial], metric: Metric) -> list[PricedTr
 
 
 def pareto_picture(points: Sequence[PricedTrial], metric: Metric) -> Figure:
-    """All priced trials; the front is joined, and each of its trials has its number on the side where none can be."""
+    """All priced trials; the front is joined, and its trials have their numbers on the side where none can be.
+
+    Of a crowded front those are named for which there is room, its ends before the others.
+    """
     front = pareto_front(points, metric)
     with plots.styled():
         figure = Figure(figsize=(6.6, 4.4), layout="constrained")
         axis = figure.subplots()
         beaten = [point for point in points if point not in front]
         axis.plot([p.macs for p in beaten], [p.reached for p in beaten], "o", ms=4.5, color="#888888", alpha=0.7,
-                  label="another is cheaper and better")  # fmt: skip
+                  label="another is no worse in both")  # fmt: skip
         axis.plot([p.macs for p in front], [p.reached for p in front], "o-", drawstyle="steps-post", ms=6, lw=1.4,
                   color=plots.PALETTE[0], label="front, with the number of the trial")  # fmt: skip
-        below = -1 if not metric.higher_is_better else 1
-        for point in front:
-            axis.annotate(
-                str(point.number), (point.macs, point.reached), (-4, 5 * below), ha="right", fontsize=8.5,
-                va="top" if below < 0 else "bottom", **plots.NAMING,
-            )  # fmt: skip
         axis.margins(x=0.08, y=0.1)
         axis.set(xlabel=f"MACs per {counted_in(metric)}", ylabel=f"{metric.heading} [{metric.unit}]")
+        costs = [p.macs for p in points]
+        if max(costs) > 5 * min(costs):
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.xaxis.set_minor_locator(NullLocator())
+        else:
+            axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: plots.tick(x)))
-        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
         figure.legend(loc="outside lower center", ncols=2)
+        _name(figure, axis, front, 1 if metric.higher_is_better else -1)
         return figure
+
+
+def _name(figure: Figure, axis: Any, front: Sequence[PricedTrial], side: int) -> None:
+    """Write the numbers, above the front (1) or below (-1), where they do not cover each other."""
+    figure.draw_without_rendering()  # the layout decides where a point is
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    taken: list[Any] = []
+    for point in [front[0], *front[:0:-1]]:
+        label = axis.annotate(
+            str(point.number), (point.macs, point.reached), (-4, 5 * side), ha="right", fontsize=8.5,
+            va="bottom" if side > 0 else "top", in_layout=False, **plots.NAMING,
+        )  # fmt: skip
+        box = label.get_window_extent(renderer)
+        if any(box.overlaps(other) for other in taken):
+            label.remove()
+        else:
+            taken.append(box)

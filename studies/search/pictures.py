@@ -51,7 +51,9 @@ def history(trials: Sequence[FrozenTrial], metric: Metric) -> Figure:
         bottom = strip if strip is not None and metric.higher_is_better else axis
         bottom.set_xlabel("Trial")
         axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        figure.legend(loc="outside lower center", ncols=5)
+        _, labels = axis.get_legend_handles_labels()
+        strips = [] if strip is None else strip.get_legend_handles_labels()[1]
+        figure.legend(loc="outside lower center", ncols=plots.legend_columns([*labels, *strips], 6.6))
         return figure
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, NullLocator
 from optuna.trial import FrozenTrial
 
 from rnnlab.studies.metric import rank
@@ -64,7 +64,7 @@ def shown_counts(total: int) -> list[int]:
 
 def told_counts(total: int) -> list[int]:
     """1, 2, 3, 5, 10, 20, 30, 50, ... and all."""
-    return sorted({total, *(m * 10**p for p in range(7) for m in (1, 2, 3, 5) if m * 10**p <= total)})
+    return sorted({total, *(m * 10**p for p in range(7) for m in (1, 2, 3, 5) if m * 10**p <= 0.8 * total)})
 
 
 def reached_values(trials: Sequence[FrozenTrial], metric: Metric) -> list[float]:
@@ -94,7 +94,11 @@ def tuning_table(curve: Sequence[BestOf], metric: Metric, total: int) -> Table:
 
 
 def tuning_picture(curve: Sequence[BestOf], metric: Metric, baseline: float | None = None) -> Figure:
-    """The curve with its band; a dashed line is what the baseline reached."""
+    """The curve with its band; a dashed line is what the baseline reached.
+
+    The axis holds the curve from three trials on. The best of one or two may be a trial that was pruned early, and
+    would squeeze the rest; the table has it.
+    """
     with plots.styled():
         figure = Figure(figsize=(6.6, 4.0), layout="constrained")
         axis = figure.subplots()
@@ -107,6 +111,19 @@ def tuning_picture(curve: Sequence[BestOf], metric: Metric, baseline: float | No
         if baseline is not None:
             axis.axhline(baseline, **plots.DASHED, label="baseline")
         axis.set(xlabel="Trials n", ylabel=f"{metric.heading} [{metric.unit}]")
-        axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+        shown = [at.expected for at in curve[2:] or curve]
+        shown += [at.low for at in curve[2:]] if not metric.higher_is_better else [at.high for at in curve[2:]]
+        low, high = _with_room([*shown, *([] if baseline is None else [baseline])])
+        axis.set_ylim(low, high)
+        axis.set_xscale("log")
+        axis.set_xticks(told_counts(curve[-1].trials))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: plots.tick(x)))
+        axis.xaxis.set_minor_locator(NullLocator())
         figure.legend(loc="outside lower center", ncols=3)
         return figure
+
+
+def _with_room(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    room = 0.15 * (high - low) or 0.05
+    return low - room, high + room
