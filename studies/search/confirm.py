@@ -51,9 +51,8 @@ def queue(second: optuna.Study, chosen: Sequence[FrozenTrial]) -> int:
     """
     known = second.get_trials(deepcopy=False)
     numbers = {trial.user_attrs["candidate"] for trial in known}
-    spared = next((trial for trial in chosen if trial.user_attrs.get("baseline")), chosen[0])
-    if any(trial.user_attrs.get(SPARED) for trial in known) and not spared.user_attrs.get("baseline"):
-        spared = None
+    has_one = any(trial.user_attrs.get(SPARED) for trial in known)
+    spared = next((t for t in chosen if t.user_attrs.get("baseline")), None if has_one else chosen[0])
     for trial in chosen:
         if trial.number not in numbers:
             attributes = {"candidate": trial.number, "bindings": trial.user_attrs["bindings"], SPARED: trial is spared}

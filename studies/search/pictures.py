@@ -35,6 +35,8 @@ def history(trials: Sequence[FrozenTrial], metric: Metric) -> Figure:
     lost = [t for t in pruned if t not in finite]
     with plots.styled():
         figure = Figure(figsize=(6.6, 4.0), layout="constrained")
+        axis: Any
+        strip: Any
         axis, strip = _broken_axis(figure, metric) if beyond or lost else (figure.subplots(), None)
         axis.plot([t.number for t in finite], [t.value for t in finite], "x", color=PRUNED, label="pruned, at its end")
         axis.plot([t.number for t in complete], [t.value for t in complete], "o", color=COMPLETE, label="complete")

@@ -113,8 +113,8 @@ def tuning_picture(curve: Sequence[BestOf], metric: Metric, baseline: float | No
         axis.set(xlabel="Trials n", ylabel=f"{metric.heading} [{metric.unit}]")
         shown = [at.expected for at in curve[2:] or curve]
         shown += [at.low for at in curve[2:]] if not metric.higher_is_better else [at.high for at in curve[2:]]
-        low, high = _with_room([*shown, *([] if baseline is None else [baseline])])
-        axis.set_ylim(low, high)
+        ends = _with_room([*shown, *([] if baseline is None else [baseline])])
+        axis.set_ylim(*ends)
         axis.set_xscale("log")
         axis.set_xticks(told_counts(curve[-1].trials))
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: plots.tick(x)))

@@ -89,7 +89,7 @@ def test_a_search_begins_with_the_best_of_another_and_says_what_does_not_fit(
     before = small_search(tmp_path / "a", baseline=False)
     create_or_resume(before)
     with open_study(before.address) as study:
-        for number, bpc in enumerate([2.7, 2.5, 2.6, 2.9, 2.8, 2.4, 3.0]):
+        for bpc in (2.7, 2.5, 2.6, 2.9, 2.8, 2.4, 3.0):
             trial = study.optuna.ask()
             trial.suggest_int("SingleHead.memory", 4, 64, log=True)
             trial.suggest_float("dropout", 0.0, 0.5)
