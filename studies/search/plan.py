@@ -244,9 +244,10 @@ def _read_warm(plan: SearchPlan) -> list[tuple[int, Point]]:
         return []
     if Path(before).resolve() == plan.folder.resolve():
         raise ConfigError(f"Search.from_study = {before!r}: the folder of this search itself; leave it out to go on")
-    with plan.address.locked():
-        if plan.address.exists() and SharedStudy(plan.address).optuna.user_attrs.get("from_study") == str(before):
-            return []
+    if (plan.folder / definition.STUDY).exists():
+        with plan.address.locked():
+            if plan.address.exists() and SharedStudy(plan.address).optuna.user_attrs.get("from_study") == str(before):
+                return []
     points, lines = best_of_study(Path(before), plan.space)
     for line in lines:
         say(line)
