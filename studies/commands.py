@@ -27,6 +27,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
+    from rnnlab.errors import Stopped
     from rnnlab.studies.search.driver import run_search
     from rnnlab.studies.search.plan import plan_search
     from rnnlab.studies.search.report import write_report
@@ -35,7 +36,11 @@ def _search(options: argparse.Namespace) -> None:
         options.study, options.fragments, overrides(options), trials=options.trials, storage=options.storage,
         run=options.run,
     )  # fmt: skip
-    run_search(plan, options.workers)
+    try:
+        run_search(plan, options.workers)
+    except Stopped:
+        print_answer(options, *write_report(plan))  # of what there is
+        raise
     print_answer(options, *write_report(plan))
 
 

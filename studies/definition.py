@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from rnnlab import config
 from rnnlab.config import format_value
+from rnnlab.config.checks import is_place
 from rnnlab.console import say
 from rnnlab.errors import ConfigError
 from rnnlab.registry import did_you_mean
@@ -76,9 +77,12 @@ def read(path: Path, factory: type[T], overrides: Sequence[str] = ()) -> T:
         hint = f"it is for `rnnlab {COMMANDS[other]}`" if other else f"it binds no {factory.__name__}.* at all"
         raise ConfigError(f"{path}: not for `rnnlab {COMMANDS[factory.__name__]}`: {hint}")
     with resolved.activate():
-        study: T = resolved.construct(factory.__name__)
+        study: Any = resolved.construct(factory.__name__)
         resolved.audit()
-    return study
+    own = [b for b in resolved.bindings.values() if b.selector == factory.__name__ and isinstance(b.value, str)]
+    places: dict[str, Any] = {b.argument: b.anchored().value for b in own if is_place(b.selector, b.argument)}
+    anchored_study: T = replace(study, **places)  # a file without a model is not anchored when it is resolved
+    return anchored_study
 
 
 def read_with(

@@ -10,7 +10,13 @@ from matplotlib.figure import Figure
 
 from rnnlab.errors import ConfigError
 from rnnlab.studies.ablation.scored import chance, scored_note
-from rnnlab.studies.ablation.statistics import MIN_SEEDS, PairedDifference, VariantStatistics, analyze
+from rnnlab.studies.ablation.statistics import (
+    MIN_SEEDS,
+    PairedDifference,
+    VariantStatistics,
+    analyze,
+    least_p_flip,
+)
 from rnnlab.studies.metric import counted_in, score
 from rnnlab.views import metrics, numerals, plots, tables
 from rnnlab.views.metrics import Metric
@@ -112,6 +118,7 @@ def _columns(metric: Metric) -> list[tables.Column]:
         tables.Column("difference", f"Δ {metric.word}", "interval", numerals.plus_minus(metric.digits, signed=True)),
         tables.Column("p", "p", "number", numerals.probability),
         tables.Column("p_holm", "p (Holm)", "number", numerals.probability),
+        tables.Column("p_flip", "p (flip)", "number", numerals.probability),
         tables.Column("parameters", "Parameters", "number", numerals.engineering),
         tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
         tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
@@ -130,6 +137,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) ->
         "difference": difference.interval,
         "p": difference.p,
         "p_holm": difference.p_holm,
+        "p_flip": difference.p_flip,
         **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
         "bindings": variant.bindings,
     }
@@ -148,12 +156,23 @@ def _notes(
     if tested:
         comparisons = "1 comparison" if tested == 1 else f"{tested} comparisons"
         notes.append(f"p: paired t-test, two-sided; p (Holm): corrected for {comparisons}.")
+        notes.append(_flip_note(statistics))
     reasons: dict[str, list[str]] = {}
     for name, one in statistics.items():
         if one.difference is not None and one.difference.no_p:
-            reasons.setdefault(one.difference.no_p, []).append(name)
-    notes += [f"No p-value for {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+            reasons.setdefault(f"No p-value for NAMES: {one.difference.no_p}.", []).append(name)
+        if one.difference is not None and one.difference.note:
+            reasons.setdefault(f"Δ {metric.word} of NAMES is {one.difference.note}.", []).append(name)
+    notes += [reason.replace("NAMES", ", ".join(names)) for reason, names in reasons.items()]
     if one_seed := [name for name, one in statistics.items() if len(one.seeds) == 1]:
         notes.append(f"One seed has no interval: {', '.join(one_seed)}; run at least {MIN_SEEDS}.")
     scored = scored_note([result for variant in variants for result in variant.results.values()], metric)
     return [*notes, scored] if scored else notes
+
+
+def _flip_note(statistics: Mapping[str, VariantStatistics]) -> str:
+    """What the sign-flip test is, and the least p that the seeds of this table allow it."""
+    tested = [s.difference for s in statistics.values() if s.difference is not None and s.difference.p_flip is not None]
+    counts = sorted({difference.interval.count for difference in tested if difference.interval is not None})
+    least = ", ".join(f"{least_p_flip(count):.3g} with {count} seeds" for count in counts)
+    return f"p (flip): sign-flip test, two-sided, whatever the distribution; it cannot be below {least}."

@@ -2,42 +2,67 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
+from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, cost_plot
 from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import rank
 from rnnlab.studies.search.database import SharedStudy, retry_history
 from rnnlab.studies.search.plan import CONFIRM, SearchPlan
-from rnnlab.views import numerals
+from rnnlab.studies.search.seeds import SPARED
+from rnnlab.views import numerals, plots, tables
 from rnnlab.views.intervals import Interval
+from rnnlab.views.metrics import Metric
 from rnnlab.views.tables import Table, to_json
 
 
 def enqueue_candidates(plan: SearchPlan) -> int:
-    """Queue for the second stage the best trials of the first and the baseline; how many there are in all.
-
-    The best comes first, so that the others can be pruned against it.
-    """
+    """Queue the candidates for the second stage; how many there are in all."""
     with plan.address.locked():
-        complete = SharedStudy(plan.address).trials(TrialState.COMPLETE)
-        best = sorted(complete, key=lambda trial: rank(plan.metric, trial.value or 0.0))[: plan.search.confirm]
-        if not best:
+        chosen = choose_candidates(SharedStudy(plan.address).finished(), plan.metric, plan.search.confirm)
+        if not chosen:
             return 0
-        chosen = {trial.number: trial for trial in [*best, *(t for t in complete if t.user_attrs.get("baseline"))]}
         if not plan.confirmation.exists():
             plan.confirmation.create(plan.direction)
-        second = SharedStudy(plan.confirmation)
-        known = {trial.user_attrs["candidate"] for trial in second.trials()}
-        for trial in chosen.values():
-            if trial.number not in known:
-                attributes = {"candidate": trial.number, "bindings": trial.user_attrs["bindings"]}
-                second.optuna.enqueue_trial({"candidate": trial.number}, user_attrs=attributes)
-        return len(known | set(chosen))
+        return queue(SharedStudy(plan.confirmation).optuna, chosen)
+
+
+def choose_candidates(finished: Sequence[FrozenTrial], metric: Metric, count: int) -> list[FrozenTrial]:
+    """The best of the complete trials, the best first, so that the others can be pruned against it; then the baseline.
+
+    A winner is compared with the baseline. One that diverged on the seed of the search may do well on others.
+    """
+    complete = [trial for trial in finished if trial.state is TrialState.COMPLETE]
+    best = sorted(complete, key=lambda trial: rank(metric, trial.value or 0.0))[:count]
+    baseline = [t for t in finished if t.user_attrs.get("baseline") and not _is_refused(t)] if best else []
+    return list({trial.number: trial for trial in [*best, *baseline]}.values())
+
+
+def queue(second: optuna.Study, chosen: Sequence[FrozenTrial]) -> int:
+    """Queue those that are not known to the second stage; how many it has then.
+
+    One is spared by the pruner: the baseline or, without one, the best.
+    """
+    known = second.get_trials(deepcopy=False)
+    numbers = {trial.user_attrs["candidate"] for trial in known}
+    has_one = any(trial.user_attrs.get(SPARED) for trial in known)
+    spared = next((t for t in chosen if t.user_attrs.get("baseline")), None if has_one else chosen[0])
+    for trial in chosen:
+        if trial.number not in numbers:
+            attributes = {"candidate": trial.number, "bindings": trial.user_attrs["bindings"], SPARED: trial is spared}
+            second.enqueue_trial({"candidate": trial.number}, user_attrs=attributes)
+    return len(numbers | {trial.number for trial in chosen})
+
+
+def _is_refused(trial: FrozenTrial) -> bool:
+    """Whether nothing could be built from it, on the seed of the search or any other."""
+    return str(trial.user_attrs.get("outcome", "")).startswith("refused")
 
 
 def candidate_folders(parent: Path, candidate: FrozenTrial) -> list[Path]:
@@ -56,48 +81,85 @@ def finished_candidates(plan: SearchPlan) -> list[FrozenTrial]:
         return [t for t in SharedStudy(plan.confirmation).finished() if t.intermediate_values]
 
 
+@dataclass(frozen=True)
+class Conclusion:
+    """What the second stage says.
+
+    Attributes:
+        confirmed: the best candidate with its mean, its difference to the reference and the p-values, for programs.
+        table: of all candidates.
+        variants: those in the table, the reference first.
+    """
+
+    confirmed: dict[str, Any]
+    table: Table
+    variants: Sequence[TrainedVariant]
+
+
+Results = Callable[[FrozenTrial, int], Mapping[str, Any]]
+
+
+def conclude(
+    metric: Metric, trials: Sequence[FrozenTrial], candidates: Sequence[FrozenTrial], results: Results
+) -> Conclusion:
+    """Compare candidates that finished over the seeds that they share.
+
+    Args:
+        trials: of the first stage, by number.
+        candidates: of the second, with all their seeds or pruned.
+        results: result.json of a candidate with a seed; empty where another machine has it.
+    """
+    variants = {candidate.number: _variant(metric, trials, candidate, results) for candidate in candidates}
+    spared = [variants[c.number] for c in candidates if c.user_attrs.get(SPARED)]
+    reference = next((v for v in variants.values() if not v.bindings), (spared or list(variants.values()))[0])
+    ordered = [reference, *(v for v in variants.values() if v is not reference)]
+    base = "the base" if not reference.bindings else "the best of the search"
+    title = f"Candidates over fresh seeds, against {reference.name}, {base}: {metric.title}"
+    table = ablation_table(ordered, reference.name, metric.key, title)
+    dropped = [variants[c.number].name for c in candidates if c.state is TrialState.PRUNED and _is_finite(c)]
+    if dropped:
+        told = f"{', '.join(dropped)}: dropped early for falling behind, so what is shown leans to the worse."
+        table = replace(table, notes=[*table.notes, told])
+    whole = [c for c in candidates if c.state is TrialState.COMPLETE] or list(candidates)
+    best = min(whole, key=lambda c: rank(metric, _mean(c)))
+    row = next(row for row in json.loads(to_json(table))["rows"] if row["variant"] == variants[best.number].name)
+    compared = {key: row[key] for key in ("difference", "p", "p_holm", "p_flip")}
+    confirmed = {"trial": best.user_attrs["candidate"], "seeds": row["seeds"], metric.key: row[metric.key],
+                 "difference_to": reference.name, **compared}  # fmt: skip
+    return Conclusion(confirmed, table, ordered)
+
+
 def write_confirmation(
     plan: SearchPlan, trials: Sequence[FrozenTrial], candidates: Sequence[FrozenTrial]
 ) -> tuple[dict[str, Any], Table, list[Path]]:
     """(what the best candidate reached, the table of candidates, what was written)."""
-    variants = [_variant(plan, trials, candidate) for candidate in candidates]
-    reference = next((v for v in variants if not v.bindings), variants[0])
-    ordered = [reference, *(v for v in variants if v is not reference)]
-    base = "the base" if not reference.bindings else "the best of the search"
-    key = plan.metric.key
-    title = f"Candidates over fresh seeds, against {reference.name}, {base}: {plan.metric.title}"
-    table, written = write_table_and_plot(ordered, reference.name, plan.folder, key, CONFIRM, title)
-    whole = [c for c in candidates if c.state is TrialState.COMPLETE] or list(candidates)
-    best = min(whole, key=lambda c: rank(plan.metric, _mean(c)))
-    number = best.user_attrs["candidate"]
-    row = next(row for row in json.loads(to_json(table))["rows"] if row["variant"] == f"trial {number}")
-    confirmed = {
-        "trial": number,
-        "seeds": row["seeds"],
-        key: row[key],
-        "difference_to": reference.name,
-        "difference": row["difference"],
-        "p": row["p"],
-        "p_holm": row["p_holm"],
-    }
-    return confirmed, table, written
+
+    def results(candidate: FrozenTrial, seed: int) -> Mapping[str, Any]:
+        folders = candidate_folders(plan.folder / CONFIRM, candidate)
+        return next((result for folder in folders if (result := finished(folder / f"seed-{seed}"))), {})
+
+    found = conclude(plan.metric, trials, candidates, results)
+    reference = found.variants[0].name
+    picture = plots.drawn(lambda: cost_plot(found.variants, reference, plan.metric.key), plan.folder, CONFIRM)
+    return found.confirmed, found.table, tables.write(found.table, plan.folder, CONFIRM) + picture
 
 
 def _mean(candidate: FrozenTrial) -> float:
     return math.fsum(candidate.intermediate_values.values()) / len(candidate.intermediate_values)
 
 
-def _variant(plan: SearchPlan, trials: Sequence[FrozenTrial], candidate: FrozenTrial) -> TrainedVariant:
+def _is_finite(candidate: FrozenTrial) -> bool:
+    return all(map(math.isfinite, candidate.intermediate_values.values()))
+
+
+def _variant(metric: Metric, trials: Sequence[FrozenTrial], candidate: FrozenTrial, results: Results) -> TrainedVariant:
     number = candidate.user_attrs["candidate"]
-    folders = candidate_folders(plan.folder / CONFIRM, candidate)
-    results: dict[int, Mapping[str, Any]] = {}
-    for seed, reached in sorted(candidate.intermediate_values.items()):
-        here = next((r for folder in folders if (r := finished(folder / f"seed-{seed}"))), {})  # or on another machine
-        results[seed] = {**here, plan.metric.key: reached}
+    reached = sorted(candidate.intermediate_values.items())
+    by_seed = {seed: {**results(candidate, seed), metric.key: value} for seed, value in reached}
     baseline = trials[number].user_attrs.get("baseline")
-    return TrainedVariant(f"trial {number}", results, () if baseline else tuple(candidate.user_attrs["bindings"]))
+    return TrainedVariant(f"trial {number}", by_seed, () if baseline else tuple(candidate.user_attrs["bindings"]))
 
 
-def plus_minus(interval: Mapping[str, Any] | None) -> str:
+def plus_minus(interval: Mapping[str, Any] | None, signed: bool = False) -> str:
     """An interval of the facts, in words."""
-    return "not finite" if interval is None else numerals.plus_minus(4)(Interval(**interval))
+    return "not finite" if interval is None else numerals.plus_minus(4, signed)(Interval(**interval))

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
@@ -145,6 +145,14 @@ def retry_history(trial: FrozenTrial) -> list[int]:
 def run_folders(parent: Path, trial: FrozenTrial) -> list[Path]:
     """The folder of a trial below `parent`, then those of the trials that it repeats, the newest first."""
     return [parent / f"trial-{number:04d}" for number in (trial.number, *reversed(retry_history(trial)))]
+
+
+def report(trial: optuna.Trial, value: float, step: int) -> None:
+    """Report a value to the pruner. Raises: TrialLost if another worker has the trial now."""
+    try:
+        trial.report(value, step)
+    except UpdateFinishedTrialError:
+        raise TrialLost from None
 
 
 @contextmanager

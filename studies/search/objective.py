@@ -8,8 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
-from optuna.pruners import WilcoxonPruner
 from optuna.samplers import RandomSampler
 
 from rnnlab.console import say
@@ -24,12 +22,13 @@ from rnnlab.studies.search.database import (
     Release,
     SharedStudy,
     TrialLost,
-    experimental_features,
+    report,
     run_folders,
     run_one_trial,
     silence_optuna,
 )
 from rnnlab.studies.search.plan import CONFIRM, TRIALS, SearchPlan, reopen
+from rnnlab.studies.search.seeds import confirmation_pruner, mean_over_seeds
 from rnnlab.training import experiment
 from rnnlab.training.loop import Loop, Observer
 
@@ -52,10 +51,8 @@ def run_candidate(job: Job, check: Check) -> None:
 
     Args and raises: as `run_trial`.
     """
-    with experimental_features():
-        pruner = WilcoxonPruner()
     with _plan_of(job, check) as plan:
-        objective = partial(_train_seeds, plan, check)
+        objective, pruner = partial(_train_seeds, plan, check), confirmation_pruner()
         run_one_trial(plan.confirmation, job["budget"], objective, lambda draw: RandomSampler(seed=0), pruner)
 
 
@@ -101,6 +98,7 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
         reporter.report(plan.budget, worst(plan.metric))
         raise optuna.TrialPruned
     trial.set_user_attr("outcome", "complete")
+    trial.set_user_attr("macs_per_byte", result.get("macs_per_byte"))
     return reached
 
 
@@ -111,40 +109,30 @@ def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
     release()
     recorded = study.trials()[trial.number]
     folders = candidate_folders(plan.folder / CONFIRM, recorded)
-    reported = dict(recorded.intermediate_values)
-    for seed in plan.fresh_seeds():
+
+    def reach(seed: int) -> float:
         check()
         config = plan.base.vary([], [*attributes["bindings"], f"Trainer.seed = {seed}"])
         folder, *earlier = [folder / f"seed-{seed}" for folder in folders]
-        reached = worst(plan.metric)
         try:
             with reporting_out_of_memory():
                 result = train_run(experiment.build(config), folder, earlier=earlier, variant=name)
-            found = score(result, plan.metric.key)
-            reached = found if math.isfinite(found) else reached
         except Diverged:
             trial.set_user_attr("outcome", "diverged")
+            return worst(plan.metric)
         except OutOfMemory as error:
             say(str(error))
             trial.set_user_attr("outcome", "out of memory")
-        if seed not in reported:
-            _report(trial, reached, seed)
-            reported[seed] = reached
-        if not math.isfinite(reached) or trial.should_prune():
-            raise optuna.TrialPruned
-    return math.fsum(reported.values()) / len(reported)
+            return worst(plan.metric)
+        found = score(result, plan.metric.key)
+        return found if math.isfinite(found) else worst(plan.metric)
 
-
-def _report(trial: optuna.Trial, value: float, step: int) -> None:
-    """Raises: TrialLost if another worker has the trial now."""
-    try:
-        trial.report(value, step)
-    except UpdateFinishedTrialError:
-        raise TrialLost from None
+    return mean_over_seeds(trial, plan.fresh_seeds(), reach, recorded.intermediate_values)
 
 
 class Reporter:
-    """Reports to the study what a run has reached, and stops a run that is pruned or lost.
+    """Reports to the study what a run has reached, and stops a run that is pruned or lost. The baseline is not pruned:
+    what is found is compared with it.
 
     Attributes:
         stopped_by: TrialPruned or TrialLost, once that has stopped the run.
@@ -153,6 +141,7 @@ class Reporter:
     def __init__(self, study: SharedStudy, trial: optuna.Trial, plan: SearchPlan) -> None:
         self._trial, self._every, self._metric = trial, plan.evaluate_every, plan.metric
         self._reported = set(study.trials()[trial.number].intermediate_values)
+        self._is_baseline = bool(trial.user_attrs.get("baseline"))
         self.stopped_by: BaseException | None = None
 
     def observer(self, loop: Loop) -> Observer:
@@ -168,7 +157,8 @@ class Reporter:
             loop.save(must=True)  # before the report: a retry must not have reported more than it can go on from
             try:
                 self.report(record["bytes"], record[self._metric.key])
-                if loop.learner.fraction() < 1.0 and self._trial.should_prune():
+                ends = loop.learner.fraction() >= 1.0
+                if not ends and not self._is_baseline and self._trial.should_prune():
                     counted = f"{record['bytes']:,} {counted_in(self._metric)}s"
                     self._trial.set_user_attr("outcome", f"pruned at {counted}")
                     self.stopped_by = optuna.TrialPruned()
@@ -184,5 +174,5 @@ class Reporter:
         not shift the steps at which trials are compared."""
         step = seen // self._every * self._every
         if step not in self._reported:
-            _report(self._trial, reached, step)
+            report(self._trial, reached, step)
             self._reported.add(step)

@@ -22,15 +22,23 @@ COMPLETE, PRUNED = PALETTE[0], "#888888"
 
 
 def history(trials: Sequence[FrozenTrial], metric: Metric) -> Figure:
-    """What each trial reached, and the best so far."""
-    with _figure(6.6, 4.0) as (figure, axis):
-        complete = [t for t in trials if t.state is TrialState.COMPLETE]
-        pruned = [t for t in trials if t.state is TrialState.PRUNED and t.value is not None and math.isfinite(t.value)]
-        limit = _limit_to_what_matters(axis, complete, pruned, metric)
-        # One that was pruned early would squeeze all that matters.
-        nearest = max if metric.higher_is_better else min
-        ends = [limit if t.value is None else nearest(limit, t.value) for t in pruned]
-        axis.plot([t.number for t in pruned], ends, "x", color=PRUNED, label="pruned, at its end")
+    """What each trial reached, and the best so far.
+
+    One that was pruned early would squeeze all that matters. Those beyond stand in a strip with an axis of its own,
+    behind a break; those that are not finite at its far edge.
+    """
+    complete = [t for t in trials if t.state is TrialState.COMPLETE]
+    pruned = [t for t in trials if t.state is TrialState.PRUNED]
+    finite = [t for t in pruned if t.value is not None and math.isfinite(t.value)]
+    low, high = _what_matters(complete or finite, finite, metric)
+    beyond = [t for t in finite if t.value is not None and not low <= t.value <= high]
+    lost = [t for t in pruned if t not in finite]
+    with plots.styled():
+        figure = Figure(figsize=(6.6, 4.0), layout="constrained")
+        axis: Any
+        strip: Any
+        axis, strip = _broken_axis(figure, metric) if beyond or lost else (figure.subplots(), None)
+        axis.plot([t.number for t in finite], [t.value for t in finite], "x", color=PRUNED, label="pruned, at its end")
         axis.plot([t.number for t in complete], [t.value for t in complete], "o", color=COMPLETE, label="complete")
         best_of = np.maximum if metric.higher_is_better else np.minimum
         best = best_of.accumulate([float(t.value) for t in complete if t.value is not None])
@@ -38,10 +46,58 @@ def history(trials: Sequence[FrozenTrial], metric: Metric) -> Figure:
         for trial in complete:
             if trial.user_attrs.get("baseline"):
                 axis.axhline(trial.value, color=PRUNED, lw=1, dashes=(4, 3), zorder=1, label="baseline")
-        axis.set(xlabel="Trial", ylabel=_label(metric))
+        axis.set_ylim(low, high)
+        if strip is not None:
+            _draw_beyond(strip, beyond, lost, metric)
+        axis.set_ylabel(_label(metric))
+        bottom = strip if strip is not None and metric.higher_is_better else axis
+        bottom.set_xlabel("Trial")
         axis.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-        figure.legend(loc="outside lower center", ncols=4)
+        _, labels = axis.get_legend_handles_labels()
+        strips = [] if strip is None else strip.get_legend_handles_labels()[1]
+        figure.legend(loc="outside lower center", ncols=plots.legend_columns([*labels, *strips], 6.6))
         return figure
+
+
+def _what_matters(shown: Sequence[FrozenTrial], finite: Sequence[FrozenTrial], metric: Metric) -> tuple[float, float]:
+    """Limits of an axis with these trials and what is better than they, with some room."""
+    values = [t.value for t in shown if t.value is not None]
+    if values:
+        best = min((t.value for t in [*shown, *finite] if t.value is not None), key=lambda value: rank(metric, value))
+        values.append(best)
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    room = 0.35 * (high - low) or 0.1
+    return low - room, high + room
+
+
+def _broken_axis(figure: Figure, metric: Metric) -> tuple[Any, Any]:
+    """(the axis, a strip with the same trials on the side of what is worse)."""
+    heights = [3.4, 1.0] if metric.higher_is_better else [1.0, 3.4]
+    pair = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+    axis, strip = pair if metric.higher_is_better else pair[::-1]
+    upper, lower = pair
+    upper.spines["bottom"].set_visible(False)
+    upper.tick_params(axis="x", length=0)
+    slash: dict[str, Any] = {"marker": [(-1, -0.5), (1, 0.5)], "ms": 8, "ls": "none", "color": "#888888", "mew": 1}
+    upper.plot(0, 0, transform=upper.transAxes, clip_on=False, **slash)
+    lower.plot(0, 1, transform=lower.transAxes, clip_on=False, **slash)
+    return axis, strip
+
+
+def _draw_beyond(strip: Any, beyond: Sequence[FrozenTrial], lost: Sequence[FrozenTrial], metric: Metric) -> None:
+    """The trials beyond the break where they are, and at the far edge those without a number."""
+    values = [float(t.value) for t in beyond if t.value is not None]
+    strip.plot([t.number for t in beyond], values, "x", color=PRUNED)
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    room = 0.3 * (high - low) or 0.1 * abs(high) or 1.0
+    strip.set_ylim(low - room, high + room)
+    strip.yaxis.set_major_locator(MaxNLocator(3))
+    if not values:
+        strip.set_yticks([])
+    edge, shape = (0.0, "v") if metric.higher_is_better else (1.0, "^")
+    if lost:
+        strip.plot([t.number for t in lost], [edge] * len(lost), shape, color=PALETTE[3], clip_on=False, zorder=4,
+                   transform=strip.get_xaxis_transform(), label="diverged or refused")  # fmt: skip
 
 
 def slices(trials: Sequence[FrozenTrial], metric: Metric, entries: Sequence[Entry]) -> Figure:
@@ -135,23 +191,6 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, Any]]:
 
 def _label(metric: Metric) -> str:
     return f"{metric.heading} [{metric.unit}]"
-
-
-def _limit_to_what_matters(
-    axis: Any, complete: Sequence[FrozenTrial], pruned: Sequence[FrozenTrial], metric: Metric
-) -> float:
-    """Set the limits of the metric by the complete trials, and say how bad a point may look."""
-    values = [t.value for t in complete or pruned if t.value is not None] or [0.0]
-    ends = [*values, *(t.value for t in pruned if t.value is not None)]
-    low, high = min(values), max(values)
-    spread = high - low or 0.1
-    if metric.higher_is_better:
-        limit = max(min(ends), low - spread)
-        axis.set_ylim(limit - 0.1 * spread, high + 0.1 * spread)
-    else:
-        limit = min(max(ends), high + spread)
-        axis.set_ylim(low - 0.1 * spread, limit + 0.1 * spread)
-    return limit
 
 
 def _axis(axis: Any, entry: Entry, values: Sequence[Any]) -> list[float]:

@@ -12,7 +12,9 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from rnnlab import config, rng
 from rnnlab.config import Config, identity
+from rnnlab.console import say
 from rnnlab.errors import ConfigError
+from rnnlab.interfaces import Place
 from rnnlab.registry import configurable
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
@@ -20,6 +22,7 @@ from rnnlab.studies.budget import positions, refuse_to_vary_a_step, refuse_two_b
 from rnnlab.studies.launch.urls import check_url, file_url
 from rnnlab.studies.metric import OF_SEARCHES, choose
 from rnnlab.studies.search.database import Address, Direction, SharedStudy
+from rnnlab.studies.search.points import DATABASE, Point, best_of_study, check_points, read_points
 from rnnlab.studies.search.space import Space, differences
 from rnnlab.studies.source import noun_of_source
 from rnnlab.training import experiment
@@ -27,7 +30,6 @@ from rnnlab.views.metrics import Metric
 from rnnlab.views.runs import parse_bindings
 
 BASE = "base.gin"
-DATABASE = "study.db"
 TRIALS = "trials"
 CONFIRM = "confirm"
 
@@ -53,6 +55,8 @@ class Search:
         evaluations: of valid during a trial, at equal distances; the pruner decides at each.
         seed: of the sampler.
         baseline: begin with the base's own values.
+        enqueue: points that are tried first, [{key: value}, ...]; a key that a point leaves out is drawn.
+        from_study: folder of another search; its five best trials are tried first, where they lie in this space.
         confirm: candidates that are trained again with fresh seeds once the search is over; 0 for none.
         confirm_seeds: how many seeds that takes each, if nothing prunes the candidate.
         heartbeat: interval between a worker's signs of life [s]; without them its trial is given to another.
@@ -74,6 +78,8 @@ class Search:
     evaluations: int = 10
     seed: int = 1
     baseline: bool = True
+    enqueue: Sequence[Mapping[str, Any]] = ()
+    from_study: Place | None = None
     confirm: int = 3
     confirm_seeds: int = 5
     heartbeat: int = 10
@@ -180,7 +186,9 @@ def plan_search(
     base = _base(search)
     choose("Search", search.metric, base, OF_SEARCHES)
     refuse_to_vary_a_step(base, search.space)
-    Space.read(search.space).check(base)
+    space = Space.read(search.space)
+    space.check(base)
+    check_points(read_points(search.enqueue, space), space, base)
     corpus = experiment.build(base, shapes_only=True).source
     assert corpus is not None
     if storage is not None:
@@ -205,11 +213,13 @@ def _base(search: Search) -> Config:
 
 
 def create_or_resume(plan: SearchPlan) -> None:
-    """Create the study, or find it as it was left; only once, however many processes do so at this moment.
+    """Create the study, or find it as it was left; only once, however many processes do so at this moment. Points to
+    try first that it does not know come next.
 
-    Raises: ConfigError if the study that is there has another space or base, or the folder holds trials of a study that
-        the storage does not know; StorageError.
+    Raises: ConfigError if the study that is there has another space or base, the folder holds trials of a study that
+        the storage does not know, or what `Search.from_study` names is no search; StorageError.
     """
+    warm = _read_warm(plan)
     with plan.address.locked():
         if not plan.address.exists():
             if any((plan.folder / TRIALS).glob("*")):
@@ -221,10 +231,38 @@ def create_or_resume(plan: SearchPlan) -> None:
         study = SharedStudy(plan.address).optuna
         _complete(plan, study)
         _refuse_changes(plan, study.user_attrs)
+        _queue_points(plan, study, warm)
         with storage_errors(f"{plan.folder}: the study cannot be kept there"):
             plan.folder.mkdir(parents=True, exist_ok=True)
             write_file(plan.folder / BASE, plan.base.text.encode())
             definition.write(plan.search, plan.address.name, plan.folder)
+
+
+def _read_warm(plan: SearchPlan) -> list[tuple[int, Point]]:
+    """The points of the search before this one, with the numbers of their trials; none if this one has them already."""
+    if (before := plan.search.from_study) is None:
+        return []
+    if Path(before).resolve() == plan.folder.resolve():
+        raise ConfigError(f"Search.from_study = {before!r}: the folder of this search itself; leave it out to go on")
+    if (plan.folder / definition.STUDY).exists():
+        with plan.address.locked():
+            if plan.address.exists() and SharedStudy(plan.address).optuna.user_attrs.get("from_study") == str(before):
+                return []
+    points, lines = best_of_study(Path(before), plan.space)
+    for line in lines:
+        say(line)
+    return points
+
+
+def _queue_points(plan: SearchPlan, study: optuna.Study, warm: Sequence[tuple[int, Point]]) -> None:
+    """Queue the points to try first, those that are known already left out."""
+    for point in read_points(plan.search.enqueue, plan.space):
+        study.enqueue_trial(point, user_attrs={"queued": "Search.enqueue"}, skip_if_exists=True)
+    for number, point in warm:
+        origin = f"trial {number} of {plan.search.from_study}"
+        study.enqueue_trial(point, user_attrs={"queued": origin}, skip_if_exists=True)
+    if warm:
+        study.set_user_attr("from_study", str(plan.search.from_study))
 
 
 def _complete(plan: SearchPlan, study: optuna.Study) -> None:

@@ -1,5 +1,6 @@
 """What `rnnlab search` writes and prints: the best configuration, the trials, their importance, and the pictures."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -7,24 +8,33 @@ from pathlib import Path
 from typing import Any
 
 from optuna.distributions import CategoricalDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.config import diff
 from rnnlab.storage.durable import storage_errors, write_file
-from rnnlab.studies.metric import rank, superlative
+from rnnlab.studies.metric import counted_in, rank, superlative
 from rnnlab.studies.search import pictures
 from rnnlab.studies.search.confirm import finished_candidates, plus_minus, write_confirmation
-from rnnlab.studies.search.database import FINISHED, SharedStudy, experimental_features, open_study, retry_history
+from rnnlab.studies.search.database import FINISHED, open_study, retry_history
+from rnnlab.studies.search.doubts import doubts
+from rnnlab.studies.search.importance import importance
+from rnnlab.studies.search.pareto import pareto_front, pareto_picture, priced, with_costs
 from rnnlab.studies.search.plan import TRIALS, SearchPlan
 from rnnlab.studies.search.space import literal
+from rnnlab.studies.search.tuning import (
+    reached_values,
+    shown_counts,
+    told_counts,
+    tuning_curve,
+    tuning_picture,
+    tuning_table,
+)
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.metrics import Metric
 from rnnlab.views.tables import Column, Table
 
 BEST = "best.gin"
 PLOTS = "plots"
-FEWEST_FOR_IMPORTANCE = 4  # complete trials
 
 
 def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
@@ -34,18 +44,24 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
     """
     with open_study(plan.address) as study:
         trials = study.trials()
-        shares = _importance(study)
+        found = importance(study.optuna, plan.space.entries)
         outside = study.optuna.user_attrs.get("baseline_outside", [])
     done = [t for t in trials if t.state in FINISHED]
     complete = [t for t in done if t.state is TrialState.COMPLETE]
-    written = tables.write(trials_table(plan, done), plan.folder, "trials")
-    written += _draw(plan, done, shares)
+    done = with_costs(done, plan.folder / TRIALS)
+    warned = doubts(plan, done) if done else []
+    written = tables.write(trials_table(plan, done, warned), plan.folder, "trials")
+    written += _draw(plan, done, found.shares)
     counts = {"complete": len(complete), "pruned": len(done) - len(complete)}
-    facts: dict[str, Any] = {"folder": str(plan.folder), "trials": counts, "importance": shares}
+    facts: dict[str, Any] = {"folder": str(plan.folder), "trials": counts, "importance": found.shares,
+                             "no_importance": found.missing, "warnings": warned}  # fmt: skip
     lines = [f"{len(done)} trials: {counts['complete']} complete, {counts['pruned']} pruned"]
     if outside:
         lines.append(f"no baseline among them: the space does not hold the base's {', '.join(outside)}")
+    lines += [f"warning: {line}" for line in warned]
     if complete:
+        lines += found.lines()
+        facts |= _costs_and_curve(plan, done, written)
         key, title, most = plan.metric.key, plan.metric.title, superlative(plan.metric)
         first = min(complete, key=lambda t: (rank(plan.metric, t.value or 0.0), t.number))
         facts["best"] = {"trial": first.number, key: first.value, "params": first.params,
@@ -62,7 +78,7 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
             facts["confirmed"] = confirmed
             lines.append(
                 f"{most} over {confirmed['seeds']} fresh seeds: trial {winner.number}, "
-                f"{title} {plus_minus(confirmed[key])}\n\n{tables.to_text(table)}"
+                f"{title} {plus_minus(confirmed[key])}{_against(confirmed)}\n\n{tables.to_text(table)}"
             )
         written.append(_write_best(plan, winner, facts))
         lines.append(f"{plan.folder / BEST} trains trial {winner.number}: rnnlab train {plan.folder / BEST}")
@@ -71,8 +87,32 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
     return facts, "\n".join(lines)
 
 
-def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial]) -> Table:
-    """A row a finished trial, the best first, pruned ones last."""
+def _against(confirmed: Mapping[str, Any]) -> str:
+    """How the winner stands to what it is compared with; empty if it is that itself."""
+    if confirmed["difference"] is None:
+        return ""
+    p = "" if confirmed["p"] is None else f", p {numerals.probability(confirmed['p'])}"
+    return f" ({plus_minus(confirmed['difference'], signed=True)} to {confirmed['difference_to']}{p})"
+
+
+def _costs_and_curve(plan: SearchPlan, done: Sequence[FrozenTrial], written: list[Path]) -> dict[str, Any]:
+    """The tuning curve and the front of metric against cost, which are written; what they say, for programs."""
+    metric, folder = plan.metric, plan.folder / PLOTS
+    values, higher = reached_values(done, metric), plan.metric.higher_is_better
+    curve = tuning_curve(values, shown_counts(len(values)), higher)
+    baseline = next((t.value for t in done if t.user_attrs.get("baseline") and t.state is TrialState.COMPLETE), None)
+    written += plots.drawn(partial(tuning_picture, curve, metric, baseline), folder, "tuning_curve")
+    table = tuning_table(tuning_curve(values, told_counts(len(values)), higher), metric, len(values))
+    written += tables.write(table, plan.folder, "tuning_curve")
+    points = priced(done)
+    if len({point.macs for point in points}) > 1:  # else there is nothing to weigh
+        written += plots.drawn(partial(pareto_picture, points, metric), folder, "pareto")
+    front = [{"trial": p.number, "macs_per_byte": p.macs, metric.key: p.reached} for p in pareto_front(points, metric)]
+    return {"tuning_curve": json.loads(tables.to_json(table))["rows"], "pareto": front}
+
+
+def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial], warned: Sequence[str] = ()) -> Table:
+    """A row a finished trial, the best first, pruned ones last; what to doubt beneath."""
     metric = plan.metric
     keys = [
         Column(f"param:{entry.key}", entry.key) if entry.is_categorical
@@ -84,6 +124,7 @@ def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial]) -> Table:
         Column("outcome", "Outcome"),
         Column(metric.key, metric.heading, "number", numerals.decimal(4)),
         *keys,
+        Column("macs_per_byte", f"MACs/{counted_in(metric)}", "number", numerals.engineering),
         Column("seconds", "Time", "number", numerals.duration),
         Column("run", "Run"),
     ]
@@ -92,6 +133,7 @@ def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial]) -> Table:
     for trial in ordered:
         if numbers := ", ".join(map(str, retry_history(trial))):
             notes.append(f"Trial {trial.number} goes on with {numbers}, whose worker stopped.")
+    notes += [f"Warning: {line}." for line in warned]
     return Table(
         f"{len(done)} trials of {plan.address.name}", columns, [_row(trial, metric) for trial in ordered], notes
     )
@@ -102,7 +144,8 @@ def _rank(trial: FrozenTrial, metric: Metric) -> float:
 
 
 def _row(trial: FrozenTrial, metric: Metric) -> dict[str, tables.Cell]:
-    name = "baseline, " if trial.user_attrs.get("baseline") else ""
+    queued = trial.user_attrs.get("queued")
+    name = "baseline, " if trial.user_attrs.get("baseline") else f"{queued}, " if queued else ""
     params = {
         f"param:{key}": literal(given) if isinstance(trial.distributions[key], CategoricalDistribution) else given
         for key, given in trial.params.items()
@@ -112,6 +155,7 @@ def _row(trial: FrozenTrial, metric: Metric) -> dict[str, tables.Cell]:
         "outcome": name + str(trial.user_attrs.get("outcome", trial.state.name.lower())),
         metric.key: trial.value if trial.value is not None and math.isfinite(trial.value) else None,
         **params,
+        "macs_per_byte": trial.user_attrs.get("macs_per_byte"),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "run": f"{TRIALS}/trial-{trial.number:04d}",
     }
@@ -119,15 +163,6 @@ def _row(trial: FrozenTrial, metric: Metric) -> dict[str, tables.Cell]:
 
 def _figures(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
-
-
-def _importance(study: SharedStudy) -> dict[str, float]:
-    """Shares by key, the largest first; empty where there are too few trials to tell."""
-    if len(study.trials(TrialState.COMPLETE)) < FEWEST_FOR_IMPORTANCE:
-        return {}
-    with experimental_features():
-        found = get_param_importances(study.optuna, evaluator=PedAnovaImportanceEvaluator())
-    return {key: float(share) for key, share in found.items()}
 
 
 def _draw(plan: SearchPlan, trials: Sequence[FrozenTrial], shares: Mapping[str, float]) -> list[Path]:

@@ -63,6 +63,10 @@ class Entry:
         steps = (value - d.low) / (d.step or 1)
         return d.low <= value <= d.high and (d.step is None or abs(steps - round(steps)) < 1e-8)
 
+    def plain(self, value: Any) -> Any:
+        """A value that it holds, of the type that it draws: 0 of a float is 0.0."""
+        return float(value) if isinstance(self.distribution, FloatDistribution) else value
+
     def suggest(self, trial: BaseTrial) -> Any:
         d = self.distribution
         if isinstance(d, CategoricalDistribution):

@@ -3,13 +3,14 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from rnnlab.errors import ConfigError
-from rnnlab.studies.ablation.statistics import analyze, holm, paired_difference
+from rnnlab.studies.ablation.statistics import MOST_EXACT, analyze, holm, least_p_flip, paired_difference, sign_flip
 from rnnlab.views.intervals import mean_interval
 
 # Student 1908, hours of extra sleep of ten patients under two drugs: R's datasets::sleep.
@@ -92,15 +93,84 @@ def test_pairing_goes_by_seed_and_not_by_order() -> None:
 
 
 def test_seeds_that_do_not_match_are_not_paired() -> None:
-    difference = paired_difference({1: 2.0, 2: 2.0, 3: 2.0}, {4: 2.0, 1: 2.0, 2: 2.0})
+    difference = paired_difference({1: 2.0, 2: 2.0, 3: 2.0}, {4: 2.0, 5: 2.0})
     assert (difference.interval, difference.p) == (None, None)
-    assert difference.no_p == "its seeds (1, 2, 4) are not the baseline's (1, 2, 3)"
+    assert difference.no_p == "its seeds (4, 5) are none of the baseline's (1, 2, 3)"
+
+
+def test_pairs_are_made_over_the_seeds_that_both_have_and_the_others_are_named() -> None:
+    baseline = {1: 2.0, 2: 2.1, 3: 2.2, 4: 2.3, 5: 2.4}
+    pruned = {1: 2.10, 2: 2.22, 3: 2.29, 7: 9.0}
+    difference = paired_difference(baseline, pruned)
+    three = paired_difference({1: 2.0, 2: 2.1, 3: 2.2}, {1: 2.10, 2: 2.22, 3: 2.29})
+    assert (difference.interval, difference.p, difference.p_flip) == (three.interval, three.p, three.p_flip)
+    assert difference.p == pytest.approx(stats.ttest_rel([2.10, 2.22, 2.29], [2.0, 2.1, 2.2]).pvalue)
+    assert difference.note == "over seeds 1, 2, 3; without 4, 5, which it lacks; 7, which the baseline lacks"
+    assert three.note == ""
+    two = paired_difference(baseline, {1: 2.1, 2: 2.25})
+    assert two.p is None
+    assert two.interval == mean_interval([2.1 - 2.0, 2.25 - 2.1])
+    assert two.no_p == "2 seeds shared with the baseline, and a paired t-test needs at least 3"
+
+
+def test_a_seed_that_diverged_on_either_side_is_in_no_pair_and_is_named() -> None:
+    baseline = {1: 2.0, 2: 2.1, 3: 2.2, 4: math.nan, 5: 2.4}
+    difference = paired_difference(baseline, {1: 2.1, 2: math.inf, 3: 2.35, 4: 2.3, 5: 2.52})
+    assert difference.interval == mean_interval([2.1 - 2.0, 2.35 - 2.2, 2.52 - 2.4])
+    assert difference.p is not None
+    assert difference.note == ("over seeds 1, 3, 5; without 2, at which it diverged; 4, at which the baseline diverged")
+    assert paired_difference({1: 2.0}, {1: math.nan}).no_p == "it diverged"
+
+
+def test_the_sign_flip_test_gives_what_fisher_gives_on_darwins_plants() -> None:
+    """Fisher 1935: crossed against self-fertilized maize, in eighths of an inch; 863 of 32,768 sums reach 314."""
+    plants = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
+    assert sign_flip(plants) == 2 * 863 / 32_768
+
+
+@settings(max_examples=25)
+@given(st.lists(st.floats(-9, 9).map(lambda x: round(x, 2)), min_size=2, max_size=7))
+def test_the_sign_flip_test_agrees_with_scipys_own(differences: list[float]) -> None:
+    theirs = stats.permutation_test((differences,), np.mean, permutation_type="samples", vectorized=True)
+    assert sign_flip(differences) == pytest.approx(theirs.pvalue)
+
+
+def test_beyond_the_exact_the_sign_flip_test_is_drawn_alike_at_every_call_and_is_near() -> None:
+    rng = np.random.default_rng(5)
+    differences = rng.normal(0.4, 1.0, MOST_EXACT + 4).tolist()
+    assert sign_flip(differences) == sign_flip(differences)
+    assert sign_flip(differences) == pytest.approx(stats.ttest_1samp(differences, 0.0).pvalue, rel=0.1)
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 11, MOST_EXACT])
+def test_the_least_p_of_the_sign_flip_test_is_that_of_differences_on_one_side(seeds: int) -> None:
+    assert sign_flip([0.1 + 0.01 * seed for seed in range(seeds)]) == least_p_flip(seeds)
+
+
+def test_the_least_p_that_is_drawn_is_no_more_than_what_is_found() -> None:
+    seeds = MOST_EXACT + 10
+    assert sign_flip([0.1 + 0.01 * seed for seed in range(seeds)]) == pytest.approx(least_p_flip(seeds))
+
+
+def test_three_seeds_cannot_reach_a_twentieth_and_a_thousandth_takes_eleven() -> None:
+    assert least_p_flip(3) == 0.25
+    assert least_p_flip(5) > 0.05 > least_p_flip(6)
+    assert least_p_flip(10) > 0.001 > least_p_flip(11)
+
+
+def test_flipped_signs_are_corrected_like_t() -> None:
+    baseline = {seed: 2.6 + 0.01 * seed for seed in range(6)}
+    away = {seed: value + 0.1 + 0.001 * seed**2 for seed, value in baseline.items()}
+    near = {seed: value + 0.01 * (-1) ** seed + 0.001 * seed for seed, value in baseline.items()}
+    found = analyze({"base": baseline, "away": away, "near": near}, "base")["away"].difference
+    assert found is not None
+    assert (found.p_flip, found.p_flip_holm) == (2 / 2**6, 4 / 2**6)
 
 
 def test_equal_differences_are_not_tested() -> None:
     baseline = {1: 2.1, 2: 2.5, 3: 3.3}
     shifted = paired_difference(baseline, {seed: bpc + 0.1 for seed, bpc in baseline.items()})
-    assert shifted.p is None
+    assert (shifted.p, shifted.p_flip) == (None, None)
     assert shifted.no_p == "the difference is the same for every seed"
 
 
@@ -123,10 +193,11 @@ def test_the_correction_counts_only_comparisons_that_were_made() -> None:
     assert statistics["lstm"].difference is None
     late, broken = statistics["late"].difference, statistics["broken"].difference
     assert late is not None
-    assert late.interval is None
-    assert late.no_p == "its seeds (1) are not the baseline's (1, 2, 3)"
+    assert late.interval == mean_interval([2.9 - 2.60])
+    assert late.no_p == "1 seed shared with the baseline, and a paired t-test needs at least 3"
     assert broken is not None
-    assert broken.no_p == "seed 2 diverged"
+    assert broken.no_p == "2 seeds shared with the baseline, and a paired t-test needs at least 3"
+    assert broken.note == "over seeds 1, 3; without 2, at which it diverged"
     assert statistics["broken"].mean is None
     assert list(statistics) == list(results)
 

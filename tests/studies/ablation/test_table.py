@@ -68,6 +68,14 @@ def test_the_table_says_how_bpc_was_measured_and_how_many_comparisons_were_corre
     assert "corrected for 2 comparisons" in notes
 
 
+def test_the_table_has_the_sign_flip_test_and_says_the_least_it_can_reach() -> None:
+    table = ablation_table(study(), "lstm")
+    assert [row["p_flip"] for row in table.rows[:2]] == [None, 0.25], "three seeds, all on one side"
+    (note,) = [note for note in table.notes if note.startswith("p (flip)")]
+    assert note.endswith("it cannot be below 0.25 with 3 seeds.")
+    assert "p (flip)" in tables.to_text(table)
+
+
 def test_two_ways_of_measuring_are_pointed_out() -> None:
     odd = variant("odd", 2.5, protocol={"batch_size": 1, "bptt": 256, "memory": 1024, "bytes_scored": 150_000})
     notes = " ".join(ablation_table([*study(), odd], "lstm").notes)
@@ -91,7 +99,7 @@ def test_a_diverged_seed_leaves_the_row_without_a_mean_and_says_so(ending: dict[
     broken.results[2].update(ending)  # type: ignore[attr-defined]
     table = ablation_table([*study(), broken], "lstm")
     assert table.rows[3]["valid_bpc"] is None
-    assert "No p-value for broken: seed 2 diverged." in table.notes
+    assert "Δ BPC of broken is over seeds 1, 3; without 2, at which it diverged." in table.notes
     assert math.isnan(broken.scores("valid_bpc")[2])
 
 

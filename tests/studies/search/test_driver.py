@@ -31,6 +31,7 @@ from tests.studies.small_studies import (
     catch_worker,
     expect_exactly,
     params_by_draw,
+    running_workers,
     search_in,
     small_search,
     trials_of,
@@ -56,6 +57,12 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     assert facts["confirmed"]["seeds"] == 3
     assert facts["confirmed"]["valid_bpc"]["low"] < facts["confirmed"]["valid_bpc"]["high"]
     assert set(facts["importance"]) <= set(SPACE)
+    costs = {
+        t.number: json.loads((folder / "trials" / f"trial-{t.number:04d}" / "result.json").read_text())["macs_per_byte"]
+        for t in trials_of(made, TrialState.COMPLETE)
+    }
+    assert facts["pareto"]
+    assert all(point["macs_per_byte"] == costs[point["trial"]] for point in facts["pareto"])
     for name in ("history", "slice", "contour", "intermediate"):
         assert (folder / "plots" / f"{name}.png").stat().st_size > 10_000
     rows = list(csv.DictReader((folder / "trials.csv").read_text().splitlines()))
@@ -63,6 +70,10 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     assert rows[0]["outcome"].endswith("complete")
     confirmed = json.loads((folder / "confirm.json").read_text())["rows"]
     assert confirmed[0]["variant"] == "trial 0"
+    assert confirmed[0]["seeds"] == 3, "nothing drops the base"
+    if facts["confirmed"]["trial"] != 0:
+        assert facts["confirmed"]["difference"]["count"] == 3
+        assert facts["confirmed"]["p"] is not None
     assert {row["seeds"] for row in confirmed if row["variant"] == f"trial {facts['confirmed']['trial']}"} <= {3}
 
     for trial in trials_of(made, TrialState.PRUNED):
@@ -97,6 +108,23 @@ def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp
     retry = begun.parents[1] / "trial-0000-retry-1" / "seed-2"
     assert metrics.read(retry / "metrics.jsonl")[0] == before[0], "times included: it went on from the checkpoint"
     assert json.loads((retry / "result.json").read_text())["status"] == "done"
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_a_search_that_is_interrupted_reports_what_there_is(tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=50)
+    plan = plan_search(str(path), run=tmp_path / "study")
+    with Command("search", path, "--run", plan.folder, "--workers", "1", "--json") as command:
+        wait_until(lambda: running_workers(plan) and trials_of(plan, TrialState.COMPLETE))
+        command.signal(signal.SIGINT)
+        code, out, err = command.finish()
+    assert code == 128 + signal.SIGINT, err
+    assert "stopped by SIGINT" in err
+    facts = json.loads(out)
+    assert 1 <= facts["trials"]["complete"] < 50
+    assert (plan.folder / "trials.txt").is_file()
+    assert (plan.folder / "best.gin").is_file()
 
 
 def ask_for_too_much(*arguments: Any) -> Any:

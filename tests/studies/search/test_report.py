@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -14,7 +15,9 @@ from rnnlab.studies import definition
 from rnnlab.studies.launch.urls import file_url
 from rnnlab.studies.search.confirm import enqueue_candidates
 from rnnlab.studies.search.database import Address, open_study
-from rnnlab.studies.search.plan import DATABASE, Search, SearchPlan, create_or_resume
+from rnnlab.studies.search.doubts import doubts
+from rnnlab.studies.search.plan import Search, SearchPlan, create_or_resume
+from rnnlab.studies.search.points import DATABASE
 from rnnlab.studies.search.report import write_report
 
 SPACE = {"dropout": {"type": "float", "low": 0.0, "high": 0.5}}
@@ -29,8 +32,8 @@ def plan_of(folder: Path, metric: str | None = None, confirm: int = 2) -> Search
     return SearchPlan(search, folder, base, Address(file_url(folder / DATABASE), "parity", 10), "sha")
 
 
-def searched(folder: Path, metric: str | None = None, confirm: int = 2) -> SearchPlan:
-    """A study with finished trials, as its workers leave it."""
+def searched(folder: Path, metric: str | None = None, confirm: int = 2, costs: bool = False) -> SearchPlan:
+    """A study with finished trials, as its workers leave it; odd ones cost twice as much, if costs are known."""
     plan = plan_of(folder, metric, confirm)
     create_or_resume(plan)
     with open_study(plan.address) as study:
@@ -40,6 +43,8 @@ def searched(folder: Path, metric: str | None = None, confirm: int = 2) -> Searc
                 trial.set_user_attr("bindings", [f"dropout = {trial.params['dropout']}"])
             else:
                 trial.set_user_attr("bindings", ["dropout = 0.0"])
+            if costs:
+                trial.set_user_attr("macs_per_byte", 100 * (1 + number % 2))
             trial.report(reached, 100)
             study.optuna.tell(trial, reached)
         lost = study.optuna.ask(plan_space(plan))
@@ -94,9 +99,67 @@ def test_the_candidates_are_the_highest_and_so_is_what_is_confirmed(tmp_path: Pa
     assert facts["confirmed"]["valid_accuracy"]["mean"] == pytest.approx(0.92)
     assert facts["confirmed"]["difference_to"] == "trial 0"
     assert "highest over 3 fresh seeds: trial 2, valid accuracy 0.9200" in said
+    assert "(+0.4200" in said, "how far that is from the base"
+    assert facts["confirmed"]["p_flip"] == 0.25, "which is the least that three seeds can reach"
     assert "# Over 3 fresh seeds: 0.9200" in (plan.folder / "best.gin").read_text()
     table = json.loads((plan.folder / "confirm.json").read_text())
     assert table["title"].endswith("the base: valid accuracy")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
+def test_a_report_says_what_is_doubtful_and_why_there_is_no_importance(tmp_path: Path) -> None:
+    plan = searched(tmp_path / "study")
+    facts, said = write_report(plan)
+    assert facts["importance"] == {}
+    assert "no importance of dropout: 4 complete trials have it, and 10 are needed" in said
+    (line,) = facts["warnings"]
+    assert line.startswith(
+        "TPE never began, so this is a random search of 5 trials: it begins once Search.startup = 10"
+    )
+    assert f"warning: {line}" in said
+    assert f"Warning: {line}." in json.loads((plan.folder / "trials.json").read_text())["notes"]
+    assert not (plan.folder / "plots" / "importance.png").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
+def test_a_report_has_the_tuning_curve_and_the_front_of_what_it_costs(tmp_path: Path) -> None:
+    plan = searched(tmp_path / "study")
+    facts, _ = write_report(plan)
+    rows = json.loads((plan.folder / "tuning_curve.json").read_text())["rows"]
+    assert facts["tuning_curve"] == rows
+    # four that are complete and one that diverged, which counts as the worst of them: 0.5
+    assert rows[0]["valid_accuracy"] == pytest.approx((0.5 + 0.9 + 0.7 + 0.95 + 0.5) / 5)
+    assert (plan.folder / "plots" / "tuning_curve.png").stat().st_size > 5_000
+    assert facts["pareto"] == [], "no trial knows its cost"
+    plan = searched(tmp_path / "costs", costs=True)
+    facts, _ = write_report(plan)
+    assert [(p["trial"], p["macs_per_byte"]) for p in facts["pareto"]] == [(2, 100.0), (3, 200.0)]
+    assert (plan.folder / "plots" / "pareto.png").stat().st_size > 5_000
+    assert {row["macs_per_byte"] for row in csv.DictReader((plan.folder / "trials.csv").read_text().splitlines())} == {
+        "100",
+        "200",
+        "",
+    }
+
+
+def test_a_choice_that_was_never_drawn_is_told_and_a_tpe_that_began_is_not(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path)
+    cores = {"type": "categorical", "choices": ["@core.LSTM", "@core.QRNN", "@core.GRU"]}
+    plan = replace(plan, search=replace(plan.search, space={"Block.core": cores}, startup=3))
+    entry = plan.space.entries[0]
+    made = [
+        optuna.trial.create_trial(
+            value=0.5, params={"Block.core": name}, distributions={"Block.core": entry.distribution}
+        )
+        for name in ("@core.LSTM", "@core.LSTM", "@core.QRNN", "@core.LSTM")
+    ]
+    (line,) = doubts(plan, made)
+    assert line.startswith("Block.core was never @core.GRU: ")
+    began = doubts(plan, made[:3])
+    assert began[0].startswith("TPE never began, so this is a random search of 3 trials")
+    assert doubts(replace(plan, search=replace(plan.search, sampler="random")), made[:3]) == began[1:]
 
 
 @pytest.mark.slow
