@@ -54,7 +54,8 @@ def test_what_only_some_seeds_or_one_of_both_has_is_left_out() -> None:
 
 def test_its_numbers_are_a_table_in_every_format() -> None:
     points = differences(
-        {s: curve((100, 5.0), (2000, 4.0)) for s in (1, 2)}, {s: curve((100, 5.1), (2000, 3.9 + s / 10)) for s in (1, 2)}
+        {s: curve((100, 5.0), (2000, 4.0)) for s in (1, 2)},
+        {s: curve((100, 5.1), (2000, 3.9 + s / 10)) for s in (1, 2)},
     )
     table = difference_table({"gru": points}, "lstm", BPC)
     assert table.title == "Difference to lstm over training: valid BPC"
