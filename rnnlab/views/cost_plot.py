@@ -37,13 +37,14 @@ def reached_against_cost(points: Sequence[CostPoint], x_label: str, y_label: str
     different widths.
     """
     in_legend = len(points) > MOST_NAMED
+    handles: list[Any] = []
     figure = Figure(figsize=(6.6, 4.4 + 0.24 * (len(points) // 2) * in_legend), layout="constrained")
     axis = figure.subplots()
     for index, point in enumerate(points):
         mark: dict[str, Any] = {"fmt": marker(index), "color": PALETTE[index % len(PALETTE)], "ms": 7}
         cap = 4 + 2.5 * sum(other.cost == point.cost for other in points[:index])
         half = point.reached.half_width
-        axis.errorbar(point.cost, point.reached.mean, half, **mark, lw=1.4, capsize=cap, zorder=3, label=_named(point))
+        handles.append(axis.errorbar(point.cost, point.reached.mean, half, **mark, lw=1.4, capsize=cap, zorder=3))
         if point.is_baseline:
             axis.axhline(point.reached.mean, **DASHED)
     axis.margins(x=0.2, y=0.14)
@@ -52,7 +53,6 @@ def reached_against_cost(points: Sequence[CostPoint], x_label: str, y_label: str
     axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     draw_floor(axis, floor)
     if in_legend:
-        handles = [axis.containers[index] for index in range(len(points))]
         figure.legend(handles, [_named(point) for point in points], loc="outside lower center", ncols=2)
     else:
         _name_points(figure, axis, points)
@@ -76,7 +76,7 @@ def _name_points(figure: Figure, axis: Any, points: Sequence[CostPoint]) -> None
         def covered(side: tuple[int, int], size: Bbox = size, mark: Any = mark) -> float:
             box = _place(mark, side, size, scale)
             outside = box.x0 < axis.bbox.x0 or box.x1 > axis.bbox.x1 or box.y0 < axis.bbox.y0 or box.y1 > axis.bbox.y1
-            return 100 * outside + sum(box.overlaps(other) for other in taken) + 1e-3 * math.hypot(*side)
+            return 100.0 * bool(outside) + sum(bool(box.overlaps(other)) for other in taken) + 1e-3 * math.hypot(*side)
 
         best = min(SIDES, key=covered)
         _label(axis, point, index, *best)

@@ -88,11 +88,11 @@ def draw_floor(axis: Any, floor: Floor | None) -> None:
     low, high = axis.get_ylim()
     size, room = high - low, 0.06 * (high - low)
     beyond = max(low - floor.value, floor.value - high)
-    words = {"fontsize": 8, "color": "#555555", "path_effects": NAMING["path_effects"], "zorder": 2}
+    words: dict[str, Any] = {"fontsize": 8, "color": "#555555", "path_effects": NAMING["path_effects"], "zorder": 2}
     if beyond > size:
         above = floor.value > high
         text = f"{floor.label}: {floor.value:.3g}, {'above' if above else 'below'} this picture"
-        place = {"xytext": (4, -4 if above else 4), "va": "top" if above else "bottom"}
+        place: dict[str, Any] = {"xytext": (4, -4 if above else 4), "va": "top" if above else "bottom"}
         axis.annotate(text, (0, float(above)), xycoords="axes fraction", textcoords="offset points", **place, **words)
         return
     axis.axhline(floor.value, color="#888888", lw=1.2, linestyle=":", zorder=1)

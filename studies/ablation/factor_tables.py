@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 
 from rnnlab.studies.ablation.factors import Grid, Interaction
+from rnnlab.studies.ablation.floor import label_of
 from rnnlab.studies.ablation.statistics import MIN_SEEDS
 from rnnlab.views import numerals, tables
 from rnnlab.views.metrics import Metric
 
 
-def factor_table(grid: Grid, metric: Metric, title: str = "") -> tables.Table:
-    """A row a level: its mean over all levels of the other factors, and the difference to the base's level."""
+def factor_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = ()) -> tables.Table:
+    """A row a level: its mean over all levels of the other factors, and the difference to the base's level.
+
+    Args:
+        at_floor: names of the variants that have learned nothing.
+    """
     columns = [
         tables.Column("factor", "Factor"),
         tables.Column("level", "Level"),
@@ -31,13 +36,17 @@ def factor_table(grid: Grid, metric: Metric, title: str = "") -> tables.Table:
     notes = [
         "Each row is the mean over all levels of the other factors.",
         f"Δ {metric.word}: mean difference to the first level of the factor, paired by seed; {better} zero is better.",
-        *_common_notes(grid),
+        *_common_notes(grid, metric, at_floor),
     ]
-    return tables.Table(title or f"Levels of each factor: {metric.title}", columns, rows, notes)
+    return tables.Table(f"Levels of each factor: {metric.title}", columns, rows, notes)
 
 
-def interaction_table(grid: Grid, metric: Metric, title: str = "") -> tables.Table:
-    """A row for every two levels of two factors: what a change does with the one and with the other."""
+def interaction_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = ()) -> tables.Table:
+    """A row for every two levels of two factors: what a change does with the one and with the other.
+
+    Args:
+        at_floor: names of the variants that have learned nothing.
+    """
     found = grid.interactions()
     signed = numerals.plus_minus(metric.digits, signed=True)
     columns = [
@@ -53,10 +62,10 @@ def interaction_table(grid: Grid, metric: Metric, title: str = "") -> tables.Tab
         tables.Column("seeds", "Seeds", "number", is_shown=False),
     ]
     return tables.Table(
-        title=title or f"Does one factor matter more with another? Differences of differences: {metric.title}",
+        title=f"Does one factor matter more with another? Differences of differences: {metric.title}",
         columns=columns,
         rows=[_row(one, len(grid.seeds)) for one in found],
-        notes=[*_interaction_notes(found, metric, len(grid.factors)), *_common_notes(grid)],
+        notes=[*_interaction_notes(found, metric, len(grid.factors)), *_common_notes(grid, metric, at_floor)],
     )
 
 
@@ -91,7 +100,7 @@ def _interaction_notes(found: Sequence[Interaction], metric: Metric, factors: in
     return [*notes, *(f"No p-value: {reason}." for reason in reasons)]
 
 
-def _common_notes(grid: Grid) -> list[str]:
+def _common_notes(grid: Grid, metric: Metric, at_floor: Sequence[str]) -> list[str]:
     notes = []
     if len(grid.seeds) > 1:
         notes.append("± is half the 95% confidence interval (Student t) over seeds.")
@@ -99,4 +108,9 @@ def _common_notes(grid: Grid) -> list[str]:
         notes.append(f"One seed has no interval; run at least {MIN_SEEDS}.")
     if left_out := grid.left_out:
         notes.append(f"Without seed {', '.join(map(str, left_out))}, which not every combination has.")
+    if at_floor:
+        notes.append(
+            f"Not told apart from {label_of(metric)}: {', '.join(at_floor)}. What a factor does there cannot be seen, so "
+            "neither these means nor a difference of differences over them says what a factor does."
+        )
     return notes

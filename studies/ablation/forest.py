@@ -1,8 +1,10 @@
 """The forest plot of an ablation: the paired difference of every variant to the baseline, which is what to look at."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from rnnlab.studies.ablation.statistics import VariantStatistics
 from rnnlab.views import numerals, plots
@@ -29,7 +31,8 @@ def forest_plot(
     axis = figure.subplots()
     axis.axvline(0, **plots.DASHED)
     shown = numerals.plus_minus(metric.digits, signed=True)
-    low, high = _limits([one.interval for name, one in rows if one.interval is not None and name not in at_floor])
+    intervals = {name: one.interval for name, one in rows if one.interval is not None}
+    low, high = _limits([one for name, one in intervals.items() if name not in at_floor or at_floor >= set(intervals)])
     figures = []
     for row, (name, difference) in enumerate(rows):
         interval = difference.interval
@@ -40,7 +43,7 @@ def forest_plot(
             beyond = interval.mean > high
             axis.plot(high if beyond else low, row, marker=">" if beyond else "<", color="#888888", clip_on=False)
             continue
-        hollow = {"mfc": "white"} if interval.half_width is None or name in at_floor else {}
+        hollow: dict[str, Any] = {"mfc": "white"} if interval.half_width is None or name in at_floor else {}
         color = "#888888" if name in at_floor else plots.PALETTE[0]
         axis.errorbar(
             interval.mean, row, xerr=interval.half_width, fmt="s", ms=5, lw=1.6, capsize=3, color=color, **hollow
@@ -53,6 +56,7 @@ def forest_plot(
     )
     axis.grid(visible=False, axis="y")
     axis.set_xlim(low, high)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.set_xlabel(f"Δ {metric.title} [{metric.unit}], mean and 95% interval, paired by seed")
     numbers = axis.secondary_yaxis("right")
     numbers.set_yticks(range(len(rows)), figures, color="#222222")

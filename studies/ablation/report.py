@@ -103,8 +103,7 @@ def _add_table(report: _Report, plan: AblationPlan, shown: Shown, title: str) ->
     report.tell(report.stem, table)
     statistics = analyze_variants(variants, baseline, metric.key)
     if len(statistics) > 1:
-        at_floor = {one.name for one in variants if is_at(one.floor(metric), statistics[one.name].mean, metric)}
-        report.draw("forest", lambda: forest_plot(statistics, baseline, metric, frozenset(at_floor)))
+        report.draw("forest", lambda: forest_plot(statistics, baseline, metric, frozenset(_at_floor(plan, variants))))
 
 
 def _add_factors(report: _Report, plan: AblationPlan, shown: Shown) -> None:
@@ -116,9 +115,16 @@ def _add_factors(report: _Report, plan: AblationPlan, shown: Shown) -> None:
     if grid is None:
         return
     level = floor.level([told.floor(plan.metric) for _, told in shown], plan.metric)
-    report.add("factors", factor_table(grid, plan.metric))
-    report.add("interactions", interaction_table(grid, plan.metric))
+    at_floor = _at_floor(plan, [told for _, told in shown])
+    report.add("factors", factor_table(grid, plan.metric, at_floor))
+    report.add("interactions", interaction_table(grid, plan.metric, at_floor))
     report.draw("interactions", lambda: interaction_plot(grid, plan.metric, level))
+
+
+def _at_floor(plan: AblationPlan, variants: Sequence[TrainedVariant]) -> list[str]:
+    """Names of those that have learned nothing."""
+    statistics = analyze_variants(variants, plan.ablation.baseline, plan.metric.key)
+    return [one.name for one in variants if is_at(one.floor(plan.metric), statistics[one.name].mean, plan.metric)]
 
 
 def _add_over_training(report: _Report, plan: AblationPlan, shown: Shown) -> None:

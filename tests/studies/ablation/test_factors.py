@@ -163,6 +163,7 @@ def test_the_tables_name_factors_and_levels_in_every_format() -> None:
     (found,) = grid().interactions()
     assert found.difference.interval is not None
     assert row["difference"]["low"] == found.difference.interval.low
+    assert "Not told apart from chance: a + b." in " ".join(interaction_table(grid(), ACCURACY, ["a + b"]).notes)
     text = tables.to_text(interaction_table(grid(), ACCURACY))
     assert "above zero it does more good" in text
     assert "below zero it does more good" in tables.to_text(interaction_table(grid(), metric("valid_bpc")))

@@ -68,3 +68,14 @@ def test_variants_that_cannot_be_paired_keep_their_row() -> None:
     axis: Any = forest_plot(analyze(scores, "lstm"), "lstm", ACCURACY).axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["gru", "broken"]
     assert axis.child_axes[0].get_yticklabels()[1].get_text() == "none"
+
+
+def test_where_all_are_at_the_floor_their_intervals_are_in_the_picture() -> None:
+    found = statistics(4)
+    low, high = forest_plot(found, "lstm", BPC, frozenset(found)).axes[0].get_xlim()
+    for one in found.values():
+        if one.difference and one.difference.interval:
+            interval = one.difference.interval
+            assert interval.low is not None
+            assert interval.high is not None
+            assert low < interval.low < interval.high < high
