@@ -110,7 +110,7 @@ def _common_notes(grid: Grid, metric: Metric, at_floor: Sequence[str]) -> list[s
         notes.append(f"Without seed {', '.join(map(str, left_out))}, which not every combination has.")
     if at_floor:
         notes.append(
-            f"Not told apart from {label_of(metric)}: {', '.join(at_floor)}. What a factor does there cannot be seen, so "
-            "neither these means nor a difference of differences over them says what a factor does."
+            f"Not told apart from {label_of(metric)}: {', '.join(at_floor)}. What a factor does there cannot be seen, "
+            "so neither these means nor a difference of differences over them says what a factor does."
         )
     return notes

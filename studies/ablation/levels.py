@@ -34,7 +34,7 @@ def refuse(named: Mapping[str, str] | None, deltas: Mapping[str, Any], design: s
     for factor, name in (named or {}).items():
         if factor not in deltas:
             raise ConfigError(f"Ablation.levels names {factor!r}, which is no factor; there are {', '.join(deltas)}")
-        if not isinstance(name, str) or not name:
+        if not name:
             raise ConfigError(f"Ablation.levels[{factor!r}] = {name!r}: the name of a level is expected, 'lstm'")
     for factor, (base, *others) in by_factor(deltas, named).items() if design == "grid" else ():
         if base in others:

@@ -260,7 +260,7 @@ def test_variants_that_were_matched_keep_their_levels(tmp_path: Path) -> None:
         ({"levels": {"core": "lstm"}, "design": "one_at_a_time"}, "only a grid has levels"),
         ({"levels": {"cores": "lstm"}}, "names 'cores', which is no factor; there are core, dropped"),
         ({"levels": {"core": "gru"}}, "two of its levels are called 'gru'"),
-        ({"levels": {"core": 3}}, "the name of a level is expected"),
+        ({"levels": {"core": ""}}, "the name of a level is expected"),
         ({"deltas": {"core": {"base": ["core/qrnn"]}}}, "two of its levels are called 'base'"),
     ],
 )
