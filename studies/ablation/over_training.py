@@ -26,14 +26,14 @@ MOST_ACROSS = 5  # panels
 
 
 @dataclass(frozen=True)
-class Difference:
+class DifferenceThen:
     """A variant less the baseline at one evaluation."""
 
     trained: float  # mean over the runs [bytes], of a task [positions]
     interval: Interval  # over the seeds, paired
 
 
-def differences(baseline: BySeed, variant: BySeed) -> list[Difference]:
+def differences(baseline: BySeed, variant: BySeed) -> list[DifferenceThen]:
     """One for each evaluation that all the seeds have which both were trained with; none if there is no such seed.
 
     Args:
@@ -42,7 +42,7 @@ def differences(baseline: BySeed, variant: BySeed) -> list[Difference]:
     seeds = [seed for seed in sorted(baseline) if baseline[seed] and variant.get(seed)]
     paired = [list(_pairs(baseline[seed], variant[seed])) for seed in seeds]
     return [
-        Difference(
+        DifferenceThen(
             sum(before.bytes + after.bytes for before, after in at) / (2 * len(at)),
             mean_interval([after.value - before.value for before, after in at]),
         )
@@ -56,7 +56,7 @@ def _pairs(baseline: Curve, variant: Curve) -> Iterator[tuple[Point, Point]]:
     yield from shared if len(shared) == min(len(baseline), len(variant)) else zip(baseline, variant, strict=False)
 
 
-def difference_table(found: Mapping[str, Sequence[Difference]], baseline: str, metric: Metric) -> tables.Table:
+def difference_table(found: Mapping[str, Sequence[DifferenceThen]], baseline: str, metric: Metric) -> tables.Table:
     """A row for each variant and evaluation.
 
     Args:
@@ -81,7 +81,7 @@ def difference_table(found: Mapping[str, Sequence[Difference]], baseline: str, m
 
 
 @plots.styled()
-def difference_plot(found: Mapping[str, Sequence[Difference]], baseline: str, metric: Metric) -> Figure:
+def difference_plot(found: Mapping[str, Sequence[DifferenceThen]], baseline: str, metric: Metric) -> Figure:
     """A panel a variant, all with the same axes: the mean difference, its 95% interval as a band, and zero."""
     drawn = {name: points for name, points in found.items() if points}
     across = min(MOST_ACROSS, max(1, math.ceil(math.sqrt(len(drawn)))))
@@ -115,7 +115,7 @@ def difference_plot(found: Mapping[str, Sequence[Difference]], baseline: str, me
     return figure
 
 
-def _limits(curves: Sequence[Sequence[Difference]]) -> tuple[float, float]:
+def _limits(curves: Sequence[Sequence[DifferenceThen]]) -> tuple[float, float]:
     """All that is drawn after the first fifth of training: the beginning would squeeze what matters to a line."""
     longest = max(points[-1].trained for points in curves)
     late = [one.interval for points in curves for one in points if one.trained > longest / 5]
