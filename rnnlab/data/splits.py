@@ -135,6 +135,22 @@ class Split:
     def __len__(self) -> int:
         return self.stop - self.start
 
+    def counts(self) -> npt.NDArray[np.int64]:
+        """(256,): how often each byte stands in it."""
+        counts = np.zeros(VOCABULARY, dtype=np.int64)
+        for start in range(0, len(self), COUNTED_AT_ONCE):
+            counts += np.bincount(self[start : start + COUNTED_AT_ONCE].bytes, minlength=VOCABULARY)
+        return counts
+
+    def unigram_bpc(self) -> float:
+        """Entropy of its single bytes [bits/byte]: the BPC of the best prediction that looks at nothing.
+
+        Source: Shannon 1951, "Prediction and entropy of printed English", F_1.
+        """
+        counts = self.counts()
+        shares = counts[counts > 0] / len(self)
+        return float(-(shares * np.log2(shares)).sum()) + 0.0
+
     def head(self, batch_size: int, limit: int | None) -> "Split":
         """About the first so many bytes, and enough for so many sequences; all of it without a limit."""
         return self if limit is None else self[: max(limit, 2 * batch_size)]
@@ -184,11 +200,7 @@ class Corpus:
         return Batches(self.train, batch_size, shard).to(device)
 
     def unseen(self) -> Tensor:
-        counts = torch.zeros(VOCABULARY, dtype=torch.int64)
-        for start in range(0, len(self.train), COUNTED_AT_ONCE):
-            piece = self.train[start : start + COUNTED_AT_ONCE].bytes
-            counts += torch.from_numpy(np.bincount(piece, minlength=VOCABULARY))
-        return counts == 0
+        return torch.from_numpy(self.train.counts() == 0)
 
     @property
     def files(self) -> list[TextFile]:

@@ -2,10 +2,12 @@
 
 from dataclasses import asdict
 
+from rnnlab.data.splits import Split
 from rnnlab.data.task_source import TaskSource
 from rnnlab.evaluation import Answers, Score
 from rnnlab.model import reach
 from rnnlab.storage.metrics import Record
+from rnnlab.training.evaluations import EvaluationPlan
 from rnnlab.training.learner import Learner
 
 
@@ -22,11 +24,12 @@ def valid_figures(learner: Learner) -> Record:
     }
 
 
-def test_figures(score: Score, learner: Learner) -> Record:
-    """The test at the end; of a task at each difficulty, with chance and what training had seen beside it."""
+def test_figures(score: Score, learner: Learner, limits: EvaluationPlan) -> Record:
+    """The test at the end: of a text with the entropy of single bytes in what was scored, of a task at each difficulty,
+    with chance and what training had seen beside it."""
     source = learner.source
     if not isinstance(source, TaskSource):
-        return {"test_bpc": score.bpc}
+        return {"test_bpc": score.bpc, **_unigrams(learner, limits)}
     task = source.task
     seen = source.seen(source.test, learner.trainer.batch_size, learner.progress.reading + 1)
     chances = [task.chance(difficulty) for difficulty in source.valid.difficulties]
@@ -43,6 +46,17 @@ def test_figures(score: Score, learner: Learner) -> Record:
             "judged": task.judged,
             "trained": [min(task.trained), max(task.trained)],
         },
+    }
+
+
+def _unigrams(learner: Learner, limits: EvaluationPlan) -> Record:
+    """What a model that has learned no more than how frequent each byte is comes to [bits/byte]."""
+    source, batch_size = learner.source, learner.trainer.eval_batch_size
+    splits = {"valid": (source.valid, limits.valid), "test": (source.test, limits.test)}
+    return {
+        f"{name}_unigram_bpc": split.head(batch_size, limit).unigram_bpc()
+        for name, (split, limit) in splits.items()
+        if isinstance(split, Split)
     }
 
 

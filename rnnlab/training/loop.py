@@ -241,7 +241,7 @@ class Loop:
     def _finish(self) -> Record:
         score = self._score(self.learner.source.test, self.evaluations.test)
         self.ranks.broadcast_from_rank0(self.learner.source.verify_content)
-        figures = test_figures(score, self.learner)
+        figures = test_figures(score, self.learner, self.evaluations)
         result = {**self._summary(), "status": "done", **figures, "protocol": score.protocol.told()}
         self._write_result(result)
         return result

@@ -54,8 +54,10 @@ def _of_task(name: str, variants: Sequence[Variant]) -> Panel:
 
 
 def chance_of(runs: Sequence[Run]) -> float | None:
-    """Of what validates runs on a task; None if they do not agree in it."""
-    found = {chance for run in runs if (chance := run.number("valid_chance")) is not None}
+    """Of what validates runs: chance on a task, the entropy of single bytes [bits/byte] of a text; None if they do not
+    agree in it."""
+    told = (run.number("valid_unigram_bpc" if run.word == "BPC" else "valid_chance") for run in runs)
+    found = {floor for floor in told if floor is not None}
     return found.pop() if len(found) == 1 else None
 
 

@@ -33,7 +33,7 @@ class Panel:
     label: str
     series: Sequence[Series]
     title: str = ""
-    chance: float | None = None  # accuracy of the best constant answer; a dashed line
+    chance: float | None = None  # what a model reaches that has learned nothing; a dashed line
 
 
 @styled()
@@ -45,7 +45,7 @@ def learning_curves(panels: Sequence[Panel], word: Word = "BPC") -> Figure:
     labels = [f" {legible(name)}" for name in names]  # matplotlib leaves out those that begin with an underscore
     handles = [Line2D([], [], lw=2, marker=marker(i), markersize=4, **stroke(i)) for i in range(len(names))]
     if any(panel.chance is not None for panel in panels):
-        handles, labels = [*handles, Line2D([], [], **DASHED)], [*labels, " chance"]
+        handles, labels = [*handles, Line2D([], [], **DASHED)], [*labels, f" {_floor(panels, word)}"]
     columns = legend_columns(labels, width)
     rows = -(-len(labels) // columns)
     figure = Figure(figsize=(width, 3.9 + 3.6 * (down - 1) + 0.22 * rows), layout="constrained")
@@ -60,7 +60,7 @@ def learning_curves(panels: Sequence[Panel], word: Word = "BPC") -> Figure:
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
         axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.set(xlabel=panel.label, xlim=(0, None), title=legible(panel.title))
-    axes[0].set_ylim(_accuracies(panels) if word == "accuracy" else _losses(panels[0]))
+    axes[0].set_ylim(_limits(panels, word))
     for axis in axes[::across]:
         axis.set_ylabel(LABELS[word])
     figure.legend(handles, labels, loc="outside lower center", ncols=columns)
@@ -79,6 +79,20 @@ def _draw_series(axis: Any, series: Series, index: int) -> None:
 
 def _xy(points: Line) -> tuple[list[float], list[float]]:
     return [x for x, _ in points], [y for _, y in points]
+
+
+def _limits(panels: Sequence[Panel], word: Word) -> tuple[float, float]:
+    return _accuracies(panels) if word == "accuracy" else _losses(panels[0])
+
+
+def _floor(panels: Sequence[Panel], word: Word) -> str:
+    """What the dashed line is; where it lies, if it is not in the picture."""
+    if word == "accuracy":
+        return "chance"
+    levels = {panel.chance for panel in panels if panel.chance is not None}
+    low, high = _limits(panels, word)
+    beyond = [f"{level:.3f}, {'above' if level > high else 'below'}" for level in levels if not low <= level <= high]
+    return "entropy of single bytes" + (f": {beyond[0]} this picture" if beyond else "")
 
 
 def _losses(panel: Panel) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""How pictures of results for people and papers look, and BPC against cost. PNG and SVG, the same every time.
+"""How pictures of results for people and papers look, and how they are saved. PNG and SVG, the same every time.
 
 Colors: Okabe and Ito's palette without its yellow, which white paper swallows; from the eighth series on the dashes
 tell series apart, and every point also has a shape.
@@ -7,30 +7,25 @@ tell series apart, and every point also has a shape.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
 from matplotlib import font_manager, ft2font
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
-from matplotlib.ticker import FuncFormatter, MaxNLocator
-from matplotlib.transforms import Bbox
 
 from rnnlab.console import say
 from rnnlab.errors import StorageError
 from rnnlab.safe_text import printable
 from rnnlab.storage.durable import storage_errors
-from rnnlab.views.intervals import Interval
 from rnnlab.views.numerals import engineering
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[tuple[int, ...], ...] = ((), (6, 2), (2, 2), (6, 2, 2, 2))
 SHAPES = "osD^vPX"
-SIDES = tuple((x, y) for y in (0, 9, -9, 20, -20) for x in (10, -10))  # where a label may stand [points]
 STYLE: dict[str, Any] = {
     "font.size": 9.5,
     "axes.spines.top": False,
@@ -78,100 +73,32 @@ def drawn(draw: Callable[[], Figure], folder: Path, stem: str) -> list[Path]:
 
 
 @dataclass(frozen=True)
-class CostPoint:
-    """A variant in the plot of BPC against cost."""
+class Floor:
+    """A level that is no result: what a model reaches that has learned nothing."""
 
-    name: str
-    cost: float
-    bpc: Interval
-    is_baseline: bool = False
+    value: float
+    label: str
 
 
-@styled()
-def bpc_against_cost(points: Sequence[CostPoint], cost_label: str, bpc_label: str) -> Figure:
-    """One point a variant, with its 95% interval, named where it stands; a dashed line marks the baseline.
-
-    Variants that cost the same stand side by side.
-    """
-    points = _side_by_side(points)
-    figure = Figure(figsize=(6.6, 4.4), layout="constrained")
-    axis = figure.subplots()
-    for index, point in enumerate(points):
-        mark: dict[str, Any] = {"fmt": marker(index), "color": PALETTE[index % len(PALETTE)], "ms": 7}
-        axis.errorbar(point.cost, point.bpc.mean, point.bpc.half_width, **mark, lw=1.6, capsize=4, zorder=3)
-        if point.is_baseline:
-            axis.axhline(point.bpc.mean, **DASHED)
-    axis.margins(x=0.2, y=0.14)
-    axis.set_xlabel(f"{cost_label[:1].upper()}{cost_label[1:]}")
-    axis.set_ylabel(f"{bpc_label[:1].upper()}{bpc_label[1:]} [bits/byte], mean and 95% interval")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
-    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-    _name_points(figure, axis, points)
-    return figure
-
-
-def _side_by_side(points: Sequence[CostPoint]) -> list[CostPoint]:
-    """Points whose costs differ by less than a fiftieth of the axis, moved apart by as much: intervals on top of each
-    other cannot be read. The order along the axis stays."""
-    costs = [point.cost for point in points]
-    step = 0.02 * ((max(costs) - min(costs)) or abs(costs[0]) or 1.0) if costs else 0.0
-    order = sorted(range(len(points)), key=lambda index: costs[index])
-    groups: list[list[int]] = []
-    for index in order:
-        if groups and costs[index] - costs[groups[-1][-1]] < step:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    placed = list(points)
-    for group in groups:
-        middle = sum(costs[index] for index in group) / len(group)
-        for rank, index in enumerate(group):
-            placed[index] = replace(points[index], cost=middle + step * (rank - (len(group) - 1) / 2))
-    return placed
-
-
-def _name_points(figure: Figure, axis: Any, points: Sequence[CostPoint]) -> None:
-    """A label at each point, on the side where it covers least: marks, intervals, labels, the baseline."""
-    figure.draw_without_rendering()  # the layout decides where a point is
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    taken = [box for point in points for box in _boxes(axis, point)]
-
-    def covered(label: Any) -> int:
-        box = label.get_window_extent(renderer)
-        outside = box.x0 < axis.bbox.x0 or box.x1 > axis.bbox.x1
-        return 100 * int(outside) + sum(int(box.overlaps(other)) for other in taken)
-
-    for point in points:
-        labels = [_label(axis, point, *side) for side in SIDES]
-        best = min(labels, key=covered)
-        taken.append(best.get_window_extent(renderer))
-        for label in labels:
-            if label is not best:
-                label.remove()
-
-
-def _label(axis: Any, point: CostPoint, x: float, y: float) -> Any:
-    """The point's name, x and y [points] away from it."""
-    return axis.annotate(
-        legible(point.name) + (" (baseline)" if point.is_baseline else ""),
-        (point.cost, point.bpc.mean),
-        (x, y),
-        ha="left" if x > 0 else "right",
-        va="center" if y == 0 else "bottom" if y > 0 else "top",
-        zorder=4,
-        in_layout=False,  # or it would move the points that it stands beside
-        **NAMING,
-    )
-
-
-def _boxes(axis: Any, point: CostPoint) -> list[Bbox]:
-    """What a point covers of the picture: its mark, its interval, and the baseline's line [pixels]."""
-    half = point.bpc.half_width or 0.0
-    x, y = axis.transData.transform((point.cost, point.bpc.mean))
-    ends = [(point.cost, point.bpc.mean - half), (point.cost, point.bpc.mean + half)]
-    (_, low), (_, high) = axis.transData.transform(ends)
-    boxes = [Bbox.from_bounds(x - 6, y - 6, 12, 12), Bbox.from_extents(x - 5, low, x + 5, high)]
-    return [*boxes, Bbox.from_extents(axis.bbox.x0, y - 1, axis.bbox.x1, y + 1)] if point.is_baseline else boxes
+def draw_floor(axis: Any, floor: Floor | None) -> None:
+    """A dotted line with its name on it. Where it would take more than half of the picture, a line of text says where
+    it lies; so far away nothing has to be judged by eye."""
+    if floor is None:
+        return
+    low, high = axis.get_ylim()
+    size, room = high - low, 0.06 * (high - low)
+    beyond = max(low - floor.value, floor.value - high)
+    words: dict[str, Any] = {"fontsize": 8, "color": "#555555", "path_effects": NAMING["path_effects"], "zorder": 2}
+    if beyond > size:
+        above = floor.value > high
+        text = f"{floor.label}: {floor.value:.3g}, {'above' if above else 'below'} this picture"
+        place: dict[str, Any] = {"xytext": (4, -4 if above else 4), "va": "top" if above else "bottom"}
+        axis.annotate(text, (0, float(above)), xycoords="axes fraction", textcoords="offset points", **place, **words)
+        return
+    axis.axhline(floor.value, color="#888888", lw=1.2, linestyle=":", zorder=1)
+    axis.set_ylim(min(low, floor.value - room), max(high, floor.value + room))
+    place = {"xytext": (4, 2), "va": "bottom", "xycoords": ("axes fraction", "data")}
+    axis.annotate(floor.label, (0, floor.value), textcoords="offset points", **place, **words)
 
 
 def save(figure: Figure, folder: Path, stem: str) -> list[Path]:
@@ -196,8 +123,13 @@ def stroke(index: int) -> dict[str, Any]:
 
 
 def marker(index: int) -> str:
-    """The marker of a series."""
-    return SHAPES[index % len(SHAPES)]
+    """The marker of a series; the eighth has the color of the first and another shape."""
+    return SHAPES[(index + index // len(PALETTE)) % len(SHAPES)]
+
+
+def capitalized(text: str) -> str:
+    """The first letter a capital, the others as they are: MACs."""
+    return text[:1].upper() + text[1:]
 
 
 def legend_columns(labels: Sequence[str], width: float) -> int:

@@ -23,6 +23,7 @@ from rnnlab.views.intervals import Interval
 Cell: TypeAlias = str | int | float | Interval | tuple[str, ...] | None
 Kind: TypeAlias = Literal["text", "number", "interval", "code"]
 Better: TypeAlias = Literal["", "lower", "higher"]
+DAGGER = "†"
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Column:
     show: Callable[[Any], str] = str  # how a cell that is not None reads
     unit: str = ""  # of its numbers, for the heading; empty if the number says it
     better: Better = ""  # which of its numbers is the best; empty if that means nothing
+    marked_by: str = ""  # key of a cell: where that is true, a dagger stands behind this one for a reader
+    is_shown: bool = True  # to a reader; programs have every column
 
     @property
     def heading(self) -> str:
@@ -53,7 +56,8 @@ class Table:
 
     def visible(self) -> list[Column]:
         """Columns that stand side by side for a reader: not "code", and not empty in every row."""
-        return [c for c in self.columns if c.kind != "code" and any(row.get(c.key) is not None for row in self.rows)]
+        shown = [column for column in self.columns if column.kind != "code" and column.is_shown]
+        return [column for column in shown if any(row.get(column.key) is not None for row in self.rows)]
 
     def beneath(self, row: Mapping[str, Cell]) -> list[str]:
         """What a reader finds beneath a row: the entries of its "code" columns."""
@@ -63,7 +67,10 @@ class Table:
 
 def _shown(column: Column, row: Mapping[str, Cell]) -> str:
     cell = row.get(column.key)
-    return "" if cell is None else printable(column.show(cell))
+    if cell is None:
+        return ""
+    mark = f" {DAGGER}" if column.marked_by and row.get(column.marked_by) else ""
+    return printable(column.show(cell)) + mark
 
 
 def to_text(table: Table) -> str:
@@ -183,6 +190,7 @@ _LATEX = {
     "±": r"$\pm$",
     "Δ": r"$\Delta$",
     "→": r"$\to$",
+    "†": r"$\dagger$",
     "×": r"$\times$",
     "\N{REPLACEMENT CHARACTER}": "?",
     **{c: "\\" + c for c in "&%$#_{}"},

@@ -14,6 +14,7 @@ from rnnlab.config import Config, diff, identity
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.studies import definition
+from rnnlab.studies.ablation import levels
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import Delta, prove, shown
 from rnnlab.studies.budget import refuse_two_budgets, refuse_unequal_steps, resolve_base
@@ -47,6 +48,7 @@ class Ablation:
         metric: what is compared: valid_bpc, best_valid_bpc or test_bpc of text; the same with _accuracy and _nats of a
             task, or one difficulty of its test, test_accuracy@256. None for valid_bpc, of a task valid_accuracy.
         baseline: what the baseline is called in the tables.
+        levels: {factor: name} of the level that the base itself has of a factor of a grid; "base" where none is named.
     Raises: ConfigError for an empty delta, a name that is taken, less than one seed, too many runs, or two budgets.
     """
 
@@ -61,6 +63,7 @@ class Ablation:
     widths: Mapping[str, str] | None = None
     metric: str | None = None
     baseline: str = "baseline"
+    levels: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         refuse_two_budgets(self)
@@ -81,11 +84,16 @@ class Ablation:
             )
         if unknown := [name for name in self.widths or {} if name not in names]:
             raise ConfigError(f"Ablation.widths names {unknown[0]!r}, which is no delta; there are {', '.join(names)}")
+        levels.refuse(self.levels, self.deltas, self.design)
 
     def factors(self) -> list[list[Delta]]:
         """Deltas that exclude each other, by factor; a delta by itself is a factor of one."""
         by_level = [items if isinstance(items, Mapping) else {name: items} for name, items in self.deltas.items()]
-        return [[_delta(level, items) for level, items in levels.items()] for levels in by_level]
+        return [[_delta(level, items) for level, items in of_factor.items()] for of_factor in by_level]
+
+    def levels_by_factor(self) -> dict[str, tuple[str, ...]]:
+        """The levels of every factor by name, that of the base first."""
+        return levels.by_factor(self.deltas, self.levels)
 
     def all_deltas(self) -> list[Delta]:
         return [delta for factor in self.factors() for delta in factor]
@@ -105,6 +113,7 @@ class PlannedVariant:
         bindings: what differs from the baseline, for the table; empty for the baseline.
         match_error: relative difference to the baseline's cost, of a variant that was matched.
         corpus_sha: of the text that it trains on.
+        levels: of a grid, the level that it has of each factor.
     """
 
     name: str
@@ -112,6 +121,7 @@ class PlannedVariant:
     bindings: tuple[str, ...] = ()
     match_error: float = 0.0
     corpus_sha: str = ""
+    levels: tuple[str, ...] = ()
 
     @property
     def slug(self) -> str:
@@ -200,14 +210,16 @@ def _variants(ablation: Ablation) -> list[PlannedVariant]:
     _build("the base", base)
     baseline = _vary(base, ablation.all_deltas() if ablation.design == "leave_one_out" else [])
     _build(ablation.baseline, baseline)
-    variants = [PlannedVariant(ablation.baseline, baseline)]
+    factors = ablation.levels_by_factor() if ablation.design == "grid" else {}
+    variants = [PlannedVariant(ablation.baseline, baseline, levels=levels.chosen(factors, ()))]
     for name, changed, deltas in _design(ablation):
         resolved = _vary(base, deltas)
         _refuse_idle_items(base, resolved, deltas)
         differences = prove(changed, baseline, resolved)
         _build(name, resolved)
         refuse_unequal_steps(name, baseline, resolved)
-        variants.append(PlannedVariant(name, resolved, shown(differences)))
+        own = levels.chosen(factors, [delta.name for delta in deltas])
+        variants.append(PlannedVariant(name, resolved, shown(differences), levels=own))
     _refuse_twins(variants)
     return variants
 
@@ -251,8 +263,8 @@ def _design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
         for delta in ablation.all_deltas():
             yield f"without {delta.name}", delta, [other for other in ablation.all_deltas() if other != delta]
     else:
-        for levels in itertools.product(*([None, *factor] for factor in factors)):
-            chosen = [level for level in levels if level is not None]
+        for combination in itertools.product(*([None, *factor] for factor in factors)):
+            chosen = [level for level in combination if level is not None]
             if chosen:
                 name = " + ".join(delta.name for delta in chosen)
                 yield name, Delta(name, tuple(item for delta in chosen for item in delta.items)), chosen
@@ -309,6 +321,6 @@ def _matched(ablation: Ablation, cost: Cost, variants: Sequence[PlannedVariant])
             matched.append(replace(variant, match_error=error))
         else:
             _build(variant.name, resolved)
-            bindings = shown(diff(baseline.config, resolved))
-            matched.append(PlannedVariant(f"{variant.name} (matched)", resolved, bindings, error, variant.corpus_sha))
+            name, told = f"{variant.name} (matched)", shown(diff(baseline.config, resolved))
+            matched.append(PlannedVariant(name, resolved, told, error, variant.corpus_sha, variant.levels))
     return matched

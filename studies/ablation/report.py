@@ -1,18 +1,64 @@
 """What `rnnlab ablate` writes and prints: the tables and plots of the cells that are finished."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
+from rnnlab.storage import metrics
+from rnnlab.storage.runfolder import METRICS
+from rnnlab.studies.ablation import floor
+from rnnlab.studies.ablation.factor_plots import interaction_plot
+from rnnlab.studies.ablation.factor_tables import factor_table, interaction_table
+from rnnlab.studies.ablation.factors import grid_of
+from rnnlab.studies.ablation.floor import is_at
+from rnnlab.studies.ablation.forest import forest_plot
+from rnnlab.studies.ablation.over_training import difference_plot, difference_table, differences
 from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
-from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
+from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, write_table_and_plot
 from rnnlab.studies.launch.run import finished
-from rnnlab.studies.metric import counted_in
+from rnnlab.studies.metric import counted_in, is_of_tasks
 from rnnlab.views import plots, tables
-from rnnlab.views.difficulties import TaskTest, stems, task_tests
-from rnnlab.views.tables import to_json, to_text
+from rnnlab.views.curves import Point, read_curves
+from rnnlab.views.difficulties import stems, task_tests
 from rnnlab.views.task_plots import accuracy_by_difficulty
+
+Shown = list[tuple[PlannedVariant, TrainedVariant]]
+
+
+@dataclass
+class _Report:
+    """What is gathered of one table and all that belongs to it.
+
+    Attributes:
+        stem: what its files are called: "ablation", or "matched", which then stands before the names of the others.
+    """
+
+    folder: Path
+    stem: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+    def named(self, name: str) -> str:
+        return name if self.stem == "ablation" else f"{self.stem}_{name}"
+
+    def tell(self, name: str, table: tables.Table, printed: bool = True) -> None:
+        """Name the table to programs, and print it."""
+        self.facts[name] = json.loads(tables.to_json(table))
+        if printed:
+            self.texts.append(tables.to_text(table))
+
+    def add(self, name: str, table: tables.Table, printed: bool = True) -> None:
+        """Write the table as well."""
+        self.files += tables.write(table, self.folder, self.named(name))
+        self.tell(self.named(name), table, printed)
+
+    def draw(self, name: str, draw: Callable[[], Figure]) -> None:
+        self.files += plots.drawn(draw, self.folder, self.named(name))
 
 
 def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str, Any], str]:
@@ -24,21 +70,20 @@ def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str,
     """
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], []
-    baseline, metric = plan.ablation.baseline, plan.metric.key
     for stem, title, variants in _tables(plan):
-        reported = [shown for variant in variants if (shown := _trained(plan, variant)).results]
-        if not reported or reported[0].name != baseline:
+        shown = [(variant, told) for variant in variants if (told := _trained(plan, variant)).results]
+        if not shown or shown[0][0].name != plan.ablation.baseline:
             continue
-        table, written = write_table_and_plot(reported, baseline, plan.folder, metric, stem, title)
-        files += written
-        facts["tables"][stem] = json.loads(to_json(table))
-        texts.append(to_text(table))
-        for name, test in _tests(reported, stem):
-            files += [*tables.write(test.table(), plan.folder, name), *_drawn(test, plan, name)]
-            facts["tables"][name] = json.loads(to_json(test.table()))
-            texts.append(to_text(test.table()))
+        report = _Report(plan.folder, stem)
+        _add_table(report, plan, shown, title)
+        _add_factors(report, plan, shown)
+        _add_over_training(report, plan, shown)
+        _add_tests(report, shown)
+        facts["tables"] |= report.facts
+        texts += report.texts
+        files += report.files
     facts["files"] = [str(path) for path in files]
-    texts.append(f"{trained} cells trained, {kept} kept; tables and plot: {plan.folder}")
+    texts.append(f"{trained} cells trained, {kept} kept; tables and plots: {plan.folder}")
     return facts, "\n".join(texts)
 
 
@@ -50,18 +95,67 @@ def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVari
         yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
 
 
-def _tests(variants: Sequence[TrainedVariant], stem: str) -> Iterator[tuple[str, TaskTest]]:
-    """(name of its files, what the variants reached) by difficulty, where they are on a task."""
-    found = task_tests({variant.name: list(variant.results.values()) for variant in variants})
+def _add_table(report: _Report, plan: AblationPlan, shown: Shown, title: str) -> None:
+    """The table, the metric against cost, and the forest plot."""
+    variants, baseline, metric = [told for _, told in shown], plan.ablation.baseline, plan.metric
+    table, written = write_table_and_plot(variants, baseline, plan.folder, metric.key, report.stem, title)
+    report.files += written
+    report.tell(report.stem, table)
+    statistics = analyze_variants(variants, baseline, metric.key)
+    if len(statistics) > 1:
+        report.draw("forest", lambda: forest_plot(statistics, baseline, metric, frozenset(_at_floor(plan, variants))))
+
+
+def _add_factors(report: _Report, plan: AblationPlan, shown: Shown) -> None:
+    """Of a grid of which every combination is there: its levels, and what its factors do to each other."""
+    if plan.ablation.design != "grid":
+        return
+    scores = {variant.levels: told.scores(plan.metric.key) for variant, told in shown}
+    grid = grid_of(plan.ablation.levels_by_factor(), scores)
+    if grid is None:
+        return
+    level = floor.level([told.floor(plan.metric) for _, told in shown], plan.metric)
+    at_floor = _at_floor(plan, [told for _, told in shown])
+    report.add("factors", factor_table(grid, plan.metric, at_floor))
+    report.add("interactions", interaction_table(grid, plan.metric, at_floor))
+    report.draw("interactions", lambda: interaction_plot(grid, plan.metric, level))
+
+
+def _at_floor(plan: AblationPlan, variants: Sequence[TrainedVariant]) -> list[str]:
+    """Names of those that have learned nothing."""
+    statistics = analyze_variants(variants, plan.ablation.baseline, plan.metric.key)
+    return [one.name for one in variants if is_at(one.floor(plan.metric), statistics[one.name].mean, plan.metric)]
+
+
+def _add_over_training(report: _Report, plan: AblationPlan, shown: Shown) -> None:
+    """The difference to the baseline at every evaluation; in files alone, as there are many."""
+    baseline, metric = plan.ablation.baseline, plan.metric
+    (_, of_baseline), *others = [(told.name, _curves(plan, variant, told)) for variant, told in shown]
+    found = {name: points for name, curves in others if (points := differences(of_baseline, curves))}
+    if found:
+        report.add("difference", difference_table(found, baseline, metric), printed=False)
+        report.draw("difference", lambda: difference_plot(found, baseline, metric))
+
+
+def _add_tests(report: _Report, shown: Shown) -> None:
+    """What the variants reached by difficulty, where they are on a task."""
+    found = task_tests({told.name: list(told.results.values()) for _, told in shown})
     for name, test in zip(stems(found), found, strict=True):
-        yield name if stem == "ablation" else f"{stem}_{name}", test
-
-
-def _drawn(test: TaskTest, plan: AblationPlan, name: str) -> list[Path]:
-    return plots.drawn(lambda: accuracy_by_difficulty(test), plan.folder, name)
+        report.add(name, test.table())
+        report.draw(name, lambda test=test: accuracy_by_difficulty(test))  # type: ignore[misc]
 
 
 def _trained(plan: AblationPlan, variant: PlannedVariant) -> TrainedVariant:
     results = {seed: finished(Cell(plan.folder, variant, seed).folder) for seed in plan.seeds}
     done = {seed: result for seed, result in results.items() if result is not None}
     return TrainedVariant(variant.name, done, variant.bindings)
+
+
+def _curves(plan: AblationPlan, variant: PlannedVariant, told: TrainedVariant) -> dict[int, Sequence[Point]]:
+    """Validation by seed, from the journals of the runs that did not diverge."""
+    seeds = [seed for seed, result in told.results.items() if result.get("status") == "done"]
+    found = {}
+    for seed in seeds:
+        records = metrics.read(Cell(plan.folder, variant, seed).folder / METRICS)
+        found[seed] = read_curves(records, is_of_tasks(plan.metric))[plan.metric.word].valid
+    return found

@@ -28,6 +28,12 @@ def _chance(result: Result, key: str) -> float | None:
     return number(result.get("test_chance" if name.startswith("test_") else "valid_chance"))
 
 
+def examples(results: Sequence[Result], key: str) -> list[int]:
+    """How many examples of a task each run was scored on, of those that say so."""
+    told = (number(_scored(result, key).get("examples")) for result in results)
+    return [int(count) for count in told if count]
+
+
 def scored_note(results: Sequence[Result], metric: Metric) -> str:
     """How the metric was measured, to stand beside every table of it; empty if no run says."""
     if not is_of_tasks(metric):

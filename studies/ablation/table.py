@@ -9,7 +9,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rnnlab.errors import ConfigError
-from rnnlab.studies.ablation.scored import chance, scored_note
+from rnnlab.studies.ablation import floor
+from rnnlab.studies.ablation.floor import MetricFloor
+from rnnlab.studies.ablation.scored import scored_note
 from rnnlab.studies.ablation.statistics import (
     MIN_SEEDS,
     PairedDifference,
@@ -19,6 +21,7 @@ from rnnlab.studies.ablation.statistics import (
 )
 from rnnlab.studies.metric import counted_in, score
 from rnnlab.views import metrics, numerals, plots, tables
+from rnnlab.views.cost_plot import CostPoint, reached_against_cost
 from rnnlab.views.metrics import Metric
 
 
@@ -40,6 +43,10 @@ class TrainedVariant:
         """The metric by seed; NaN where training diverged."""
         return {seed: score(result, metric) for seed, result in self.results.items()}
 
+    def floor(self, metric: Metric) -> MetricFloor | None:
+        """What it would reach if it had learned nothing; None where that is not known."""
+        return floor.floor_of(list(self.results.values()), metric)
+
     def mean(self, key: str) -> float | None:
         """Mean of another figure over the seeds, exact where they agree; None if no seed has it."""
         values = [result[key] for result in self.results.values() if isinstance(result.get(key), int | float)]
@@ -58,11 +65,11 @@ def ablation_table(
         title: stands over the table; by default it names the baseline.
     Raises: ConfigError if the metric or the baseline is unknown, or two variants share a name.
     """
-    statistics, compared = _analyze(variants, baseline, metric), metrics.metric(metric)
+    statistics, compared = analyze_variants(variants, baseline, metric), metrics.metric(metric)
     return tables.Table(
         title=title or f"Ablation against {baseline}: {compared.title}",
         columns=_columns(compared),
-        rows=[_row(variant, statistics[variant.name], metric) for variant in variants],
+        rows=[_row(variant, statistics[variant.name], compared) for variant in variants],
         notes=_notes(variants, statistics, baseline, compared),
     )
 
@@ -72,15 +79,15 @@ def cost_plot(variants: Sequence[TrainedVariant], baseline: str, metric: str = "
 
     Raises: as `ablation_table`.
     """
-    statistics, compared = _analyze(variants, baseline, metric), metrics.metric(metric)
+    statistics, compared = analyze_variants(variants, baseline, metric), metrics.metric(metric)
     points = []
     for variant in variants:
         mean, price = statistics[variant.name].mean, variant.mean("macs_per_byte")
         if mean is not None and price is not None:
-            points.append(plots.CostPoint(variant.name, price, mean, variant.name == baseline))
-    figure = plots.bpc_against_cost(points, f"MACs per {counted_in(compared)}", compared.title)
-    figure.axes[0].set_ylabel(f"{compared.heading} [{compared.unit}], mean and 95% interval")
-    return figure
+            points.append(CostPoint(variant.name, price, mean, variant.name == baseline))
+    y_label = f"{compared.heading} [{compared.unit}]"
+    level = floor.level([variant.floor(compared) for variant in variants], compared)
+    return reached_against_cost(points, f"MACs per {counted_in(compared)}", y_label, level)
 
 
 def write_table_and_plot(
@@ -100,7 +107,8 @@ def write_table_and_plot(
     return table, tables.write(table, folder, stem) + drawn
 
 
-def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> dict[str, VariantStatistics]:
+def analyze_variants(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> dict[str, VariantStatistics]:
+    """Raises: as `ablation_table`."""
     metrics.metric(metric)  # that there is one of this name
     names = [variant.name for variant in variants]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -111,29 +119,30 @@ def _analyze(variants: Sequence[TrainedVariant], baseline: str, metric: str) -> 
 def _columns(metric: Metric) -> list[tables.Column]:
     unit = counted_in(metric)
     return [
-        tables.Column("variant", "Variant"),
+        tables.Column("variant", "Variant", marked_by=floor.AT_FLOOR),
         tables.Column("seeds", "Seeds", "number"),
         tables.Column(metric.key, metric.heading, "interval", numerals.plus_minus(metric.digits)),
-        *([tables.Column("chance", "Chance", "number", numerals.decimal(metric.digits))] * (metric.word == "accuracy")),
+        *floor.columns(metric),
         tables.Column("difference", f"Δ {metric.word}", "interval", numerals.plus_minus(metric.digits, signed=True)),
-        tables.Column("p", "p", "number", numerals.probability),
-        tables.Column("p_holm", "p (Holm)", "number", numerals.probability),
-        tables.Column("p_flip", "p (flip)", "number", numerals.probability),
+        tables.Column("p", "p", "number", numerals.probability, marked_by=floor.AT_FLOOR),
+        tables.Column("p_holm", "p (Holm)", "number", numerals.probability, marked_by=floor.AT_FLOOR),
+        tables.Column("p_flip", "p (flip)", "number", numerals.probability, marked_by=floor.AT_FLOOR),
         tables.Column("parameters", "Parameters", "number", numerals.engineering),
         tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
         tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
         tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
         tables.Column("bindings", "Differs from the baseline", "code"),
+        *floor.marks(metric),
     ]
 
 
-def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) -> dict[str, tables.Cell]:
+def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric) -> dict[str, tables.Cell]:
     difference = statistics.difference or PairedDifference(None)
     return {
         "variant": variant.name,
         "seeds": len(statistics.seeds),
-        metric: statistics.mean,
-        "chance": chance(list(variant.results.values()), metric),
+        metric.key: statistics.mean,
+        **floor.cells(variant.floor(metric), statistics.mean, metric),
         "difference": difference.interval,
         "p": difference.p,
         "p_holm": difference.p_holm,
@@ -146,14 +155,18 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) ->
 def _notes(
     variants: Sequence[TrainedVariant], statistics: Mapping[str, VariantStatistics], baseline: str, metric: Metric
 ) -> list[str]:
-    tested = sum(s.difference is not None and s.difference.p is not None for s in statistics.values())
-    notes = ["± is half the 95% confidence interval (Student t) over seeds."]
-    if len(variants) > 1:
+    """What a reader must know of the columns that are there."""
+    differences = [one.difference for one in statistics.values() if one.difference is not None]
+    intervals = [one.mean for one in statistics.values()] + [one.interval for one in differences]
+    notes = []
+    if any(interval is not None and interval.half_width is not None for interval in intervals):
+        notes.append("± is half the 95% confidence interval (Student t) over seeds.")
+    if any(difference.interval is not None for difference in differences):
         better = "above" if metric.higher_is_better else "below"
         notes.append(
             f"Δ {metric.word}: mean difference to {baseline}, paired by seed; {better} zero is better than {baseline}."
         )
-    if tested:
+    if tested := sum(difference.p is not None for difference in differences):
         comparisons = "1 comparison" if tested == 1 else f"{tested} comparisons"
         notes.append(f"p: paired t-test, two-sided; p (Holm): corrected for {comparisons}.")
         notes.append(_flip_note(statistics))
@@ -166,6 +179,8 @@ def _notes(
     notes += [reason.replace("NAMES", ", ".join(names)) for reason, names in reasons.items()]
     if one_seed := [name for name, one in statistics.items() if len(one.seeds) == 1]:
         notes.append(f"One seed has no interval: {', '.join(one_seed)}; run at least {MIN_SEEDS}.")
+    floors = {variant.name: variant.floor(metric) for variant in variants}
+    notes += floor.notes(floors, {name: one.mean for name, one in statistics.items()}, metric)
     scored = scored_note([result for variant in variants for result in variant.results.values()], metric)
     return [*notes, scored] if scored else notes
 

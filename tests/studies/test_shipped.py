@@ -33,7 +33,7 @@ def _is_varied(study: str, line: str) -> bool:
 def test_the_studies_that_are_promised_ship() -> None:
     assert set(definition.shipped()) >= {
         "attention_kind", "boom_vs_standard", "core_swap", "initialization", "memory_dropout", "memory_length",
-        "paper_table", "residual", "parity", "recall", "memory_staircase", "published/xlstm_parity",
+        "memory_by_core", "paper_table", "residual", "parity", "recall", "memory_staircase", "published/xlstm_parity",
         "published/min_gru_selective_copy_32", "published/min_gru_selective_copy_64", "published/mad_memorize",
         "published/mqar_64_4",
     }  # fmt: skip

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from rnnlab.data import corpora, splits
 from rnnlab.data.splits import Batches, chunk_length
@@ -24,6 +25,17 @@ def test_a_split_is_a_stretch_of_the_file(tmp_path: Path) -> None:
     assert split[10:20].bytes.tobytes() == split.bytes[10:20].tobytes()
     assert len(split[:7]) == 7
     assert len(split[40:1000]) == len(split) - 40
+
+
+def test_the_entropy_of_single_bytes_is_that_of_their_frequencies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splits, "COUNTED_AT_ONCE", 7)  # read in pieces, as a text of many gigabytes is
+    content = np.random.default_rng(1).choice(np.arange(5, dtype=np.uint8), 1000, p=[0.4, 0.3, 0.2, 0.06, 0.04])
+    split = corpora.File(str(written(tmp_path / "text", content.tobytes()))).train
+    assert split.counts().tolist() == np.bincount(content[:900], minlength=256).tolist()
+    assert split.unigram_bpc() == pytest.approx(stats.entropy(split.counts(), base=2))
+    assert split[:1].unigram_bpc() == 0.0
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:

@@ -286,3 +286,5 @@ def test_the_best_is_the_lowest_of_the_curve(text: Path, tmp_path: Path) -> None
     at_the_end = evaluate(model, valid, batch_size=8, bptt=64, limit=100)
     assert result["valid_bpc"] == at_the_end.bpc
     assert result["valid_protocol"]["bytes_scored"] == at_the_end.protocol.bytes_scored
+    assert result["valid_unigram_bpc"] == valid[:100].unigram_bpc(), "of what was scored"
+    assert result["test_unigram_bpc"] == open_corpus(str(text)).test[:100].unigram_bpc()

@@ -1,35 +1,9 @@
 """Plots that can be read: what would lie on top of each other stands apart."""
 
-from itertools import pairwise
-
 import pytest
 
-from rnnlab.views.intervals import Interval
 from rnnlab.views.learning_plots import Panel, Series, learning_curves
-from rnnlab.views.plots import CostPoint, bpc_against_cost, legend_columns
-
-
-def drawn_at(*costs: float) -> list[float]:
-    """Where along the axis the marks of variants with these costs stand."""
-    points = [
-        CostPoint(f"variant {index}", cost, Interval(2.0 + 0.01 * index, 1.9, 2.1, 3))
-        for index, cost in enumerate(costs)
-    ]
-    (axis,) = bpc_against_cost(points, "MACs per byte", "valid BPC").axes
-    return [float(container.lines[0].get_xdata()[0]) for container in axis.containers]
-
-
-def test_variants_of_equal_cost_stand_side_by_side_around_it_and_the_others_where_they_are() -> None:
-    first, cheap, second, third, dear = drawn_at(300.0, 100.0, 300.0, 301.0, 500.0)
-    assert (cheap, dear) == (100.0, 500.0)
-    assert first < second < third
-    assert all(right - left == pytest.approx(8.0) for left, right in pairwise([first, second, third]))
-    assert (first + second + third) / 3 == pytest.approx(901 / 3)
-
-
-@pytest.mark.parametrize("costs", [(7.0, 7.0), (0.0, 0.0), (7.0,)])
-def test_variants_that_all_cost_the_same_are_drawn_apart_too(costs: tuple[float, ...]) -> None:
-    assert len(set(drawn_at(*costs))) == len(costs)
+from rnnlab.views.plots import PALETTE, legend_columns, marker
 
 
 def panel(chance: float | None = None, lowest: float = 0.3) -> Panel:
@@ -55,3 +29,17 @@ def test_more_than_three_panels_go_on_in_a_second_row() -> None:
 @pytest.mark.parametrize(("count", "length", "columns"), [(4, 5, 4), (8, 5, 4), (3, 200, 1), (0, 0, 1), (13, 5, 5)])
 def test_a_legend_has_rows_of_about_equal_length_that_fit(count: int, length: int, columns: int) -> None:
     assert legend_columns(["x" * length] * count, 12.6) == columns
+
+
+def test_no_two_of_49_series_share_both_color_and_mark() -> None:
+    assert len({(PALETTE[index % len(PALETTE)], marker(index)) for index in range(49)}) == 49
+
+
+def test_the_floor_of_a_text_is_a_line_in_its_curves_and_named_beside_them() -> None:
+    for level, told in (
+        (0.5, " entropy of single bytes"),
+        (5.0, " entropy of single bytes: 5.000, above this picture"),
+    ):
+        figure = learning_curves([panel(level)], "BPC")
+        assert level in {float(line.get_ydata()[0]) for line in figure.axes[0].lines}
+        assert figure.legends[0].get_texts()[-1].get_text() == told

@@ -6,9 +6,12 @@ import json
 import math
 import re
 
+import pytest
+
 from rnnlab.views import numerals, tables
 from rnnlab.views.intervals import Interval
 from rnnlab.views.tables import Column, Table
+from tests.latex import LatexError, check
 
 HOSTILE = [
     "plain",
@@ -87,6 +90,43 @@ def test_latex_rows_keep_their_number_of_cells_and_escape_what_latex_obeys() -> 
     assert not re.search(r"\\\\\s*[\[*]", latex), "a row that begins with a bracket would be read as a length"
     assert not re.search(r"(?<!\\)[%#]", latex.split("tabular}", 2)[1])
     assert latex.count("{") == latex.count("}")
+
+
+def test_latex_holds_against_a_strict_reader_and_gives_back_as_many_cells() -> None:
+    rows = check(tables.to_latex(table(HOSTILE)))
+    assert len(rows) == 1 + 2 * len(HOSTILE)
+    assert rows[1] == ["plain", r"2.500 $\pm$ 0.100", "0", "12"]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        r"a & b & c \\", r"a & b_1 \\", r"a & $b \\", r"a & {b \\", r"a & b} \\", r"a & 5% \\", r"a & \oops \\",
+        "a & b \\\\\n[2cm] & d \\\\", r"a & \pm 1 \\", r"\multicolumn{3}{l}{a} \\",
+    ],
+)  # fmt: skip
+def test_the_strict_reader_refuses_what_latex_would_not_take(broken: str) -> None:
+    def document(rows: str) -> str:
+        return f"\\begin{{tabular}}{{@{{}}lr@{{}}}}\n{rows}\n\\end{{tabular}}\n"
+
+    assert check(document(r"a & $-$1 \\")) == [["a", "$-$1"]]
+    with pytest.raises(LatexError):
+        check(document(broken))
+
+
+def test_a_dagger_stands_behind_what_a_row_marks_for_readers_alone() -> None:
+    columns = [
+        Column("name", "Name", marked_by="odd"),
+        Column("p", "p", "number", numerals.probability, marked_by="odd"),
+        Column("odd", "Odd", is_shown=False),
+    ]
+    marked = Table("t", columns, [{"name": "a", "p": 0.01, "odd": True}, {"name": "b", "p": 0.02, "odd": False}])
+    assert [line.split() for line in tables.to_text(marked).splitlines()[2:3]] == [["Name", "p"]]
+    assert "a †   0.010 †" in tables.to_text(marked)
+    assert check(tables.to_latex(marked))[1:] == [["a $\\dagger$", "0.010 $\\dagger$"], ["b", "0.020"]]
+    assert "| a † | 0.010 † |" in tables.to_markdown(marked)
+    assert json.loads(tables.to_json(marked))["rows"][0] == {"name": "a", "p": 0.01, "odd": True}
+    assert tables.to_csv(marked).splitlines() == ["name,p,odd", "a,0.01,True", "b,0.02,False"]
 
 
 def test_latex_writes_a_sign_as_a_sign() -> None:

@@ -230,3 +230,41 @@ def test_a_width_that_cannot_match_is_refused_with_the_nearest(tmp_path: Path) -
         ConfigError, match=r"'every layer' cannot match .* by LanguageModel\.dim: the nearest is \d+, [+-]"
     ):
         small_ablation(tmp_path, **arguments)
+
+
+GRID = {"core": {"qrnn": ["core/qrnn"], "gru": ["core/gru"]}, "dropped": ["dropout = 0.2"]}
+
+
+def test_a_variant_of_a_grid_knows_the_level_of_each_factor(tmp_path: Path) -> None:
+    plan = small_ablation(tmp_path, deltas=GRID, design="grid", levels={"core": "lstm"})
+    assert plan.ablation.levels_by_factor() == {"core": ("lstm", "qrnn", "gru"), "dropped": ("base", "dropped")}
+    assert {variant.name: variant.levels for variant in plan.variants} == {
+        "baseline": ("lstm", "base"),
+        "dropped": ("lstm", "dropped"),
+        "qrnn": ("qrnn", "base"),
+        "qrnn + dropped": ("qrnn", "dropped"),
+        "gru": ("gru", "base"),
+        "gru + dropped": ("gru", "dropped"),
+    }
+
+
+def test_variants_that_were_matched_keep_their_levels(tmp_path: Path) -> None:
+    plan = small_ablation(tmp_path, "LanguageModel.dim = 64", deltas={"core": {"qrnn": ["core/qrnn"]}}, design="grid",
+                          match="parameters")  # fmt: skip
+    assert [variant.levels for variant in plan.matched] == [("base",), ("qrnn",)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"levels": {"core": "lstm"}, "design": "one_at_a_time"}, "only a grid has levels"),
+        ({"levels": {"cores": "lstm"}}, "names 'cores', which is no factor; there are core, dropped"),
+        ({"levels": {"core": "gru"}}, "two of its levels are called 'gru'"),
+        ({"levels": {"core": ""}}, "the name of a level is expected"),
+        ({"deltas": {"core": {"base": ["core/qrnn"]}}}, "two of its levels are called 'base'"),
+    ],
+)
+def test_names_of_levels_that_mean_nothing_are_refused(arguments: dict[str, Any], told: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        small_ablation(tmp_path, **{"deltas": GRID, "design": "grid", **arguments})
+    assert told in str(caught.value)

@@ -13,6 +13,7 @@ from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, cost_plot, write_table_and_plot
 from rnnlab.views import tables
 from rnnlab.views.intervals import Interval
+from tests.latex import check
 
 SHARED = {1: 0.02, 2: -0.03, 3: 0.01}  # what a seed does to every variant
 
@@ -145,7 +146,7 @@ def test_of_a_task_accuracy_at_one_difficulty_is_compared_and_more_is_better() -
         qrnn.results[seed]["test_by"][1]["accuracy"] = 0.45 + SHARED[seed] + shift
     table = ablation_table([on_task("lstm", 0.95), qrnn], "lstm", "test_accuracy@256")
     assert table.title == "Ablation against lstm: test accuracy at 256"
-    headings = [column.heading for column in table.columns]
+    headings = [column.heading for column in table.columns if column.is_shown]
     assert headings[2:5] == ["Test accuracy at 256", "Chance", "Δ accuracy"]
     assert {"MACs/position", "Positions/s"} <= set(headings)
     assert not any("BPC" in text or "yte" in text for text in [table.title, *headings, *table.notes])
@@ -162,6 +163,77 @@ def test_of_a_task_accuracy_at_one_difficulty_is_compared_and_more_is_better() -
         "Test accuracy at 256 over 900 answers of 900 examples a run, with memory none. "
         "All seeds share these examples; another draw of them moves an accuracy by at most ±0.033 (95%)."
     )
+
+
+def at_chance(accuracies: tuple[float, float, float]) -> TrainedVariant:
+    """A variant of parity whose valid accuracy, of 512 examples, is about one half."""
+    made = on_task("lost", 0.3)
+    for seed, accuracy in zip(made.results, accuracies, strict=True):
+        made.results[seed]["valid_accuracy"] = accuracy  # type: ignore[index]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "is_at"),
+    [
+        ((0.49, 0.51, 0.505), True),
+        ((0.48, 0.9, 0.49), True),  # the mean is far above, but its interval reaches down to chance
+        ((0.53, 0.53, 0.53), True),  # one answer to everything: no interval, but within the draw of 512 examples
+        ((0.40, 0.41, 0.42), True),  # worse than chance is no better
+        ((0.60, 0.61, 0.605), False),
+    ],
+)
+def test_a_variant_that_is_not_told_apart_from_chance_is_marked_and_its_p_too(
+    accuracies: tuple[float, float, float], is_at: bool
+) -> None:
+    table = ablation_table([on_task("lstm", 0.95), at_chance(accuracies)], "lstm", "valid_accuracy")
+    assert [row["at_floor"] for row in table.rows] == [False, is_at]
+    text, notes = tables.to_text(table), " ".join(table.notes)
+    (line,) = [line for line in text.splitlines() if line.startswith("lost")]
+    p = table.rows[1]["p"]
+    assert line.count("†") == (1 + 2 * (p is not None)) * is_at
+    assert ("† not told apart from chance (95%): lost." in notes) == is_at
+    assert "Chance: accuracy of the best constant answer." in notes
+
+
+def test_of_a_text_the_entropy_of_single_bytes_is_the_floor() -> None:
+    variants = [variant("lstm", 2.6, valid_unigram_bpc=4.5), variant("stuck", 4.5, valid_unigram_bpc=4.5)]
+    table = ablation_table(variants, "lstm")
+    assert [row["unigram_bpc"] for row in table.rows] == [4.5, 4.5]
+    assert [row["at_floor"] for row in table.rows] == [False, True]
+    assert "Single bytes" in tables.to_text(table)
+    assert "dagger" in tables.to_latex(table)
+    axis = cost_plot(variants, "lstm").axes[0]
+    assert "entropy of single bytes" in {text.get_text() for text in axis.texts}
+
+
+def test_runs_that_do_not_know_their_floor_have_no_column_of_it() -> None:
+    table = ablation_table(study(), "lstm")
+    assert "Single bytes" not in tables.to_text(table)
+    assert "†" not in tables.to_text(table)
+
+
+def test_notes_explain_no_column_that_is_absent() -> None:
+    one_seed = ablation_table([variant("lstm", 2.6, seeds=(1,)), variant("gru", 2.5, seeds=(1,))], "lstm")
+    assert not any("±" in note or note.startswith("p:") for note in one_seed.notes)
+    assert "±" not in tables.to_text(one_seed)
+    unpaired = ablation_table([variant("lstm", 2.6, seeds=(1,)), variant("gru", 2.5, seeds=(2,))], "lstm")
+    assert "Δ" not in tables.to_text(unpaired)
+
+
+def test_two_variants_that_are_equal_for_every_seed_have_no_p_and_a_note_says_why() -> None:
+    twin = TrainedVariant("twin", variant("lstm", 2.61).results)
+    table = ablation_table([variant("lstm", 2.61), twin], "lstm")
+    assert table.rows[1]["p"] is None
+    assert "No p-value for twin: the difference is the same for every seed." in table.notes
+    assert not any(note.startswith("p:") for note in table.notes)
+
+
+def test_the_latex_of_a_study_holds_against_a_strict_reader() -> None:
+    hostile = variant("50% & _x_ {y} \\\\ $", 2.7, "File.path = 'C:\\\\a_b~c^d'", "QRNN.window = 2 # not ~")
+    rows = check(tables.to_latex(ablation_table([*study(), hostile], "lstm")))
+    assert len(rows) == 1 + 4 + 5
+    assert rows[0][0] == "Variant"
 
 
 def test_nats_of_a_task_have_no_chance_and_less_is_better() -> None:
