@@ -1,0 +1,60 @@
+"""The variants of an ablation, and their cells: a variant with a seed, which is one run in a folder of its own."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from rnnlab.config import Config
+
+CELLS = "cells"
+
+
+@dataclass(frozen=True)
+class PlannedVariant:
+    """One row of the table.
+
+    Attributes:
+        bindings: what differs from the baseline, for the table; empty for the baseline.
+        match_error: relative difference to the baseline's cost, of a variant that was matched.
+        corpus_sha: of the text that it trains on.
+    """
+
+    name: str
+    config: Config
+    bindings: tuple[str, ...] = ()
+    match_error: float = 0.0
+    corpus_sha: str = ""
+
+    @property
+    def slug(self) -> str:
+        """Its name as that of a folder."""
+        plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.name).strip("-.")
+        return plain or hashlib.sha256(self.name.encode()).hexdigest()[:8]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A variant with a seed; its folder is named after the hashes of its configuration, seed included, and of its text,
+    wherever that lies."""
+
+    study: Path
+    variant: PlannedVariant
+    seed: int
+
+    @property
+    def folder(self) -> Path:
+        own = f"{_sha(self.variant.config, self.seed)} {self.variant.corpus_sha}"
+        name = f"seed-{self.seed}-{hashlib.sha256(own.encode()).hexdigest()[:8]}"
+        return self.study / CELLS / self.variant.slug / name
+
+    @property
+    def config_file(self) -> Path:
+        return self.study / CELLS / self.variant.slug / f"variant-{self.variant.config.sha[:8]}.gin"
+
+
+@cache
+def _sha(config: Config, seed: int) -> str:
+    """Of a configuration with another seed; remembered, because a study of 10,000 cells asks for each several times."""
+    return config.override([f"Trainer.seed = {seed}"]).sha
