@@ -5,10 +5,20 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, TypeAlias
 
-from rnnlab.config import Config
+from rnnlab.config import Config, format_value
 
 CELLS = "cells"
+TUNING = "tuning"  # cells that settings are chosen by, and that are never compared
+
+Setting: TypeAlias = tuple[tuple[str, Any], ...]  # gin keys with their values
+
+
+def setting_text(key: str, value: Any) -> str:
+    """`key = value`; a string that begins with @ or % is a reference or a macro."""
+    literal = value if isinstance(value, str) and value[:1] in ("@", "%") else format_value(value)
+    return f"{key} = {literal}"
 
 
 @dataclass(frozen=True)
@@ -19,6 +29,7 @@ class PlannedVariant:
         bindings: what differs from the baseline, for the table; empty for the baseline.
         match_error: relative difference to the baseline's cost, of a variant that was matched.
         corpus_sha: of the text that it trains on.
+        setting: what tuning gave it; empty where nothing is tuned.
     """
 
     name: str
@@ -26,6 +37,12 @@ class PlannedVariant:
     bindings: tuple[str, ...] = ()
     match_error: float = 0.0
     corpus_sha: str = ""
+    setting: Setting = ()
+
+    @property
+    def shown_setting(self) -> tuple[str, ...]:
+        """The setting as bindings."""
+        return tuple(setting_text(key, value) for key, value in self.setting)
 
     @property
     def slug(self) -> str:
@@ -42,16 +59,17 @@ class Cell:
     study: Path
     variant: PlannedVariant
     seed: int
+    stage: str = CELLS  # the folder in the study's: CELLS or TUNING
 
     @property
     def folder(self) -> Path:
         own = f"{_sha(self.variant.config, self.seed)} {self.variant.corpus_sha}"
         name = f"seed-{self.seed}-{hashlib.sha256(own.encode()).hexdigest()[:8]}"
-        return self.study / CELLS / self.variant.slug / name
+        return self.study / self.stage / self.variant.slug / name
 
     @property
     def config_file(self) -> Path:
-        return self.study / CELLS / self.variant.slug / f"variant-{self.variant.config.sha[:8]}.gin"
+        return self.study / self.stage / self.variant.slug / f"variant-{self.variant.config.sha[:8]}.gin"
 
 
 @cache

@@ -1,24 +1,25 @@
 """`rnnlab ablate`: a baseline and its variants, planned, built and proven before anything runs."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from rnnlab.config import Config, diff, identity
 from rnnlab.studies import definition
-from rnnlab.studies.ablation.cells import CELLS, Cell, PlannedVariant
+from rnnlab.studies.ablation.cells import CELLS, TUNING, Cell, PlannedVariant
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import shown
-from rnnlab.studies.ablation.study import Ablation
+from rnnlab.studies.ablation.study import SOURCE, Ablation
+from rnnlab.studies.ablation.tuning import best, candidates, tuning_seeds
 from rnnlab.studies.ablation.variants import build, design, make_variants
+from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import choose
 from rnnlab.studies.names import check_names
 from rnnlab.training import experiment
 from rnnlab.views.metrics import Metric
 
 __all__ = ["CELLS", "Ablation", "AblationPlan", "Cell", "PlannedVariant", "plan_ablation"]
-
-SOURCE = ("Trainer.source", "corpus.", "task.", "TaskSplits.")  # what begins a line that says what is trained on
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class AblationPlan:
         variants: the baseline first.
         matched: the same at equal costs, the baseline first; empty if the study does not ask for it.
         metric: what is compared.
+        candidates: by the name of a variant, the variant at every setting that it may get; empty if nothing is tuned.
     """
 
     ablation: Ablation
@@ -36,16 +38,50 @@ class AblationPlan:
     variants: Sequence[PlannedVariant]
     matched: Sequence[PlannedVariant]
     metric: Metric
+    candidates: Mapping[str, Sequence[PlannedVariant]] = field(default_factory=dict)
 
     @property
     def seeds(self) -> list[int]:
-        first = int(self.variants[0].config.value("Trainer.seed", 1))
-        return [first + i for i in range(self.ablation.seeds)]
+        return [self._first_seed + i for i in range(self.ablation.seeds)]
+
+    @property
+    def _first_seed(self) -> int:
+        return int(self.variants[0].config.value("Trainer.seed", 1))
+
+    def with_seeds(self, count: int) -> "AblationPlan":
+        """The same with so many seeds."""
+        return replace(self, ablation=replace(self.ablation, seeds=count))
 
     def cells(self) -> list[Cell]:
         """Each once, all variants with the first seed before any with the second: a table needs pairs."""
         every = {variant.config.text: variant for variant in [*self.matched, *self.variants]}
         return [Cell(self.folder, variant, seed) for seed in self.seeds for variant in every.values()]
+
+    def results(self, variant: PlannedVariant) -> dict[int, dict[str, Any]]:
+        """`result.json` by seed, of the cells of a variant that are finished."""
+        found = {seed: finished(Cell(self.folder, variant, seed).folder) for seed in self.seeds}
+        return {seed: result for seed, result in found.items() if result is not None}
+
+    def tuning_cells(self) -> list[Cell]:
+        """Those that decide the settings, each once; they are trained before any other."""
+        every = {one.config.text: one for tuned in self.candidates.values() for one in tuned}
+        return [cell for variant in every.values() for cell in self._tuning_cells_of(variant)]
+
+    def _tuning_cells_of(self, candidate: PlannedVariant) -> list[Cell]:
+        seeds = tuning_seeds(self._first_seed, self.ablation.tune_seeds)
+        return [Cell(self.folder, candidate, seed, TUNING) for seed in seeds]
+
+    def tuned(self) -> "AblationPlan | None":
+        """The same with every variant at its best setting; None as long as a cell that decides it is not finished."""
+        chosen = {}
+        for name, tuned in self.candidates.items():
+            found = [(one, [finished(cell.folder) for cell in self._tuning_cells_of(one)]) for one in tuned]
+            done = [(one, [result for result in results if result is not None]) for one, results in found]
+            if [len(results) for _, results in done] != [len(results) for _, results in found]:
+                return None
+            chosen[name] = best(done, self.metric)
+        variants, matched = ([chosen.get(v.name, v) for v in each] for each in (self.variants, self.matched))
+        return replace(self, variants=variants, matched=matched)
 
 
 def plan_ablation(
@@ -54,20 +90,22 @@ def plan_ablation(
     overrides: Sequence[str] = (),
     *,
     seeds: int | None = None,
+    until: float | None = None,
     run: str | Path | None = None,
 ) -> AblationPlan:
     """Read a study file, build every variant, and prove that each differs in what it says.
 
     Raises: ConfigError naming the variant, DataError.
     """
-    ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds)
+    ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds, until=until)
     with definition.config_errors(str(definition.find(study))):
         check_names([ablation.baseline, *(name for name, _, _ in design(ablation))])
     variants = make_variants(ablation)
     metric = _metric(ablation, variants)
     variants = _with_texts(variants)
     matched = _matched(ablation, ablation.match, variants) if ablation.match else []
-    return AblationPlan(ablation, folder, variants, matched, metric)
+    named = {variant.name: variant for variant in [*variants, *matched]}
+    return AblationPlan(ablation, folder, variants, matched, metric, candidates(ablation, list(named.values())))
 
 
 def _metric(ablation: Ablation, variants: Sequence[PlannedVariant]) -> Metric:

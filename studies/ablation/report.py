@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
+from rnnlab.studies.ablation.caveats import look_notes, tuning_notes
+from rnnlab.studies.ablation.plan import AblationPlan, PlannedVariant
+from rnnlab.studies.ablation.sequential import Stop
 from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
-from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import counted_in
 from rnnlab.views import plots, tables
 from rnnlab.views.difficulties import TaskTest, stems, task_tests
@@ -15,12 +16,13 @@ from rnnlab.views.tables import to_json, to_text
 from rnnlab.views.task_plots import accuracy_by_difficulty
 
 
-def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str, Any], str]:
+def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None = None) -> tuple[dict[str, Any], str]:
     """Write the tables and plots of the cells that are finished: (facts for programs, text for a terminal).
 
     Args:
         trained: cells that were trained now.
         kept: cells that were finished before.
+        stop: where a study with `until` ended.
     """
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], []
@@ -29,7 +31,10 @@ def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str,
         reported = [shown for variant in variants if (shown := _trained(plan, variant)).results]
         if not reported or reported[0].name != baseline:
             continue
-        table, written = write_table_and_plot(reported, baseline, plan.folder, metric, stem, title)
+        caveats = [*tuning_notes(plan, variants), *look_notes(plan, reported, stop)]
+        table, written = write_table_and_plot(
+            reported, baseline, plan.folder, metric, stem, title, caveats, stop.look.level if stop else None
+        )
         files += written
         facts["tables"][stem] = json.loads(to_json(table))
         texts.append(to_text(table))
@@ -62,6 +67,4 @@ def _drawn(test: TaskTest, plan: AblationPlan, name: str) -> list[Path]:
 
 
 def _trained(plan: AblationPlan, variant: PlannedVariant) -> TrainedVariant:
-    results = {seed: finished(Cell(plan.folder, variant, seed).folder) for seed in plan.seeds}
-    done = {seed: result for seed, result in results.items() if result is not None}
-    return TrainedVariant(variant.name, done, variant.bindings)
+    return TrainedVariant(variant.name, plan.results(variant), variant.bindings, variant.shown_setting)

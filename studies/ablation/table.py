@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from rnnlab.errors import ConfigError
+from rnnlab.studies.ablation.looks import at_look
 from rnnlab.studies.ablation.scored import chance, scored_note
 from rnnlab.studies.ablation.statistics import MIN_SEEDS, PairedDifference, VariantStatistics, analyze
 from rnnlab.studies.metric import counted_in, score
@@ -24,11 +25,13 @@ class TrainedVariant:
         name: what the study calls it.
         results: `result.json` by seed.
         bindings: what differs from the baseline, as `key = value`; empty for the baseline.
+        tuned: the setting that tuning chose for it, as `key = value`.
     """
 
     name: str
     results: Mapping[int, Mapping[str, Any]]
     bindings: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
 
     def scores(self, metric: str) -> dict[int, float]:
         """The metric by seed; NaN where training diverged."""
@@ -41,7 +44,12 @@ class TrainedVariant:
 
 
 def ablation_table(
-    variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc", title: str = ""
+    variants: Sequence[TrainedVariant],
+    baseline: str,
+    metric: str = "valid_bpc",
+    title: str = "",
+    caveats: Sequence[str] = (),
+    level: float | None = None,
 ) -> tables.Table:
     """The ablation table: a row a variant, in the order given.
 
@@ -50,14 +58,18 @@ def ablation_table(
         baseline: name of the variant that the others are compared with.
         metric: which figure of `result.json` is compared: see `rnnlab.views.metrics`.
         title: stands over the table; by default it names the baseline.
+        caveats: notes on how the study was run.
+        level: of the look at which a study with several looks ended; see `rnnlab.studies.ablation.looks`.
     Raises: ConfigError if the metric or the baseline is unknown, or two variants share a name.
     """
     statistics, compared = _analyze(variants, baseline, metric), metrics.metric(metric)
+    if level is not None:
+        statistics = at_look(statistics, level)
     return tables.Table(
         title=title or f"Ablation against {baseline}: {compared.title}",
         columns=_columns(compared),
         rows=[_row(variant, statistics[variant.name], metric) for variant in variants],
-        notes=_notes(variants, statistics, baseline, compared),
+        notes=_notes(variants, statistics, baseline, compared, caveats),
     )
 
 
@@ -84,12 +96,14 @@ def write_table_and_plot(
     metric: str = "valid_bpc",
     stem: str = "ablation",
     title: str = "",
+    caveats: Sequence[str] = (),
+    level: float | None = None,
 ) -> tuple[tables.Table, list[Path]]:
     """Write `folder/stem.{txt,md,csv,tex,json}` and the plot `folder/stem.{png,svg}`: (the table, their paths).
 
     Raises: as `ablation_table`; StorageError if the folder cannot be written.
     """
-    table = ablation_table(variants, baseline, metric, title)
+    table = ablation_table(variants, baseline, metric, title, caveats, level)
     drawn = plots.drawn(lambda: cost_plot(variants, baseline, metric), folder, stem)
     return table, tables.write(table, folder, stem) + drawn
 
@@ -106,6 +120,7 @@ def _columns(metric: Metric) -> list[tables.Column]:
     unit = counted_in(metric)
     return [
         tables.Column("variant", "Variant"),
+        tables.Column("tuned", "Tuned"),
         tables.Column("seeds", "Seeds", "number"),
         tables.Column(metric.key, metric.heading, "interval", numerals.plus_minus(metric.digits)),
         *([tables.Column("chance", "Chance", "number", numerals.decimal(metric.digits))] * (metric.word == "accuracy")),
@@ -124,6 +139,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) ->
     difference = statistics.difference or PairedDifference(None)
     return {
         "variant": variant.name,
+        "tuned": "; ".join(variant.tuned) or None,
         "seeds": len(statistics.seeds),
         metric: statistics.mean,
         "chance": chance(list(variant.results.values()), metric),
@@ -136,7 +152,11 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) ->
 
 
 def _notes(
-    variants: Sequence[TrainedVariant], statistics: Mapping[str, VariantStatistics], baseline: str, metric: Metric
+    variants: Sequence[TrainedVariant],
+    statistics: Mapping[str, VariantStatistics],
+    baseline: str,
+    metric: Metric,
+    caveats: Sequence[str],
 ) -> list[str]:
     tested = sum(s.difference is not None and s.difference.p is not None for s in statistics.values())
     notes = ["± is half the 95% confidence interval (Student t) over seeds."]
@@ -156,4 +176,4 @@ def _notes(
     if one_seed := [name for name, one in statistics.items() if len(one.seeds) == 1]:
         notes.append(f"One seed has no interval: {', '.join(one_seed)}; run at least {MIN_SEEDS}.")
     scored = scored_note([result for variant in variants for result in variant.results.values()], metric)
-    return [*notes, scored] if scored else notes
+    return [*notes, *caveats, *([scored] if scored else [])]
