@@ -96,7 +96,7 @@ def _folders(path: Path) -> Iterator[Path]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             yield folder
-            own = OF_A_RUN if _is_run(folder) else OF_A_STUDY if os.path.isfile(folder / "study.gin") else ()
+            own = OF_A_RUN if _is_run(folder) else OF_A_STUDY if os.path.isfile(folder / "study.name") else ()
             inside = sorted(folder.iterdir(), key=natural)
             waiting += [each for each in inside if each.name not in own and _leads_to_folder(each)]
         except FileNotFoundError:

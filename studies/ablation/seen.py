@@ -50,7 +50,7 @@ class Seen:
             return ""
         every = [one for i, one in enumerate([*before, seeds]) if i == 0 or one != before[i - 1]]
         order = f"first {', then '.join(map(str, every))}"
-        did = "Seeds were added" if seeds > max(before) else "The number of seeds was changed"
+        did = "Seeds were added" if every == sorted(every) else "The number of seeds was changed"
         return f"{did} after a look at p ({order}): p-values are too small."
 
 

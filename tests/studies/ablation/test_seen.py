@@ -49,7 +49,9 @@ def test_looks_are_written_down_before_the_first_and_cannot_be_changed_afterward
     assert [count for count, _ in entry["plan"]] == [3, 5, 8, 13, 20]
     assert entry["until"] == [0.5]
     assert seen.read(plan) == opened
-    with pytest.raises(ConfigError, match=r"planned at 3, 5, 8, 13, 20 seeds, .* now make 3, 5, 8, 13, 20, 30; bind 3"):
+    with pytest.raises(
+        ConfigError, match=r"planned at 3, 5, 8, 13, 20 seeds, .* now make 3, 5, 8, 13, 21, 30; bind 3 and 20"
+    ):
         open_plan(small_ablation(tmp_path, seeds=3, until=0.5, most_seeds=30))
     narrower = open_plan(small_ablation(tmp_path, seeds=3, until=0.1))
     assert narrower.until == (0.5, 0.1)
