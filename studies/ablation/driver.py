@@ -46,7 +46,7 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[s
     with _held(plan.folder):
         _say_what_changed(plan)
         _write_definitions(plan)
-        tally, stop = Tally(), None
+        tally, stop = CellTally(), None
         with Pool(environments, plan.folder) as pool:
             plan = _tune(pool, plan)
             _write_study_root(plan)
@@ -62,7 +62,7 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[s
 
 
 @dataclass
-class Tally:
+class CellTally:
     """What became of cells that were not finished.
 
     Attributes:
@@ -72,7 +72,7 @@ class Tally:
     trained: int = 0
     failed: list[str] = field(default_factory=list)
 
-    def add(self, more: "Tally") -> bool:
+    def add(self, more: "CellTally") -> bool:
         """Count in what became of more cells; whether none of them failed."""
         self.trained += more.trained
         self.failed += more.failed
@@ -115,7 +115,7 @@ def _tune(pool: Pool, plan: AblationPlan) -> AblationPlan:
     return tuned
 
 
-def _train(pool: Pool, plan: AblationPlan, cells: Sequence[Cell], doing: str = "cells") -> Tally:
+def _train(pool: Pool, plan: AblationPlan, cells: Sequence[Cell], doing: str = "cells") -> CellTally:
     """Train those of the cells that are not finished.
 
     Args:
@@ -123,7 +123,7 @@ def _train(pool: Pool, plan: AblationPlan, cells: Sequence[Cell], doing: str = "
     """
     todo = [cell for cell in cells if finished(cell.folder) is None]
     if not todo:
-        return Tally()
+        return CellTally()
     kept = len(cells) - len(todo)
     _write_configurations(plan.folder, cells)
     waiting = [_job(plan, cell) for cell in todo]
@@ -143,7 +143,7 @@ def _train(pool: Pool, plan: AblationPlan, cells: Sequence[Cell], doing: str = "
                 attempts[job["folder"]] += 1
                 pool.start(train_job, job)
             time.sleep(0.1)
-    return Tally(len(todo) - len(failed), failed)
+    return CellTally(len(todo) - len(failed), failed)
 
 
 def _job(plan: AblationPlan, cell: Cell) -> Job:

@@ -22,7 +22,7 @@ REMEDY = "move it away, and say beside the table that earlier looks are not know
 
 
 @dataclass(frozen=True)
-class Seen:
+class LookHistory:
     """What is known of the looks at one baseline and its variants.
 
     Attributes:
@@ -37,7 +37,7 @@ class Seen:
     planned: tuple[int, ...] = ()
     by_hand: tuple[int, ...] = ()
 
-    def with_look(self, seeds: int, is_planned: bool) -> "Seen":
+    def with_look(self, seeds: int, is_planned: bool) -> "LookHistory":
         """The same after a look at so many seeds; the same look again is none."""
         if is_planned:
             return replace(self, planned=tuple(sorted({*self.planned, seeds})))
@@ -54,14 +54,14 @@ class Seen:
         return f"{did} after a look at p ({order}): p-values are too small."
 
 
-def read(plan: AblationPlan) -> Seen:
+def read(plan: AblationPlan) -> LookHistory:
     """What is known of this baseline. Raises: StorageError if the file is damaged."""
     path = plan.folder / LOOKS
     found = _all(path).get(_key(plan))
     if found is None:
-        return Seen()
+        return LookHistory()
     try:
-        return Seen(
+        return LookHistory(
             tuple(Look(int(seeds), float(level)) for seeds, level in found["plan"]),
             tuple(map(float, found["until"])),
             tuple(map(int, found["planned"])),
@@ -71,7 +71,7 @@ def read(plan: AblationPlan) -> Seen:
         raise StorageError(f"{path}: not as it was written ({type(error).__name__}: {error}); {REMEDY}") from error
 
 
-def write(plan: AblationPlan, seen: Seen) -> None:
+def write(plan: AblationPlan, seen: LookHistory) -> None:
     """Raises: StorageError."""
     path = plan.folder / LOOKS
     entry = {
@@ -85,7 +85,7 @@ def write(plan: AblationPlan, seen: Seen) -> None:
         write_file(path, text.encode())
 
 
-def open_plan(plan: AblationPlan) -> Seen:
+def open_plan(plan: AblationPlan) -> LookHistory:
     """Write down the looks of a study with `until` before the first, or hold it to those that stand there.
 
     Another half-width may be asked for later: what a look may spend does not depend on it.

@@ -7,7 +7,7 @@ from rnnlab.console import say
 from rnnlab.studies.ablation import seen as history
 from rnnlab.studies.ablation.looks import ALPHA, Look, at_look, widest
 from rnnlab.studies.ablation.plan import AblationPlan
-from rnnlab.studies.ablation.seen import Seen
+from rnnlab.studies.ablation.seen import LookHistory
 from rnnlab.studies.ablation.statistics import analyze
 from rnnlab.studies.metric import score
 
@@ -23,7 +23,7 @@ class Stop:
     """
 
     look: Look
-    seen: Seen
+    seen: LookHistory
     why: str
 
     def notes(self) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.ablation import seen
 from rnnlab.studies.ablation.driver import run_ablation
-from rnnlab.studies.ablation.seen import LOOKS, Seen, open_plan
+from rnnlab.studies.ablation.seen import LOOKS, LookHistory, open_plan
 from tests.studies.small_studies import small_ablation
 
 ADDED = "Seeds were added after a look at p (first 3, then 5): p-values are too small."
@@ -17,19 +17,19 @@ ADDED = "Seeds were added after a look at p (first 3, then 5): p-values are too 
 @pytest.mark.parametrize(
     ("before", "seeds", "is_planned", "told"),
     [
-        (Seen(), 5, False, ""),
-        (Seen(by_hand=(5,)), 5, False, ""),
-        (Seen(by_hand=(3,)), 5, False, ADDED),
-        (Seen(by_hand=(3,)), 5, True, ADDED),
-        (Seen(by_hand=(3, 4)), 5, False, "(first 3, then 4, then 5)"),
-        (Seen(by_hand=(3, 5)), 5, False, ADDED),
-        (Seen(by_hand=(5,)), 3, False, "The number of seeds was changed after a look at p (first 5, then 3)"),
-        (Seen(planned=(3, 5)), 8, True, ""),
-        (Seen(planned=(3, 5)), 8, False, "(first 3, then 5, then 8)"),
+        (LookHistory(), 5, False, ""),
+        (LookHistory(by_hand=(5,)), 5, False, ""),
+        (LookHistory(by_hand=(3,)), 5, False, ADDED),
+        (LookHistory(by_hand=(3,)), 5, True, ADDED),
+        (LookHistory(by_hand=(3, 4)), 5, False, "(first 3, then 4, then 5)"),
+        (LookHistory(by_hand=(3, 5)), 5, False, ADDED),
+        (LookHistory(by_hand=(5,)), 3, False, "The number of seeds was changed after a look at p (first 5, then 3)"),
+        (LookHistory(planned=(3, 5)), 8, True, ""),
+        (LookHistory(planned=(3, 5)), 8, False, "(first 3, then 5, then 8)"),
     ],
 )
 def test_a_number_of_seeds_that_was_changed_after_a_look_is_told(
-    before: Seen, seeds: int, is_planned: bool, told: str
+    before: LookHistory, seeds: int, is_planned: bool, told: str
 ) -> None:
     warning = before.warning(seeds, is_planned)
     assert told in warning
@@ -37,8 +37,8 @@ def test_a_number_of_seeds_that_was_changed_after_a_look_is_told(
 
 
 def test_the_same_look_again_is_no_other_one() -> None:
-    assert Seen().with_look(3, False).with_look(3, False).by_hand == (3,)
-    assert Seen().with_look(5, True).with_look(3, True).with_look(5, True).planned == (3, 5)
+    assert LookHistory().with_look(3, False).with_look(3, False).by_hand == (3,)
+    assert LookHistory().with_look(5, True).with_look(3, True).with_look(5, True).planned == (3, 5)
 
 
 def test_looks_are_written_down_before_the_first_and_cannot_be_changed_afterwards(tmp_path: Path) -> None:
