@@ -16,6 +16,12 @@ def add_commands(add: AddCommand) -> None:
     ablate = add("ablate", _ablate, "Train a baseline and its variants with the same seeds, and compare them.")
     _add_study(ablate)
     ablate.add_argument("--seeds", type=int, metavar="K", help="how many seeds each variant is trained with")
+    ablate.add_argument(
+        "--until",
+        type=float,
+        metavar="H",
+        help="add seeds until the widest interval of a difference is ±H, in the metric's unit",
+    )
 
 
 def _add_study(command: argparse.ArgumentParser) -> None:
@@ -48,5 +54,7 @@ def _ablate(options: argparse.Namespace) -> None:
     from rnnlab.studies.ablation.driver import run_ablation
     from rnnlab.studies.ablation.plan import plan_ablation
 
-    plan = plan_ablation(options.study, options.fragments, overrides(options), seeds=options.seeds, run=options.run)
+    plan = plan_ablation(
+        options.study, options.fragments, overrides(options), seeds=options.seeds, until=options.until, run=options.run
+    )
     print_answer(options, *run_ablation(plan, options.workers))

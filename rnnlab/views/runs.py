@@ -21,6 +21,7 @@ from rnnlab.views.metrics import Word, by_difficulty, is_task, number, task_name
 
 SEED = "Trainer.seed"
 OF_A_RUN = ("checkpoints", "tb")  # folders in which there are no runs
+OF_A_STUDY = ("tuning",)  # folders with runs that a study chose by, which do not count beside those that it compares
 SHARED = {"batch_size": "batch size {}", "bptt": "bptt {}", "memory": "memory {}"}
 PROTOCOL = {**SHARED, "bytes_scored": "{} bytes scored"}
 TASK_PROTOCOL = {**SHARED, "examples": "{} examples", "answers": "{} answers scored"}
@@ -67,6 +68,7 @@ class Run:
 def find_runs(path: Path) -> list[Path]:
     """The folder if it is a run, else every run below it, in natural order and each once; links are followed.
 
+    Of a study those by which settings were tuned are left out; they are found in its folder `tuning`.
     A folder that cannot be searched, and a link that leads nowhere, cost a line on standard error.
     Raises: StorageError if there is none.
     """
@@ -94,7 +96,7 @@ def _folders(path: Path) -> Iterator[Path]:
                 continue
             seen.add((status.st_dev, status.st_ino))
             yield folder
-            own = OF_A_RUN if _is_run(folder) else ()
+            own = OF_A_RUN if _is_run(folder) else OF_A_STUDY if os.path.isfile(folder / "study.name") else ()
             inside = sorted(folder.iterdir(), key=natural)
             waiting += [each for each in inside if each.name not in own and _leads_to_folder(each)]
         except FileNotFoundError:

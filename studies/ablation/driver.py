@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from rnnlab.errors import RnnlabError, RunHeldError
 from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
-from rnnlab.studies.ablation.plan import CELLS, AblationPlan, Cell
+from rnnlab.studies.ablation.cells import TUNING, Cell
+from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.report import write_report
+from rnnlab.studies.ablation.sequential import run_until
 from rnnlab.studies.launch.pool import ERRORS, Job, Pool, WorkerExit, worker_environments
 from rnnlab.studies.launch.run import finished, train_job
 from rnnlab.studies.source import noun_of_source
@@ -43,37 +46,90 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[s
     with _held(plan.folder):
         _say_what_changed(plan)
         _write_definitions(plan)
-        cells = plan.cells()
-        todo = [cell for cell in cells if finished(cell.folder) is None]
-        kept = len(cells) - len(todo)
+        tally, stop = CellTally(), None
         with Pool(environments, plan.folder) as pool:
-            failed = _train(pool, plan, todo, kept)
-        report = write_report(plan, len(todo) - len(failed), kept)
-    if failed:
-        raise RnnlabError(f"{len(failed)} of {len(cells)} cells failed; {failed[0]}")
+            plan = _tune(pool, plan)
+            _write_study_root(plan)
+            if plan.ablation.until is None:
+                tally.add(_train(pool, plan, plan.cells()))
+            else:
+                plan, stop = run_until(plan, lambda at: tally.add(_train(pool, at, at.cells())))
+        cells = len(plan.cells())
+        report = write_report(plan, tally.trained, cells - tally.trained - len(tally.failed), stop)
+    if tally.failed:
+        raise RnnlabError(f"{len(tally.failed)} of {cells} cells failed; {tally.failed[0]}")
     return report
 
 
+@dataclass
+class CellTally:
+    """What became of cells that were not finished.
+
+    Attributes:
+        failed: a line on each that failed by itself.
+    """
+
+    trained: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    def add(self, more: "CellTally") -> bool:
+        """Count in what became of more cells; whether none of them failed."""
+        self.trained += more.trained
+        self.failed += more.failed
+        return not more.failed
+
+
 def _write_definitions(plan: AblationPlan) -> None:
-    """Write the study as it is run, and the configuration of every variant."""
+    """Write the study as it is run, and its baseline before any tuning."""
+    with storage_errors(f"{plan.folder}: the study cannot be kept there"):
+        write_file(plan.folder / BASELINE, plan.variants[0].config.text.encode())
+        definition.write(plan.ablation, definition.name_of(plan.folder), plan.folder)
+
+
+def _write_study_root(plan: AblationPlan) -> None:
+    """Write what TensorBoard needs to know of the variants that are compared."""
     from rnnlab.views.board import write_study_root  # TensorBoard's protocols: not for those who only plan
     from rnnlab.views.hparams import hyperparameters
 
     with storage_errors(f"{plan.folder}: the study cannot be kept there"):
-        write_file(plan.folder / BASELINE, plan.variants[0].config.text.encode())
-        definition.write(plan.ablation, definition.name_of(plan.folder), plan.folder)
         write_study_root(plan.folder, [hyperparameters(cell.variant.config.text) for cell in plan.cells()])
-        for cell in plan.cells():
-            cell.config_file.parent.mkdir(parents=True, exist_ok=True)
-            write_file(cell.config_file, cell.variant.config.text.encode())
 
 
-def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int) -> list[str]:
-    """Train the cells; a line on each that failed by itself."""
+def _write_configurations(folder: Path, cells: Sequence[Cell]) -> None:
+    with storage_errors(f"{folder}: the study cannot be kept there"):
+        for path, text in {cell.config_file: cell.variant.config.text for cell in cells}.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_file(path, text.encode())
+
+
+def _tune(pool: Pool, plan: AblationPlan) -> AblationPlan:
+    """The plan with every variant at its best setting, once the cells that decide it are finished.
+
+    Raises: RnnlabError if one of them failed: variants that were not tuned alike are not compared.
+    """
+    cells = plan.tuning_cells()
+    if failed := _train(pool, plan, cells, doing="tuning").failed:
+        raise RnnlabError(f"{len(failed)} of {len(cells)} cells of tuning failed, so nothing is compared; {failed[0]}")
+    tuned = plan.tuned()
+    assert tuned is not None
+    return tuned
+
+
+def _train(pool: Pool, plan: AblationPlan, cells: Sequence[Cell], doing: str = "cells") -> CellTally:
+    """Train those of the cells that are not finished.
+
+    Args:
+        doing: what the progress bar says.
+    """
+    todo = [cell for cell in cells if finished(cell.folder) is None]
+    if not todo:
+        return CellTally()
+    kept = len(cells) - len(todo)
+    _write_configurations(plan.folder, cells)
     waiting = [_job(plan, cell) for cell in todo]
     attempts = Counter[str]()
     failed: list[str] = []
-    with tqdm(total=kept + len(todo), initial=kept, desc="cells", unit="cell", disable=None) as bar:
+    with tqdm(total=kept + len(todo), initial=kept, desc=doing, unit="cell", disable=None) as bar:
         while waiting or pool.busy:
             for ended in pool.poll():
                 if finished(Path(ended.job["folder"])) is not None:
@@ -87,11 +143,12 @@ def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int) -> l
                 attempts[job["folder"]] += 1
                 pool.start(train_job, job)
             time.sleep(0.1)
-    return failed
+    return CellTally(len(todo) - len(failed), failed)
 
 
 def _job(plan: AblationPlan, cell: Cell) -> Job:
-    variant = f"{cell.variant.name} ({definition.name_of(plan.folder)})"
+    setting = f" at {'; '.join(cell.variant.shown_setting)}" if cell.stage == TUNING else ""
+    variant = f"{cell.variant.name}{setting} ({definition.name_of(plan.folder)})"
     return {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder), "variant": variant}
 
 
@@ -126,10 +183,11 @@ def _say_what_changed(plan: AblationPlan) -> None:
     if not path.is_file():
         return
     found = diff(config.load(path), plan.variants[0].config)
-    begun = any((plan.folder / CELLS).glob("*/seed-*"))
+    cells = [*plan.tuning_cells(), *plan.cells()]
+    begun = any(any(cell.config_file.parent.glob("seed-*")) for cell in cells if cell.config_file.exists())
     anew = "all cells are trained anew; those of before stay beside them"
     if not all(difference.is_place for difference in found):
         shown = format_differences(found).rstrip("\n")
         say(f"the baseline changed since {plan.folder} was last used, so {anew}\n{shown}")
-    elif begun and not any(cell.folder.exists() for cell in plan.cells()):
+    elif begun and not any(cell.folder.exists() for cell in cells):
         say(f"the {noun_of_source(plan.variants[0].config)} changed since {plan.folder} was last used, so {anew}")

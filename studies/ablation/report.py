@@ -11,15 +11,17 @@ from matplotlib.figure import Figure
 from rnnlab.storage import metrics
 from rnnlab.storage.runfolder import METRICS
 from rnnlab.studies.ablation import floor
+from rnnlab.studies.ablation.caveats import look_notes, tuning_notes
 from rnnlab.studies.ablation.factor_plots import interaction_plot
 from rnnlab.studies.ablation.factor_tables import factor_table, interaction_table
 from rnnlab.studies.ablation.factors import grid_of
 from rnnlab.studies.ablation.floor import is_at
 from rnnlab.studies.ablation.forest import forest_plot
+from rnnlab.studies.ablation.looks import at_look
 from rnnlab.studies.ablation.over_training import difference_plot, difference_table, differences
 from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
+from rnnlab.studies.ablation.sequential import Stop
 from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, write_table_and_plot
-from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import counted_in, is_of_tasks
 from rnnlab.views import plots, tables
 from rnnlab.views.curves import Point, read_curves
@@ -61,12 +63,13 @@ class _Report:
         self.files += plots.drawn(draw, self.folder, self.named(name))
 
 
-def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str, Any], str]:
+def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None = None) -> tuple[dict[str, Any], str]:
     """Write the tables and plots of the cells that are finished: (facts for programs, text for a terminal).
 
     Args:
         trained: cells that were trained now.
         kept: cells that were finished before.
+        stop: where a study with `until` ended.
     """
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], []
@@ -75,7 +78,7 @@ def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str,
         if not shown or shown[0][0].name != plan.ablation.baseline:
             continue
         report = _Report(plan.folder, stem)
-        _add_table(report, plan, shown, title)
+        _add_table(report, plan, shown, title, stop)
         _add_factors(report, plan, shown)
         _add_over_training(report, plan, shown)
         _add_tests(report, shown)
@@ -95,13 +98,19 @@ def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVari
         yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
 
 
-def _add_table(report: _Report, plan: AblationPlan, shown: Shown, title: str) -> None:
+def _add_table(report: _Report, plan: AblationPlan, shown: Shown, title: str, stop: Stop | None) -> None:
     """The table, the metric against cost, and the forest plot."""
     variants, baseline, metric = [told for _, told in shown], plan.ablation.baseline, plan.metric
-    table, written = write_table_and_plot(variants, baseline, plan.folder, metric.key, report.stem, title)
+    caveats = [*tuning_notes(plan, [planned for planned, _ in shown]), *look_notes(plan, variants, stop)]
+    level = stop.look.level if stop else None
+    table, written = write_table_and_plot(
+        variants, baseline, plan.folder, metric.key, report.stem, title, caveats, level
+    )
     report.files += written
     report.tell(report.stem, table)
     statistics = analyze_variants(variants, baseline, metric.key)
+    if level is not None:
+        statistics = at_look(statistics, level)
     if len(statistics) > 1:
         report.draw("forest", lambda: forest_plot(statistics, baseline, metric, frozenset(_at_floor(plan, variants))))
 
@@ -146,9 +155,7 @@ def _add_tests(report: _Report, shown: Shown) -> None:
 
 
 def _trained(plan: AblationPlan, variant: PlannedVariant) -> TrainedVariant:
-    results = {seed: finished(Cell(plan.folder, variant, seed).folder) for seed in plan.seeds}
-    done = {seed: result for seed, result in results.items() if result is not None}
-    return TrainedVariant(variant.name, done, variant.bindings)
+    return TrainedVariant(variant.name, plan.results(variant), variant.bindings, variant.shown_setting)
 
 
 def _curves(plan: AblationPlan, variant: PlannedVariant, told: TrainedVariant) -> dict[int, Sequence[Point]]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from rnnlab.errors import ConfigError
 from rnnlab.studies.ablation import floor
 from rnnlab.studies.ablation.floor import MetricFloor
+from rnnlab.studies.ablation.looks import at_look
 from rnnlab.studies.ablation.scored import scored_note
 from rnnlab.studies.ablation.statistics import (
     MIN_SEEDS,
@@ -33,11 +34,13 @@ class TrainedVariant:
         name: what the study calls it.
         results: `result.json` by seed.
         bindings: what differs from the baseline, as `key = value`; empty for the baseline.
+        tuned: the setting that tuning chose for it, as `key = value`.
     """
 
     name: str
     results: Mapping[int, Mapping[str, Any]]
     bindings: tuple[str, ...] = ()
+    tuned: tuple[str, ...] = ()
 
     def scores(self, metric: str) -> dict[int, float]:
         """The metric by seed; NaN where training diverged."""
@@ -54,7 +57,12 @@ class TrainedVariant:
 
 
 def ablation_table(
-    variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc", title: str = ""
+    variants: Sequence[TrainedVariant],
+    baseline: str,
+    metric: str = "valid_bpc",
+    title: str = "",
+    caveats: Sequence[str] = (),
+    level: float | None = None,
 ) -> tables.Table:
     """The ablation table: a row a variant, in the order given.
 
@@ -63,14 +71,18 @@ def ablation_table(
         baseline: name of the variant that the others are compared with.
         metric: which figure of `result.json` is compared: see `rnnlab.views.metrics`.
         title: stands over the table; by default it names the baseline.
+        caveats: notes on how the study was run.
+        level: of the look at which a study with several looks ended; see `rnnlab.studies.ablation.looks`.
     Raises: ConfigError if the metric or the baseline is unknown, or two variants share a name.
     """
     statistics, compared = analyze_variants(variants, baseline, metric), metrics.metric(metric)
+    if level is not None:
+        statistics = at_look(statistics, level)
     return tables.Table(
         title=title or f"Ablation against {baseline}: {compared.title}",
         columns=_columns(compared),
         rows=[_row(variant, statistics[variant.name], compared) for variant in variants],
-        notes=_notes(variants, statistics, baseline, compared),
+        notes=_notes(variants, statistics, baseline, compared, caveats),
     )
 
 
@@ -97,12 +109,14 @@ def write_table_and_plot(
     metric: str = "valid_bpc",
     stem: str = "ablation",
     title: str = "",
+    caveats: Sequence[str] = (),
+    level: float | None = None,
 ) -> tuple[tables.Table, list[Path]]:
     """Write `folder/stem.{txt,md,csv,tex,json}` and the plot `folder/stem.{png,svg}`: (the table, their paths).
 
     Raises: as `ablation_table`; StorageError if the folder cannot be written.
     """
-    table = ablation_table(variants, baseline, metric, title)
+    table = ablation_table(variants, baseline, metric, title, caveats, level)
     drawn = plots.drawn(lambda: cost_plot(variants, baseline, metric), folder, stem)
     return table, tables.write(table, folder, stem) + drawn
 
@@ -120,6 +134,7 @@ def _columns(metric: Metric) -> list[tables.Column]:
     unit = counted_in(metric)
     return [
         tables.Column("variant", "Variant", marked_by=floor.AT_FLOOR),
+        tables.Column("tuned", "Tuned"),
         tables.Column("seeds", "Seeds", "number"),
         tables.Column(metric.key, metric.heading, "interval", numerals.plus_minus(metric.digits)),
         *floor.columns(metric),
@@ -140,6 +155,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric)
     difference = statistics.difference or PairedDifference(None)
     return {
         "variant": variant.name,
+        "tuned": "; ".join(variant.tuned) or None,
         "seeds": len(statistics.seeds),
         metric.key: statistics.mean,
         **floor.cells(variant.floor(metric), statistics.mean, metric),
@@ -153,7 +169,11 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric)
 
 
 def _notes(
-    variants: Sequence[TrainedVariant], statistics: Mapping[str, VariantStatistics], baseline: str, metric: Metric
+    variants: Sequence[TrainedVariant],
+    statistics: Mapping[str, VariantStatistics],
+    baseline: str,
+    metric: Metric,
+    caveats: Sequence[str],
 ) -> list[str]:
     """What a reader must know of the columns that are there."""
     differences = [one.difference for one in statistics.values() if one.difference is not None]
@@ -182,7 +202,7 @@ def _notes(
     floors = {variant.name: variant.floor(metric) for variant in variants}
     notes += floor.notes(floors, {name: one.mean for name, one in statistics.items()}, metric)
     scored = scored_note([result for variant in variants for result in variant.results.values()], metric)
-    return [*notes, scored] if scored else notes
+    return [*notes, *caveats, *([scored] if scored else [])]
 
 
 def _flip_note(statistics: Mapping[str, VariantStatistics]) -> str:

@@ -7,7 +7,8 @@ import pytest
 
 from rnnlab import cli
 from rnnlab.studies import definition
-from rnnlab.studies.ablation.plan import Ablation, _design
+from rnnlab.studies.ablation.study import Ablation
+from rnnlab.studies.ablation.variants import design
 from tests.rnnlab.tiny_runs import write_text
 from tests.studies.small_studies import OVERRIDES
 
@@ -54,7 +55,7 @@ def test_every_ablation_that_ships_runs_at_its_smallest(
     facts = json.loads(capsys.readouterr().out)
     declared = definition.read(definition.find(study), Ablation)
     rows = facts["tables"]["ablation"]["rows"]
-    assert [row["variant"] for row in rows] == [declared.baseline, *(name for name, _, _ in _design(declared))]
+    assert [row["variant"] for row in rows] == [declared.baseline, *(name for name, _, _ in design(declared))]
     assert ("matched" in facts["tables"]) == (declared.match is not None)
 
 

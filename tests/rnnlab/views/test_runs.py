@@ -82,6 +82,15 @@ def test_runs_below_a_folder_are_found_in_natural_order(tmp_path: Path) -> None:
     assert find_runs(tmp_path / "study" / "seed-2") == [tmp_path / "study" / "seed-2"]
 
 
+def test_runs_by_which_a_study_was_tuned_do_not_count_beside_those_that_it_compares(tmp_path: Path) -> None:
+    compared = write_run(tmp_path / "study" / "cells" / "lstm" / "seed-1")
+    chose = write_run(tmp_path / "study" / "tuning" / "lstm" / "seed-1000001")
+    assert find_runs(tmp_path) == [compared, chose], "a folder of the user may be called so"
+    (tmp_path / "study" / "study.name").write_text("study\n")
+    assert find_runs(tmp_path) == find_runs(tmp_path / "study") == [compared]
+    assert find_runs(tmp_path / "study" / "tuning") == [chose]
+
+
 def test_runs_behind_links_are_found_and_each_once(tmp_path: Path) -> None:
     elsewhere = write_run(tmp_path / "elsewhere" / "deep" / "a")
     here = write_run(tmp_path / "here" / "b")
