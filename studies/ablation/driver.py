@@ -16,7 +16,9 @@ from rnnlab.errors import RnnlabError, RunHeldError
 from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
+from rnnlab.studies.ablation.cells import CellsFile, known_cells
 from rnnlab.studies.ablation.plan import CELLS, AblationPlan, Cell
+from rnnlab.studies.ablation.reopen import write_plan
 from rnnlab.studies.ablation.report import write_report
 from rnnlab.studies.launch.pool import ERRORS, Job, Pool, WorkerExit, worker_environments
 from rnnlab.studies.launch.run import finished, train_job
@@ -28,10 +30,13 @@ BASELINE = "baseline.gin"
 MOST_ATTEMPTS = 3  # at a cell whose worker is killed
 
 
-def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[str, Any], str]:
+def run_ablation(
+    plan: AblationPlan, workers: int | None = None, others: Sequence[Path] = ()
+) -> tuple[dict[str, Any], str]:
     """Train the cells that are not finished, and report on all.
 
     Args:
+        others: files of cells that were trained elsewhere; see `rnnlab.studies.ablation.cells.known_cells`.
         workers: processes at a time; see `rnnlab.studies.launch.pool.worker_environments`.
     Returns: as `rnnlab.studies.ablation.report.write_report`.
     Raises: Stopped on SIGINT or SIGTERM, with every run saved; RunHeldError if another process is at this study;
@@ -42,12 +47,14 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[s
     environments = worker_environments(workers, device)
     with _held(plan.folder):
         _say_what_changed(plan)
+        known = known_cells(plan, others)
         _write_definitions(plan)
+        file = CellsFile(plan, known)
         cells = plan.cells()
-        todo = [cell for cell in cells if finished(cell.folder) is None]
+        todo = [cell for cell in cells if not known.is_done(cell)]
         kept = len(cells) - len(todo)
         with Pool(environments, plan.folder) as pool:
-            failed = _train(pool, plan, todo, kept)
+            failed = _train(pool, plan, todo, kept, file)
         report = write_report(plan, len(todo) - len(failed), kept)
     if failed:
         raise RnnlabError(f"{len(failed)} of {len(cells)} cells failed; {failed[0]}")
@@ -61,6 +68,7 @@ def _write_definitions(plan: AblationPlan) -> None:
 
     with storage_errors(f"{plan.folder}: the study cannot be kept there"):
         write_file(plan.folder / BASELINE, plan.variants[0].config.text.encode())
+        write_plan(plan)
         definition.write(plan.ablation, definition.name_of(plan.folder), plan.folder)
         write_study_root(plan.folder, [hyperparameters(cell.variant.config.text) for cell in plan.cells()])
         for cell in plan.cells():
@@ -68,7 +76,7 @@ def _write_definitions(plan: AblationPlan) -> None:
             write_file(cell.config_file, cell.variant.config.text.encode())
 
 
-def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int) -> list[str]:
+def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int, file: CellsFile) -> list[str]:
     """Train the cells; a line on each that failed by itself."""
     waiting = [_job(plan, cell) for cell in todo]
     attempts = Counter[str]()
@@ -77,6 +85,7 @@ def _train(pool: Pool, plan: AblationPlan, todo: Sequence[Cell], kept: int) -> l
         while waiting or pool.busy:
             for ended in pool.poll():
                 if finished(Path(ended.job["folder"])) is not None:
+                    file.note(Path(ended.job["folder"]))
                     bar.update()
                 elif _may_try_again(ended, attempts[ended.job["folder"]]):
                     waiting.append(ended.job)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from rnnlab.config import Config, diff, identity
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
+from rnnlab.storage.cells import Key
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import Delta, prove, shown
@@ -155,6 +156,11 @@ class Cell:
     study: Path
     variant: PlannedVariant
     seed: int
+
+    @property
+    def key(self) -> Key:
+        """The same wherever the study lies."""
+        return _sha(self.variant.config, self.seed), self.seed, self.variant.corpus_sha
 
     @property
     def folder(self) -> Path:

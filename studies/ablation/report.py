@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rnnlab.studies.ablation.cells import KnownCells, known_cells
 from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
+from rnnlab.studies.ablation.processors import on_one_processor
 from rnnlab.studies.ablation.table import TrainedVariant, write_table_and_plot
-from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import counted_in
 from rnnlab.views import plots, tables
 from rnnlab.views.difficulties import TaskTest, stems, task_tests
@@ -25,11 +26,12 @@ def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str,
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], []
     baseline, metric = plan.ablation.baseline, plan.metric.key
-    for stem, title, variants in _tables(plan):
-        reported = [shown for variant in variants if (shown := _trained(plan, variant)).results]
-        if not reported or reported[0].name != baseline:
+    known = known_cells(plan)
+    for stem, title, variants in tables_of(plan):
+        reported, notes = reported_variants(plan, variants, known)
+        if not reported:
             continue
-        table, written = write_table_and_plot(reported, baseline, plan.folder, metric, stem, title)
+        table, written = write_table_and_plot(reported, baseline, plan.folder, metric, stem, title, notes)
         files += written
         facts["tables"][stem] = json.loads(to_json(table))
         texts.append(to_text(table))
@@ -42,7 +44,7 @@ def write_report(plan: AblationPlan, trained: int, kept: int) -> tuple[dict[str,
     return facts, "\n".join(texts)
 
 
-def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVariant]]]:
+def tables_of(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVariant]]]:
     yield "ablation", "", plan.variants
     if plan.matched:
         worst = max(abs(variant.match_error) for variant in plan.matched)
@@ -61,7 +63,17 @@ def _drawn(test: TaskTest, plan: AblationPlan, name: str) -> list[Path]:
     return plots.drawn(lambda: accuracy_by_difficulty(test), plan.folder, name)
 
 
-def _trained(plan: AblationPlan, variant: PlannedVariant) -> TrainedVariant:
-    results = {seed: finished(Cell(plan.folder, variant, seed).folder) for seed in plan.seeds}
+def reported_variants(
+    plan: AblationPlan, variants: Sequence[PlannedVariant], known: KnownCells
+) -> tuple[list[TrainedVariant], list[str]]:
+    """(the variants that have a finished cell, what the cells' processors give to note); none without the baseline."""
+    reported = [shown for variant in variants if (shown := _trained(plan, variant, known)).results]
+    if not reported or reported[0].name != plan.ablation.baseline:
+        return [], []
+    return on_one_processor(reported)
+
+
+def _trained(plan: AblationPlan, variant: PlannedVariant, known: KnownCells) -> TrainedVariant:
+    results = {seed: known.result(Cell(plan.folder, variant, seed)) for seed in plan.seeds}
     done = {seed: result for seed, result in results.items() if result is not None}
     return TrainedVariant(variant.name, done, variant.bindings)

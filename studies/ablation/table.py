@@ -41,7 +41,11 @@ class TrainedVariant:
 
 
 def ablation_table(
-    variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc", title: str = ""
+    variants: Sequence[TrainedVariant],
+    baseline: str,
+    metric: str = "valid_bpc",
+    title: str = "",
+    notes: Sequence[str] = (),
 ) -> tables.Table:
     """The ablation table: a row a variant, in the order given.
 
@@ -50,6 +54,7 @@ def ablation_table(
         baseline: name of the variant that the others are compared with.
         metric: which figure of `result.json` is compared: see `rnnlab.views.metrics`.
         title: stands over the table; by default it names the baseline.
+        notes: that stand beneath the table's own.
     Raises: ConfigError if the metric or the baseline is unknown, or two variants share a name.
     """
     statistics, compared = _analyze(variants, baseline, metric), metrics.metric(metric)
@@ -57,7 +62,7 @@ def ablation_table(
         title=title or f"Ablation against {baseline}: {compared.title}",
         columns=_columns(compared),
         rows=[_row(variant, statistics[variant.name], metric) for variant in variants],
-        notes=_notes(variants, statistics, baseline, compared),
+        notes=[*_notes(variants, statistics, baseline, compared), *notes],
     )
 
 
@@ -84,12 +89,13 @@ def write_table_and_plot(
     metric: str = "valid_bpc",
     stem: str = "ablation",
     title: str = "",
+    notes: Sequence[str] = (),
 ) -> tuple[tables.Table, list[Path]]:
     """Write `folder/stem.{txt,md,csv,tex,json}` and the plot `folder/stem.{png,svg}`: (the table, their paths).
 
     Raises: as `ablation_table`; StorageError if the folder cannot be written.
     """
-    table = ablation_table(variants, baseline, metric, title)
+    table = ablation_table(variants, baseline, metric, title, notes)
     drawn = plots.drawn(lambda: cost_plot(variants, baseline, metric), folder, stem)
     return table, tables.write(table, folder, stem) + drawn
 
