@@ -1,10 +1,10 @@
 """What a study will take before it starts: its cells, what they read and score, and about how long, on what disk.
 
-The time is from a few steps of the baseline, and of the largest variant, as they train here; what lies between them is
-interpolated by multiply-accumulates. Where a single step would take long, nothing is measured.
+On a CPU the time is from a few steps of the baseline, and of the largest variant, as they train here; what lies between
+them is interpolated by multiply-accumulates. Where a single step would take long, nothing is measured. For a GPU it is
+estimated as `rnnlab plan` does, so that this process holds no memory of a card which its workers need.
 """
 
-import gc
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ import torch
 
 from rnnlab.config import Config
 from rnnlab.planning import estimate
+from rnnlab.planning.cards import Card, card_of_device
 from rnnlab.planning.measure import measure
 from rnnlab.planning.needs import PlannedRun, planned
 from rnnlab.studies.source import trains_on_task
@@ -21,7 +22,7 @@ from rnnlab.views import numerals
 
 STEPS = 2  # that are timed, after one that is not
 LONGEST = 5.0  # [s] that measuring one configuration may take, by a guess at it
-SPEED = {"cpu": 2e10, "cuda": 5e12}  # [multiply-accumulates/s] of that guess; low, so that it is no less than it takes
+SPEED = 2e10  # [multiply-accumulates/s] of that guess
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,13 @@ def _scored(of: PlannedRun) -> int:
 def _rates(of: Sequence[PlannedRun]) -> tuple[dict[int, Rate], str]:
     """(the rates of the baseline and of the largest by their multiply-accumulates, what they are from in words)."""
     baseline, largest = of[0], max(of, key=lambda one: one.macs)
+    device = baseline.trainer.torch_device()
+    if device.type == "cuda":
+        card = card_of_device(torch.cuda.get_device_name(device))
+        if card is None:
+            return {}, "this GPU is not in the table of `rnnlab plan`"
+        every = {one.macs: one for one in (largest, baseline)}
+        return {macs: _estimated(one, card) for macs, one in every.items()}, f"estimated for {card.name}: docs/gpu.md"
     if _guess(baseline) > LONGEST:
         return {}, "not measured, as a few steps alone would take long here; `rnnlab plan` of the base says more"
     rates, words = {baseline.macs: _measured(baseline)}, f"from {STEPS} steps of the baseline"
@@ -170,18 +178,22 @@ def _guess(of: PlannedRun) -> float:
     """[s] that measuring takes, or rather less: three passes over what is learned from, one over what is read."""
     t = of.trainer
     read = (of.memory or 0) * t.batch_size + STEPS * t.eval_bptt * t.eval_batch_size
-    return of.macs * (read + 3 * (1 + STEPS) * of.step_bytes) / SPEED[t.torch_device().type]
+    return of.macs * (read + 3 * (1 + STEPS) * of.step_bytes) / SPEED
 
 
 def _measured(of: PlannedRun) -> Rate:
-    own = ["Trainer.jitter = False"]
-    if of.trainer.torch_device().type == "cpu":
-        own.append(f"Trainer.threads = {of.trainer.threads or 1}")  # as a worker of a study has it
+    threads = of.trainer.threads or 1  # as a worker of a study has it
+    own = ["Trainer.jitter = False", f"Trainer.threads = {threads}"]
     found = measure(of.config.override(own), of.source, STEPS)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()  # for the workers
     return Rate(found.step / of.step_bytes, found.scoring, found.checkpoint / of.parameters)
+
+
+def _estimated(of: PlannedRun, card: Card) -> Rate:
+    """Of a step and a chunk of an evaluation on the meta device."""
+    t, seen = of.trainer, of.shadow()
+    step = estimate.seconds_of(seen.kernels, card, t.precision).total
+    scoring = estimate.seconds_of(seen.evaluation, card, t.precision).total / (t.eval_bptt * t.eval_batch_size)
+    return Rate(step / of.step_bytes, scoring, seen.checkpoint / of.parameters)
 
 
 def _between(rates: Mapping[int, Rate], macs: int) -> Rate:

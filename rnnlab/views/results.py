@@ -68,14 +68,15 @@ def _of_cell(cell: FinishedCell) -> Row:
 def _of_run(run: Run, told: dict[Key, FinishedCell], bindings: Mapping[str, str | None]) -> Row:
     """The row of a run; its cell is taken out of `told`, where it is one."""
     folder = RunFolder.open(run.path)
-    cell = told.pop((folder.config_sha, run.seed or 0, folder.corpus_sha), None)
     facts, environment = run.facts, folder.environment
+    seed = run.seed if run.seed is not None else facts.get("seed")
+    cell = told.pop((folder.config_sha, seed, folder.corpus_sha), None) if isinstance(seed, int) else None
     figures = facts.keys() - environment.keys() | (folder.result() or {}).keys() | SIZES
     reached = {key: value for key, value in facts.items() if key in figures}
     return {
         "run": str(run.path),
         "variant": cell.variant if cell else environment.get("variant", run.path.name),
-        "seed": run.seed,
+        "seed": seed,
         "status": run.status,
         "bindings": "; ".join(cell.bindings) if cell else "",
         "config_sha": folder.config_sha,

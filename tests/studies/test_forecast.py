@@ -7,7 +7,9 @@ import pytest
 
 from rnnlab import cli
 from rnnlab.config import resolve
+from rnnlab.planning.cards import Card, find_card
 from rnnlab.planning.needs import planned
+from rnnlab.planning.plan import plan
 from rnnlab.studies import forecast as forecasts
 from rnnlab.studies.ablation.ahead import forecast_ablation
 from rnnlab.studies.ablation.cells import known_cells
@@ -52,17 +54,17 @@ def test_a_search_is_planned_at_most_with_its_second_stage(
 def test_nothing_is_measured_where_nothing_is_left_or_a_step_would_take_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = small_ablation(tmp_path)
+    small = small_ablation(tmp_path)
 
     def refuse(*given: object) -> Rate:
         raise AssertionError("steps were taken")
 
     monkeypatch.setattr(forecasts, "_measured", refuse)
-    config = plan.variants[0].config
-    done = forecast("ablation", plan.folder, "", [(config, 0)], 4, 1)
+    config = small.variants[0].config
+    done = forecast("ablation", small.folder, "", [(config, 0)], 4, 1)
     assert done.text().endswith("4 cells, 4 done, 0 to train")
     monkeypatch.setattr(forecasts, "LONGEST", 1e-9)
-    long = forecast_ablation(plan, known_cells(plan))
+    long = forecast_ablation(small, known_cells(small))
     assert long.seconds is None
     assert "time: not measured, as a few steps alone would take long here" in long.text()
     assert long.disk > 0
@@ -71,6 +73,18 @@ def test_nothing_is_measured_where_nothing_is_left_or_a_step_would_take_long(
 def test_a_model_of_the_papers_size_is_too_long_to_measure_on_a_cpu() -> None:
     large = resolve(["sha_rnn"], ["Trainer.device = 'cpu'", "Trainer.bytes = 1000000"])
     assert forecasts._guess(planned(large)) > forecasts.LONGEST
+
+
+def test_for_a_gpu_it_is_estimated_as_a_plan_does(tmp_path: Path) -> None:
+    config = small_ablation(tmp_path).variants[0].config
+    card = find_card("h100")
+    assert isinstance(card, Card)
+    rate = forecasts._estimated(planned(config), card)
+    (tmp_path / "whole.gin").write_text(config.text)
+    told = plan([str(tmp_path / "whole.gin")], gpu="h100")
+    assert rate.training == pytest.approx(1 / told["bytes_per_second"])
+    assert rate.checkpoint * told["parameters"] == pytest.approx(told["checkpoints"]["bytes"])
+    assert rate.scoring * told["bytes_scored"] == pytest.approx(told["hours"]["evaluation"] * 3600)
 
 
 def test_what_lies_between_two_measured_variants_is_interpolated() -> None:

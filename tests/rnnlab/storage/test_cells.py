@@ -55,7 +55,7 @@ def test_a_line_that_was_cut_off_does_not_count_and_is_mended(cut: int, tmp_path
         (b'{"format": 7}', "a cell in format 7, and this version of rnnlab reads 1"),
         (b'{"format": 1, "variant": 3}', "variant is 3"),
         (b"\xff\xfe{", "not JSON"),
-        (b"[" * 100_000, "nested too deep"),
+        (b"[" * 100_000, r"not JSON \(nested too deep"),
     ],
 )
 def test_a_damaged_line_is_told_with_its_file_and_number(line: bytes, told: str, tmp_path: Path) -> None:
