@@ -10,6 +10,7 @@ from rnnlab.errors import StorageError
 from rnnlab.storage.cells import append_cells, finished_cell
 from rnnlab.storage.runfolder import RunFolder
 from tests.rnnlab.run_folders import write_run
+from tests.rnnlab.task_run_folders import write_task_run
 
 
 def flat(rows: list[dict[str, object]]) -> bool:
@@ -47,12 +48,10 @@ def test_a_run_a_study_and_a_file_of_cells_agree(whole: Path, tmp_path: Path) ->
 
 
 def test_a_task_has_its_test_by_difficulty(tmp_path: Path) -> None:
-    from tests.rnnlab.task_run_folders import write_task_run
-
-    write_task_run(tmp_path / "run")
+    write_task_run(tmp_path / "run", {8: 0.875, 256: 0.5})
     (row,) = rnnlab.results(tmp_path)
     assert flat([row])
-    assert [key for key in row if key.startswith("test_accuracy@")]
+    assert (row["test_accuracy@8"], row["test_accuracy@256"], row["task.name"]) == (0.875, 0.5, "Parity")
 
 
 def test_where_there_is_nothing_that_is_told(tmp_path: Path) -> None:
