@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from rnnlab.config import Config
+from rnnlab.errors import RnnlabError, reporting_out_of_memory
 from rnnlab.planning import estimate
 from rnnlab.planning.cards import Card, card_of_device
 from rnnlab.planning.measure import measure
@@ -116,7 +117,7 @@ def forecast(
         runs: each configuration with the number of its runs that are left, the baseline first, be it with 0.
         done: runs that are done.
         workers: runs at a time.
-    Raises: ConfigError, DataError as training does.
+    Raises: ConfigError, DataError of what cannot be built; steps that fail are no error.
     """
     left = sum(count for _, count in runs)
     needs = [(planned(config), count) for config, count in runs] if left else []
@@ -166,11 +167,15 @@ def _rates(of: Sequence[PlannedRun]) -> tuple[dict[int, Rate], str]:
         return {macs: _estimated(one, card) for macs, one in every.items()}, f"estimated for {card.name}: docs/gpu.md"
     if _guess(baseline) > LONGEST:
         return {}, "not measured, as a few steps alone would take long here; `rnnlab plan` of the base says more"
-    rates, words = {baseline.macs: _measured(baseline)}, f"from {STEPS} steps of the baseline"
-    if largest.macs > baseline.macs:
-        if _guess(largest) > LONGEST:
-            return rates, f"{words}; the largest takes longer than that"
-        rates[largest.macs], words = _measured(largest), f"{words} and of the largest"
+    rates, words = dict[int, Rate](), f"from {STEPS} steps of the baseline"
+    try:
+        rates[baseline.macs] = _measured(baseline)
+        if largest.macs > baseline.macs:
+            if _guess(largest) > LONGEST:
+                return rates, f"{words}; the largest takes longer than that"
+            rates[largest.macs], words = _measured(largest), f"{words} and of the largest"
+    except RnnlabError as error:  # such as a loss that is not finite: a result of the study, not the end of it
+        return rates, f"{words}; {error}" if rates else f"not measured: {error}"
     return rates, words
 
 
@@ -184,7 +189,8 @@ def _guess(of: PlannedRun) -> float:
 def _measured(of: PlannedRun) -> Rate:
     threads = of.trainer.threads or 1  # as a worker of a study has it
     own = ["Trainer.jitter = False", f"Trainer.threads = {threads}"]
-    found = measure(of.config.override(own), of.source, STEPS)
+    with reporting_out_of_memory():
+        found = measure(of.config.override(own), of.source, STEPS)
     return Rate(found.step / of.step_bytes, found.scoring, found.checkpoint / of.parameters)
 
 

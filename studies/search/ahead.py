@@ -2,7 +2,7 @@
 
 from contextlib import suppress
 
-from rnnlab.errors import StorageError
+from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.forecast import Forecast, forecast
 from rnnlab.studies.launch.pool import worker_environments
 from rnnlab.studies.search.database import FINISHED
@@ -21,7 +21,7 @@ def forecast_search(plan: SearchPlan, workers: int | None = None) -> Forecast:
     seeds = candidates * search.confirm_seeds
     done = 0
     if (plan.folder / DATABASE).is_file() and (plan.folder / BASE).is_file():
-        with suppress(StorageError):  # a worker that was killed may have left what the search mends when it goes on
+        with suppress(ConfigError, StorageError):  # it is being made, or a killed worker left what the search will mend
             found = look(plan.folder)
             done = min(len(found.finished), search.trials)
             done += min(seeds, sum(search.confirm_seeds for one in found.candidates if one.state in FINISHED))

@@ -70,6 +70,14 @@ def test_nothing_is_measured_where_nothing_is_left_or_a_step_would_take_long(
     assert long.disk > 0
 
 
+def test_steps_that_diverge_do_not_keep_a_study_from_starting(tmp_path: Path) -> None:
+    small = small_ablation(tmp_path, "LanguageModel.init_std = 1e30", seeds=1)
+    told = forecast_ablation(small, known_cells(small))
+    assert told.seconds is None
+    assert told.basis.startswith("not measured: ")
+    assert told.cells == 2
+
+
 def test_a_model_of_the_papers_size_is_too_long_to_measure_on_a_cpu() -> None:
     large = resolve(["sha_rnn"], ["Trainer.device = 'cpu'", "Trainer.bytes = 1000000"])
     assert forecasts._guess(planned(large)) > forecasts.LONGEST
