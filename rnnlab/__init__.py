@@ -3,6 +3,7 @@
 rnnlab.train(["sha_rnn", "size/tiny"], ["Trainer.bytes = 400_000"], run="runs/a")
 rnnlab.load("runs/a").model
 rnnlab.evaluate("runs/a", "test").bpc
+rnnlab.results("runs")                   # rows for pandas.DataFrame
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from rnnlab.api import evaluate, load, resume, train
     from rnnlab.generation import generate
+    from rnnlab.views.results import results
 
-_PUBLIC = {"train": "api", "resume": "api", "load": "api", "evaluate": "api", "generate": "generation"}
-__all__ = ["evaluate", "generate", "load", "resume", "train"]
+_PUBLIC = {"train": "api", "resume": "api", "load": "api", "evaluate": "api", "generate": "generation",
+           "results": "views.results"}  # fmt: skip
+__all__ = ["evaluate", "generate", "load", "results", "resume", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -83,6 +83,26 @@ def locked_folder(folder: Path) -> Iterator[Lock]:
         yield lock
 
 
+def holder(folder: Path) -> str:
+    """The process that holds a folder, as its lock file names it: "process 123 on HOST"; empty if there is none.
+
+    Nothing is locked. Whether a process still runs is looked up on this machine alone; of another its word counts.
+    """
+    try:
+        said = printable((folder / LOCK).read_bytes()[:200].decode(errors="replace")).strip()
+    except OSError:
+        return ""
+    words = said.split()
+    if words[:1] == ["process"] and words[1:2] and words[1].isdecimal() and words[-1] == socket.gethostname():
+        try:
+            os.kill(int(words[1]), 0)
+        except (ProcessLookupError, OverflowError):
+            return ""
+        except PermissionError:
+            pass  # of another user
+    return said
+
+
 def _acquire(path: Path, until: float) -> int:
     while True:
         # O_NOFOLLOW: through a link, another file would be emptied

@@ -1,12 +1,18 @@
-"""`rnnlab search` and `rnnlab ablate`, for the entry-point group `rnnlab.commands`; imports nothing heavy by itself."""
+"""`rnnlab search`, `ablate`, `status` and `studies`, for the entry-point group `rnnlab.commands`.
+
+It imports nothing heavy by itself.
+"""
 
 import argparse
+from pathlib import Path
 
 from rnnlab.cli.options import AddCommand, add_overrides, overrides, print_answer
+from rnnlab.console import say
+from rnnlab.errors import ConfigError, Stopped
 
 
 def add_commands(add: AddCommand) -> None:
-    """Put both commands on the command line."""
+    """Put the commands on the command line."""
     search = add("search", _search, "Search the space of a study for the lowest valid BPC, or the highest accuracy.")
     _add_study(search)
     search.add_argument("--trials", type=int, metavar="N", help="how many are to finish, those of before among them")
@@ -16,12 +22,18 @@ def add_commands(add: AddCommand) -> None:
     ablate = add("ablate", _ablate, "Train a baseline and its variants with the same seeds, and compare them.")
     _add_study(ablate)
     ablate.add_argument("--seeds", type=int, metavar="K", help="how many seeds each variant is trained with")
-    ablate.add_argument(
-        "--until",
-        type=float,
-        metavar="H",
-        help="add seeds until the widest interval of a difference is ±H, in the metric's unit",
-    )
+    ablate.add_argument("--until", type=float, metavar="H",
+                        help="add seeds until the widest interval of a difference is ±H, in the metric's unit")  # fmt: skip
+    ablate.add_argument("--with", dest="others", nargs="+", default=[], metavar="FILE",
+                        help="cells.jsonl of other machines: their cells are not trained again")  # fmt: skip
+
+    status = add("status", _status, "How a study or a run stands; nothing is locked, trained or written.")
+    status.add_argument("folder", metavar="FOLDER", help="folder of an ablation, a search or a run")
+
+    studies = add("studies", _studies, "List the studies that ship; show one, or copy one to change it.")
+    studies.add_argument("action", nargs="?", choices=("show", "copy"), help="what to do with NAME (default: list all)")
+    studies.add_argument("name", nargs="?", metavar="NAME", help="a study, as the list has it")
+    studies.add_argument("path", nargs="?", metavar="PATH", help="where to copy it (default: the current folder)")
 
 
 def _add_study(command: argparse.ArgumentParser) -> None:
@@ -30,10 +42,11 @@ def _add_study(command: argparse.ArgumentParser) -> None:
     add_overrides(command)
     command.add_argument("--workers", type=int, metavar="K", help="runs at a time (default: one a GPU or a core)")
     command.add_argument("--run", metavar="DIR", help="folder of the study, new or to go on with (default: runs/STUDY)")
+    command.add_argument("--dry-run", action="store_true", help="print what it will take, and train nothing")
 
 
 def _search(options: argparse.Namespace) -> None:
-    from rnnlab.errors import Stopped
+    from rnnlab.studies.search.ahead import forecast_search
     from rnnlab.studies.search.driver import run_search
     from rnnlab.studies.search.plan import plan_search
     from rnnlab.studies.search.report import write_report
@@ -42,19 +55,76 @@ def _search(options: argparse.Namespace) -> None:
         options.study, options.fragments, overrides(options), trials=options.trials, storage=options.storage,
         run=options.run,
     )  # fmt: skip
+    ahead = forecast_search(plan, options.workers)
+    if options.dry_run:
+        print_answer(options, vars(ahead), ahead.text())
+        return
+    say(ahead.text())
     try:
         run_search(plan, options.workers)
     except Stopped:
         print_answer(options, *write_report(plan))  # of what there is
+        say(f"`rnnlab status {plan.folder}` shows this again")
         raise
     print_answer(options, *write_report(plan))
 
 
 def _ablate(options: argparse.Namespace) -> None:
+    from rnnlab.studies.ablation.ahead import forecast_ablation
     from rnnlab.studies.ablation.driver import run_ablation
+    from rnnlab.studies.ablation.known import known_cells, say_what_is_known
     from rnnlab.studies.ablation.plan import plan_ablation
 
     plan = plan_ablation(
         options.study, options.fragments, overrides(options), seeds=options.seeds, until=options.until, run=options.run
     )
-    print_answer(options, *run_ablation(plan, options.workers))
+    others = list(map(Path, options.others))
+    known = known_cells(plan, others)
+    say_what_is_known(known)
+    ahead = forecast_ablation(plan, known, options.workers)
+    if options.dry_run:
+        print_answer(options, vars(ahead), ahead.text())
+        return
+    say(ahead.text())
+    try:
+        answer = run_ablation(plan, options.workers, others)
+    except Stopped:
+        _print_what_there_is(options, plan.folder)
+        raise
+    print_answer(options, *answer)
+
+
+def _print_what_there_is(options: argparse.Namespace, folder: Path) -> None:
+    """After a signal: what is done is done, and shown."""
+    from rnnlab.errors import RnnlabError
+    from rnnlab.studies.status import status
+
+    try:
+        print_answer(options, *status(folder))
+    except RnnlabError as error:  # of a search in a database elsewhere, or of a study that had hardly begun
+        say(f"what there is cannot be shown: {error}")
+    say(f"`rnnlab status {folder}` shows this again")
+
+
+def _status(options: argparse.Namespace) -> None:
+    from rnnlab.studies.status import status
+
+    print_answer(options, *status(Path(options.folder)))
+
+
+def _studies(options: argparse.Namespace) -> None:
+    from rnnlab.studies import shelf
+
+    if options.action is None:
+        every = shelf.listed()
+        print_answer(options, {"studies": every}, shelf.listing(every))
+    elif options.name is None:
+        raise ConfigError(f"studies {options.action}: which one? `rnnlab studies` lists those that ship")
+    elif options.action == "show":
+        if options.path is not None:
+            raise ConfigError(f"studies show {options.name} {options.path}: one study at a time")
+        study = shelf.shown(options.name)
+        print_answer(options, study, study["text"].rstrip("\n"))
+    else:
+        made = shelf.copied(options.name, options.path)
+        print_answer(options, made, f"{made['path']}; {made['run']} runs it")

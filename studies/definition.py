@@ -24,6 +24,7 @@ COMMANDS = {"Search": "search", "Ablation": "ablate"}  # by the class that a fil
 STUDY = "study.gin"  # in the folder of a study: the definition as it was run
 NAME = "study.name"  # beside it: what the study was called when it was made, wherever its folder is now
 HERE = Path(__file__).resolve().parent
+INCLUDED = "study"  # include 'study/core_swap.gin' is the study that ships, in a study file of the user
 
 
 def shipped() -> list[str]:
@@ -70,7 +71,7 @@ def read(path: Path, factory: type[T], overrides: Sequence[str] = ()) -> T:
     import rnnlab.studies.ablation.plan  # registers both, so that a file for the other command is told
     import rnnlab.studies.search.plan  # noqa: F401
 
-    resolved = config.resolve([str(path)], overrides)
+    resolved = config.resolve([str(path)], overrides, {INCLUDED: HERE})
     bound = {binding.selector for binding in resolved.bindings.values()} & set(COMMANDS)
     if factory.__name__ not in bound:
         other = next(iter(bound), None)

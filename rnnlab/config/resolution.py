@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rnnlab.config.activation import Operative, activated, construct
@@ -139,15 +140,21 @@ def identity(text: str) -> str:
     return "".join(line for key, line in lines.items() if key not in places | macros)
 
 
-def resolve(fragments: str | Sequence[str], overrides: str | Sequence[str] = ()) -> Config:
+def resolve(
+    fragments: str | Sequence[str],
+    overrides: str | Sequence[str] = (),
+    included: Mapping[str, Path] = MappingProxyType({}),
+) -> Config:
     """Read, order and check fragments and overrides.
 
     Args:
         fragments: names below the config folder, or files.
         overrides: single bindings, as behind --set; the later wins. One of either may be a string by itself.
+        included: further folders that the files may include, by what the names of their files begin with.
     Raises: ConfigError in one line: place, what is wrong, the nearest name.
     """
-    sources = [*map(read_fragment, _several(fragments)), *map(read_override, _several(overrides))]
+    read = [read_fragment(name, included=included) for name in _several(fragments)]
+    sources = [*read, *map(read_override, _several(overrides))]
     _say_what_replaces_a_users_root(sources)
     return _resolve(sources)
 

@@ -1,10 +1,11 @@
 """Where bindings come from: fragments that ship, files of the user, and what they include."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from rnnlab.config.bindings import Binding, Precedence
 from rnnlab.config.checks import check, is_place
@@ -42,11 +43,14 @@ def fragments() -> list[str]:
     return sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.gin"))
 
 
-def read_fragment(name: str, precedence: Precedence | None = None) -> GinSource:
+def read_fragment(
+    name: str, precedence: Precedence | None = None, included: Mapping[str, Path] = MappingProxyType({})
+) -> GinSource:
     """The fragment or file called `name`, with what it includes.
 
     Args:
         precedence: the weight of its bindings; by default what its place and content say.
+        included: further folders that it may include files of, by what such a name begins with.
     Raises: ConfigError if it is not there, or for the first thing wrong in it.
     """
     path = _find(name)
@@ -56,7 +60,7 @@ def read_fragment(name: str, precedence: Precedence | None = None) -> GinSource:
     own_precedence = precedence
     if own_precedence is None:
         own_precedence = BY_FOLDER.get(folder, Precedence.PART) if inside else Precedence.OVERLAY
-    bindings = list(_Reader(folders, own_precedence).read(path, ()))
+    bindings = list(_Reader(folders, own_precedence, included).read(path, ()))
     if precedence is None and not inside and any(binding.key == MODEL for binding in bindings):
         own_precedence = Precedence.ROOT
         bindings = [replace(binding, precedence=own_precedence) for binding in bindings]
@@ -129,8 +133,9 @@ def _place(path: Path) -> Path | None:
 class _Reader:
     """Reads a file and, below its own bindings, what it includes: an include after a binding does not undo it."""
 
-    def __init__(self, folders: list[Path], precedence: Precedence) -> None:
-        self._folders = folders
+    def __init__(self, folders: list[Path], precedence: Precedence, included: Mapping[str, Path]) -> None:
+        self._folders = [*folders, *(folder.resolve() for folder in included.values())]
+        self._included_from = included
         self._precedence = precedence
         self._files = 0
 
@@ -155,6 +160,9 @@ class _Reader:
 
     def _included(self, include: Include, including: Path, chain: tuple[Path, ...], location: str) -> Path:
         candidates = list(_candidates(include.path, including.parent, config_folder()))
+        prefix, _, rest = include.path.partition("/")
+        if prefix in self._included_from:
+            candidates += _candidates(rest, self._included_from[prefix])
         allowed = [path for path in candidates if any(map(path.resolve().is_relative_to, self._folders))]
         found = next((path for path in allowed if os.path.isfile(path)), None)
         if found is None and (not allowed or any(os.path.isfile(path) for path in candidates)):

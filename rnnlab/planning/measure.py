@@ -29,9 +29,11 @@ class Measured:
     checkpoint: int  # [bytes] of tensors
 
 
-def measure(config: Config, source: Source) -> Measured:
+def measure(config: Config, source: Source, steps: int = STEPS) -> Measured:
     """Train a few steps, and score a chunk, with the memory full. Nothing is written.
 
+    Args:
+        steps: that are timed, after one that is not.
     Raises: ConfigError, DataError, Diverged as training does.
     """
     experiment = build(config, needs_source=False)
@@ -42,18 +44,18 @@ def measure(config: Config, source: Source) -> Measured:
         clock = clock_of(learner.device, cpu_time=False)
         fill_memory(learner)
         learner.step()
-        step = _fastest(learner.step, clock)
+        step = _fastest(learner.step, clock, steps)
         evaluate, scored = evaluation_chunk(learner)
-        scoring = _fastest(evaluate, clock) / scored
+        scoring = _fastest(evaluate, clock, steps) / scored
     checkpoint = sum(tensor.nbytes for tensor in learner.snapshot().tensors.values())
     peak = int(peak_memory_mb(learner.device) * 2**20)
     return Measured(step, scoring, peak, str(learner.device), threads, checkpoint)
 
 
-def _fastest(run: Callable[[], object], clock: Clock) -> float:
+def _fastest(run: Callable[[], object], clock: Clock, times: int) -> float:
     """[s]; others on the machine can only make it slower."""
     began, seconds = time.monotonic(), list[float]()
-    while len(seconds) < STEPS and (not seconds or time.monotonic() - began < PATIENCE):
+    while len(seconds) < times and (not seconds or time.monotonic() - began < PATIENCE):
         start = clock()
         run()
         seconds.append(clock() - start)

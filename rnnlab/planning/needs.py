@@ -30,6 +30,7 @@ class PlannedRun:
     has_size: bool  # whether the size of a text is known
     ranks: int
     parameters: int
+    macs: int  # multiply-accumulates of a position
     memory: int | None  # [positions] of the longest attention
     step_bytes: int  # [bytes] trained on at a step
     budget: int  # [bytes] trained on to the end
@@ -43,7 +44,7 @@ class PlannedRun:
     def changed(self, bindings: list[str]) -> "PlannedRun":
         """The same with further bindings; the corpus is not looked at again."""
         changed = self.config.override(bindings)
-        return _planned(changed, self.ranks, self.source, self.has_size)
+        return planned(changed, self.ranks, self.source, self.has_size)
 
     def shadow(self) -> Shadow:
         """Of one rank, for a chunk of full length."""
@@ -61,10 +62,11 @@ class PlannedRun:
 
 def planned_run(fragments: list[str], overrides: list[str], ranks: int = 1) -> PlannedRun:
     """What `rnnlab train` would train. Raises: ConfigError, DataError as it does; a corpus need not be there."""
-    return _planned(config.resolve(fragments, overrides), ranks)
+    return planned(config.resolve(fragments, overrides), ranks)
 
 
-def _planned(of: Config, ranks: int, source: Source | None = None, has_size: bool = True) -> PlannedRun:
+def planned(of: Config, ranks: int = 1, source: Source | None = None, has_size: bool = True) -> PlannedRun:
+    """What a configuration would train. Raises: as `planned_run`."""
     experiment = build(of, shapes_only=True, needs_source=False)
     t = experiment.trainer
     if source is None:
@@ -84,6 +86,6 @@ def _planned(of: Config, ranks: int, source: Source | None = None, has_size: boo
         whole=source.task is not None,
     )  # fmt: skip
     return PlannedRun(
-        of, t, source, has_size, ranks, count_parameters(experiment.model), longest_memory(experiment.model),
-        bytes_of_step(learner), budget, evaluations,
+        of, t, source, has_size, ranks, count_parameters(experiment.model), experiment.model.macs(),
+        longest_memory(experiment.model), bytes_of_step(learner), budget, evaluations,
     )  # fmt: skip

@@ -139,13 +139,22 @@ def environment(experiment: Experiment) -> dict[str, Any]:
         **{name: version(name) for name in ("torch", "gin-config", "numpy", "einops")},
         "platform": platform.platform(),
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if on_gpu else platform.processor() or platform.machine(),
+        "device_name": torch.cuda.get_device_name(device) if on_gpu else processor_name(),
         "commit": _commit(),
         "command": list(map(hide_secrets, sys.argv)),
         "corpus": None if source is None else source.name,
         "corpus_sha": None if source is None else source.sha256,
         **describe(experiment),
     }
+
+
+def processor_name() -> str:
+    """The model of the CPU, as Linux tells it; elsewhere the family that Python knows."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:

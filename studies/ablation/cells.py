@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from rnnlab.config import Config, format_value
+from rnnlab.storage.cells import Key
 
 CELLS = "cells"
 TUNING = "tuning"  # cells that settings are chosen by, and that are never compared
@@ -62,6 +63,11 @@ class Cell:
     variant: PlannedVariant
     seed: int
     stage: str = CELLS  # the folder in the study's: CELLS or TUNING
+
+    @property
+    def key(self) -> Key:
+        """The same wherever the study lies."""
+        return _sha(self.variant.config, self.seed), self.seed, self.variant.corpus_sha
 
     @property
     def folder(self) -> Path:

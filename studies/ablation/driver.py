@@ -18,7 +18,9 @@ from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.cells import TUNING, Cell
+from rnnlab.studies.ablation.known import CellsFile, known_cells
 from rnnlab.studies.ablation.plan import AblationPlan
+from rnnlab.studies.ablation.reopen import write_plan
 from rnnlab.studies.ablation.report import write_report
 from rnnlab.studies.ablation.sequential import run_until
 from rnnlab.studies.launch.pool import ERRORS, Job, Pool, WorkerExit, worker_environments
@@ -31,10 +33,13 @@ BASELINE = "baseline.gin"
 MOST_ATTEMPTS = 3  # at a cell whose worker is killed
 
 
-def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[str, Any], str]:
+def run_ablation(
+    plan: AblationPlan, workers: int | None = None, others: Sequence[Path] = ()
+) -> tuple[dict[str, Any], str]:
     """Train the cells that are not finished, and report on all.
 
     Args:
+        others: files of cells that were trained elsewhere; see `rnnlab.studies.ablation.known.known_cells`.
         workers: processes at a time; see `rnnlab.studies.launch.pool.worker_environments`.
     Returns: as `rnnlab.studies.ablation.report.write_report`.
     Raises: Stopped on SIGINT or SIGTERM, with every run saved; RunHeldError if another process is at this study;
@@ -45,15 +50,22 @@ def run_ablation(plan: AblationPlan, workers: int | None = None) -> tuple[dict[s
     environments = worker_environments(workers, device)
     with _held(plan.folder):
         _say_what_changed(plan)
+        known_cells(plan, others)  # what cannot be read is refused before anything is written
         _write_definitions(plan)
         tally, stop = CellTally(), None
+
+        def train(at: AblationPlan) -> bool:
+            known = known_cells(at, others)
+            todo = [cell for cell in at.cells() if not known.is_done(cell)]
+            return tally.add(_train(pool, at, at.cells(), todo, CellsFile(at, known)))
+
         with Pool(environments, plan.folder) as pool:
             plan = _tune(pool, plan)
             _write_study_root(plan)
             if plan.ablation.until is None:
-                tally.add(_train(pool, plan, plan.cells()))
+                train(plan)
             else:
-                plan, stop = run_until(plan, lambda at: tally.add(_train(pool, at, at.cells())))
+                plan, stop = run_until(plan, train)
         cells = len(plan.cells())
         report = write_report(plan, tally.trained, cells - tally.trained - len(tally.failed), stop)
     if tally.failed:
@@ -84,6 +96,14 @@ def _write_definitions(plan: AblationPlan) -> None:
     with storage_errors(f"{plan.folder}: the study cannot be kept there"):
         write_file(plan.folder / BASELINE, plan.variants[0].config.text.encode())
         definition.write(plan.ablation, definition.name_of(plan.folder), plan.folder)
+    _write_cells(plan)
+
+
+def _write_cells(plan: AblationPlan) -> None:
+    """Write which cells there are to be, for `rnnlab status`."""
+    _write_configurations(plan.folder, plan.cells())
+    with storage_errors(f"{plan.folder}: the study cannot be kept there"):
+        write_plan(plan)
 
 
 def _write_study_root(plan: AblationPlan) -> None:
@@ -91,6 +111,7 @@ def _write_study_root(plan: AblationPlan) -> None:
     from rnnlab.views.board import write_study_root  # TensorBoard's protocols: not for those who only plan
     from rnnlab.views.hparams import hyperparameters
 
+    _write_cells(plan)
     with storage_errors(f"{plan.folder}: the study cannot be kept there"):
         write_study_root(plan.folder, [hyperparameters(cell.variant.config.text) for cell in plan.cells()])
 
@@ -108,24 +129,32 @@ def _tune(pool: Pool, plan: AblationPlan) -> AblationPlan:
     Raises: RnnlabError if one of them failed: variants that were not tuned alike are not compared.
     """
     cells = plan.tuning_cells()
-    if failed := _train(pool, plan, cells, doing="tuning").failed:
+    todo = [cell for cell in cells if finished(cell.folder) is None]
+    if failed := _train(pool, plan, cells, todo, doing="tuning").failed:
         raise RnnlabError(f"{len(failed)} of {len(cells)} cells of tuning failed, so nothing is compared; {failed[0]}")
     tuned = plan.tuned()
     assert tuned is not None
     return tuned
 
 
-def _train(pool: Pool, plan: AblationPlan, cells: Sequence[Cell], doing: str = "cells") -> CellTally:
-    """Train those of the cells that are not finished.
+def _train(
+    pool: Pool,
+    plan: AblationPlan,
+    cells: Sequence[Cell],
+    todo: Sequence[Cell],
+    file: CellsFile | None = None,
+    doing: str = "cells",
+) -> CellTally:
+    """Train those of the cells that are not done.
 
     Args:
+        file: where those that end are noted.
         doing: what the progress bar says.
     """
-    todo = [cell for cell in cells if finished(cell.folder) is None]
+    _write_configurations(plan.folder, cells)
     if not todo:
         return CellTally()
     kept = len(cells) - len(todo)
-    _write_configurations(plan.folder, cells)
     waiting = [_job(plan, cell) for cell in todo]
     attempts = Counter[str]()
     failed: list[str] = []
@@ -133,6 +162,8 @@ def _train(pool: Pool, plan: AblationPlan, cells: Sequence[Cell], doing: str = "
         while waiting or pool.busy:
             for ended in pool.poll():
                 if finished(Path(ended.job["folder"])) is not None:
+                    if file is not None:
+                        file.note(Path(ended.job["folder"]))
                     bar.update()
                 elif _may_try_again(ended, attempts[ended.job["folder"]]):
                     waiting.append(ended.job)

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from rnnlab.config import Config, diff, identity
 from rnnlab.studies import definition
@@ -56,11 +55,6 @@ class AblationPlan:
         """Each once, all variants with the first seed before any with the second: a table needs pairs."""
         every = {variant.config.text: variant for variant in [*self.matched, *self.variants]}
         return [Cell(self.folder, variant, seed) for seed in self.seeds for variant in every.values()]
-
-    def results(self, variant: PlannedVariant) -> dict[int, dict[str, Any]]:
-        """`result.json` by seed, of the cells of a variant that are finished."""
-        found = {seed: finished(Cell(self.folder, variant, seed).folder) for seed in self.seeds}
-        return {seed: result for seed, result in found.items() if result is not None}
 
     def tuning_cells(self) -> list[Cell]:
         """Those that decide the settings, each once; they are trained before any other."""

@@ -12,14 +12,17 @@ from rnnlab.storage import metrics
 from rnnlab.storage.runfolder import METRICS
 from rnnlab.studies.ablation import floor
 from rnnlab.studies.ablation.caveats import look_notes, tuning_notes
+from rnnlab.studies.ablation.cells import Cell, PlannedVariant
 from rnnlab.studies.ablation.factor_plots import interaction_plot
 from rnnlab.studies.ablation.factor_tables import factor_table, interaction_table
 from rnnlab.studies.ablation.factors import grid_of
 from rnnlab.studies.ablation.floor import is_at
 from rnnlab.studies.ablation.forest import forest_plot
+from rnnlab.studies.ablation.known import KnownCells, known_cells
 from rnnlab.studies.ablation.looks import at_look
 from rnnlab.studies.ablation.over_training import difference_plot, difference_table, differences
-from rnnlab.studies.ablation.plan import AblationPlan, Cell, PlannedVariant
+from rnnlab.studies.ablation.plan import AblationPlan
+from rnnlab.studies.ablation.processors import on_one_processor
 from rnnlab.studies.ablation.sequential import Stop
 from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, write_table_and_plot
 from rnnlab.studies.metric import counted_in, is_of_tasks
@@ -73,12 +76,13 @@ def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None 
     """
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], []
-    for stem, title, variants in _tables(plan):
-        shown = [(variant, told) for variant in variants if (told := _trained(plan, variant)).results]
-        if not shown or shown[0][0].name != plan.ablation.baseline:
+    known = known_cells(plan)
+    for stem, title, variants in tables_of(plan):
+        shown, notes = reported_variants(plan, variants, known)
+        if not shown:
             continue
         report = _Report(plan.folder, stem)
-        _add_table(report, plan, shown, title, stop)
+        _add_table(report, plan, shown, title, notes, stop)
         _add_factors(report, plan, shown)
         _add_over_training(report, plan, shown)
         _add_tests(report, shown)
@@ -90,7 +94,7 @@ def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None 
     return facts, "\n".join(texts)
 
 
-def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVariant]]]:
+def tables_of(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVariant]]]:
     yield "ablation", "", plan.variants
     if plan.matched:
         worst = max(abs(variant.match_error) for variant in plan.matched)
@@ -98,10 +102,12 @@ def _tables(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVari
         yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
 
 
-def _add_table(report: _Report, plan: AblationPlan, shown: Shown, title: str, stop: Stop | None) -> None:
+def _add_table(
+    report: _Report, plan: AblationPlan, shown: Shown, title: str, notes: Sequence[str], stop: Stop | None
+) -> None:
     """The table, the metric against cost, and the forest plot."""
     variants, baseline, metric = [told for _, told in shown], plan.ablation.baseline, plan.metric
-    caveats = [*tuning_notes(plan, [planned for planned, _ in shown]), *look_notes(plan, variants, stop)]
+    caveats = [*tuning_notes(plan, [planned for planned, _ in shown]), *look_notes(plan, variants, stop), *notes]
     level = stop.look.level if stop else None
     table, written = write_table_and_plot(
         variants, baseline, plan.folder, metric.key, report.stem, title, caveats, level
@@ -154,15 +160,29 @@ def _add_tests(report: _Report, shown: Shown) -> None:
         report.draw(name, lambda test=test: accuracy_by_difficulty(test))  # type: ignore[misc]
 
 
-def _trained(plan: AblationPlan, variant: PlannedVariant) -> TrainedVariant:
-    return TrainedVariant(variant.name, plan.results(variant), variant.bindings, variant.shown_setting)
+def reported_variants(
+    plan: AblationPlan, variants: Sequence[PlannedVariant], known: KnownCells
+) -> tuple[Shown, list[str]]:
+    """(the variants that have a finished cell, what the cells' processors give to note); none without the baseline."""
+    planned = [variant for variant in variants if known.results(plan, variant)]
+    if not planned or planned[0].name != plan.ablation.baseline:
+        return [], []
+    told, notes = on_one_processor([_trained(plan, variant, known) for variant in planned])
+    return list(zip(planned, told, strict=True)), notes
+
+
+def _trained(plan: AblationPlan, variant: PlannedVariant, known: KnownCells) -> TrainedVariant:
+    return TrainedVariant(variant.name, known.results(plan, variant), variant.bindings, variant.shown_setting)
 
 
 def _curves(plan: AblationPlan, variant: PlannedVariant, told: TrainedVariant) -> dict[int, Sequence[Point]]:
-    """Validation by seed, from the journals of the runs that did not diverge."""
-    seeds = [seed for seed, result in told.results.items() if result.get("status") == "done"]
-    found = {}
-    for seed in seeds:
-        records = metrics.read(Cell(plan.folder, variant, seed).folder / METRICS)
-        found[seed] = read_curves(records, is_of_tasks(plan.metric))[plan.metric.word].valid
-    return found
+    """Validation by seed, from the journals of the runs that are here and did not diverge."""
+    journals = {
+        seed: Cell(plan.folder, variant, seed).folder / METRICS
+        for seed, result in told.results.items()
+        if result.get("status") == "done"
+    }
+    word, of_task = plan.metric.word, is_of_tasks(plan.metric)
+    return {
+        seed: read_curves(metrics.read(path), of_task)[word].valid for seed, path in journals.items() if path.is_file()
+    }

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from rnnlab.console import say
 from rnnlab.studies.ablation import seen as history
+from rnnlab.studies.ablation.known import known_cells
 from rnnlab.studies.ablation.looks import ALPHA, Look, at_look, widest
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.seen import LookHistory
@@ -81,10 +82,12 @@ def _why_it_ends(plan: AblationPlan, look: Look, last: Look) -> str:
 
 def _widest(plan: AblationPlan, look: Look) -> tuple[str, float] | None:
     """Of all tables of the study."""
-    found = []
+    found, known = [], known_cells(plan)
     for variants in filter(None, (plan.variants, plan.matched)):
         scores = {
-            variant.name: {seed: score(result, plan.metric.key) for seed, result in plan.results(variant).items()}
+            variant.name: {
+                seed: score(result, plan.metric.key) for seed, result in known.results(plan, variant).items()
+            }
             for variant in variants
         }
         found.append(widest(at_look(analyze(scores, variants[0].name), look.level)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.errors import RnnlabError, RunHeldError
+from rnnlab.storage.cells import read_cells
 from rnnlab.studies.ablation.driver import _held, _may_try_again, run_ablation
 from rnnlab.studies.ablation.plan import plan_ablation
 from rnnlab.studies.launch.pool import WorkerExit
@@ -27,6 +28,7 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     assert first["cells"] == {"trained": 4, "kept": 0}
     before = results(folder)
     assert len(before) == 4
+    assert [cell.seed for _, cell in read_cells(folder / "cells.jsonl")] == [1, 1, 2, 2]
 
     more = {**DROPPED, "qrnn": ["core/qrnn"]}
     second, _ = run_ablation(small_ablation(tmp_path, deltas=more, seeds=3), workers=2)
@@ -113,9 +115,12 @@ def test_an_ablation_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> Non
     with Command(*arguments) as first:
         wait_until(lambda: results(folder))
         first.signal(signal.SIGTERM)
-        code, _, err = first.finish()
+        code, out, err = first.finish()
     assert code == 143
     assert f"the same command goes on with {folder}" in err
+    assert "2 variants x 2 seeds\n4 cells, 0 done, 4 to train" in err
+    assert json.loads(out)["cells"]["done"] >= 1
+    assert f"`rnnlab status {folder}` shows this again" in err
     finished = {name: time for name, time in results(folder).items() if '"done"' in (folder / name).read_text()}
     assert finished
     facts = Command(*arguments).succeed()

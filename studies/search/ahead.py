@@ -1,0 +1,35 @@
+"""What a search will take before it starts."""
+
+from contextlib import suppress
+
+from rnnlab.errors import ConfigError, StorageError
+from rnnlab.studies.forecast import Forecast, forecast
+from rnnlab.studies.launch.pool import worker_environments
+from rnnlab.studies.search.database import FINISHED
+from rnnlab.studies.search.look import look
+from rnnlab.studies.search.plan import BASE, DATABASE, SearchPlan
+from rnnlab.training import experiment
+
+
+def forecast_search(plan: SearchPlan, workers: int | None = None) -> Forecast:
+    """The trials that are left, and the second stage with all its seeds, each as large as the base; nothing is written.
+
+    Raises: as `forecast`.
+    """
+    search = plan.search
+    candidates = (search.confirm + search.baseline) if search.confirm else 0
+    seeds = candidates * search.confirm_seeds
+    done = 0
+    if (plan.folder / DATABASE).is_file() and (plan.folder / BASE).is_file():
+        with suppress(ConfigError, StorageError):  # it is being made, or a killed worker left what the search will mend
+            found = look(plan.folder)
+            done = min(len(found.finished), search.trials)
+            done += min(seeds, sum(search.confirm_seeds for one in found.candidates if one.state in FINISHED))
+    device = experiment.build(plan.base, shapes_only=True, needs_source=False).trainer.training_device()
+    shape = f"{search.trials} trials" + (
+        f", then {candidates} candidates x {search.confirm_seeds} seeds" if seeds else ""
+    )
+    left = search.trials + seeds - done
+    return forecast(
+        "search", plan.folder, shape, [(plan.base, left)], done, len(worker_environments(workers, device)), at_most=True
+    )
