@@ -23,7 +23,7 @@ def add_commands(add: AddCommand) -> None:
     _add_study(ablate)
     ablate.add_argument("--seeds", type=int, metavar="K", help="how many seeds each variant is trained with")
     ablate.add_argument("--until", type=float, metavar="H",
-                        help="add seeds until the widest interval of a difference is ±H, in the metric's unit")  # fmt: skip
+                        help="add seeds until no interval of a difference is wider than ±H")  # fmt: skip
     ablate.add_argument("--with", dest="others", nargs="+", default=[], metavar="FILE",
                         help="cells.jsonl of other machines: their cells are not trained again")  # fmt: skip
 

@@ -7,7 +7,8 @@ from rnnlab.studies.forecast import Forecast, forecast
 from rnnlab.studies.launch.pool import worker_environments
 from rnnlab.studies.search.database import FINISHED
 from rnnlab.studies.search.look import look
-from rnnlab.studies.search.plan import BASE, DATABASE, SearchPlan
+from rnnlab.studies.search.plan import BASE, SearchPlan
+from rnnlab.studies.search.points import DATABASE
 from rnnlab.training import experiment
 
 

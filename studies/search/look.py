@@ -13,7 +13,8 @@ from rnnlab.errors import StorageError
 from rnnlab.studies import definition
 from rnnlab.studies.launch.urls import file_url
 from rnnlab.studies.search.database import FINISHED, silence_optuna
-from rnnlab.studies.search.plan import CONFIRM, DATABASE, SearchPlan, reopen
+from rnnlab.studies.search.plan import CONFIRM, SearchPlan, reopen
+from rnnlab.studies.search.points import DATABASE
 
 
 @dataclass(frozen=True)
