@@ -38,6 +38,7 @@ class Run:
     bindings: Mapping[str, str]  # the configuration by key, macros replaced by their values, without the seed
     facts: Mapping[str, Any]  # environment.json, over it where the curves stand, over it result.json
     curves: Mapping[Word, Curves]  # by bytes trained; BPC of a run on text, accuracy and nats of one on a task
+    variant: str = ""  # what its study calls its configuration, for readers
 
     @property
     def task(self) -> str:
@@ -128,7 +129,7 @@ def natural(value: object) -> list[tuple[int, int, str]]:
 def read_run(path: Path, name: str) -> Run:
     """Read one run folder. Raises: StorageError naming the file that is missing or damaged."""
     bindings = parse_bindings(_text(path / "config.gin"))
-    seed = next((value for key, value in bindings.items() if key.endswith(SEED)), "")
+    seed = next((value for key, value in bindings.items() if is_seed(key)), "")
     result = _json(path / "result.json")
     records = metrics.read(path / "metrics.jsonl")
     environment = _json(path / "environment.json")
@@ -139,10 +140,15 @@ def read_run(path: Path, name: str) -> Run:
         path=path,
         status=str(result.get("status", "unfinished")),
         seed=int(seed) if re.fullmatch(r"-?[0-9]+", seed) else None,
-        bindings={key: value for key, value in bindings.items() if not key.endswith(SEED)},
+        bindings={key: value for key, value in bindings.items() if not is_seed(key)},
         facts={**of_task, **environment, **standing(records, curves), **result},
         curves=curves,
     )
+
+
+def is_seed(key: str) -> bool:
+    """Whether a binding is the seed of a run, in whatever scope."""
+    return re.fullmatch(rf"(.*[/.])?{re.escape(SEED)}", key) is not None
 
 
 def _of_task(environment: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:

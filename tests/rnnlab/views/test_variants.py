@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from rnnlab.views.curves import Curves, Point
+from rnnlab.views.naming import name_runs
 from rnnlab.views.runs import Run
-from rnnlab.views.variants import deviations, group_by_seed, name_runs, thin
+from rnnlab.views.variants import deviations, group_by_seed, thin
 
 
 def run(name: str, bpc: float = 2.5, status: str = "done", valid: tuple[int, ...] = (), **bindings: str) -> Run:
