@@ -21,7 +21,8 @@ from rnnlab.views.events import PATTERN, EventFile
 from rnnlab.views.hparams import Value, default_variant, experiment, is_on_task, session_end, session_start
 from rnnlab.views.metrics import by_difficulty, difficulty_of, number
 
-OURS = "run"
+OURS = "bytes"  # how the name of a run's own file ends
+OVER_STEPS = ".run"  # and that of one of an earlier version, whose points stand over steps
 PICTURES = "pictures"  # of `rnnlab probe`; they outlast the run's own file
 TAGS = {
     ("train", "bpc"): "bpc/train",
@@ -43,6 +44,9 @@ TAGS = {
 UNDRAWN = ("kind", "step", "bytes", "seconds", "bytes_scored", "examples", "answers")
 TESTED = {"test_bpc": "bpc/test", "test_accuracy": "accuracy/test", "test_nats": "nats/test"}
 """Tag of a figure of result.json."""
+
+ENDED = {"done": int(api_pb2.STATUS_SUCCESS), "diverged": int(api_pb2.STATUS_FAILURE)}
+"""Status of a session by that of result.json."""
 
 LEARNING = {"Valid BPC": ["bpc/valid"], "Best valid BPC": ["best/valid_bpc"], "Training BPC": ["bpc/train"]}
 LEARNING_TASKS = {
@@ -93,10 +97,13 @@ class BoardObserver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        result = self._folder.result() if kind is None else None
+        self.end(_status(kind), self._folder.result() if kind is None else None)
+
+    def end(self, status: int, result: Mapping[str, Any] | None) -> None:
+        """Args: status: of the session; result: as result.json has it, if training came to its end."""
         if result is not None:
             self._show_test(result)
-        self._file.add(session_end(_status(kind)))
+        self._file.add(session_end(status))
         self._file.close()
 
     def __call__(self, record: Mapping[str, Any]) -> None:
@@ -145,6 +152,16 @@ def test_points(result: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, floa
 def own_files(folder: RunFolder) -> list[Path]:
     """The event files that observers wrote; those with pictures are the probe's."""
     return [path for path in sorted(folder.tensorboard.glob(PATTERN)) if path.suffix != f".{PICTURES}"]
+
+
+def write_over_bytes(folder: RunFolder) -> None:
+    """Write the view anew that an earlier version wrote over steps, of a run that no process holds."""
+    if not any(path.suffix == OVER_STEPS for path in own_files(folder)):
+        return
+    with suppress(RunHeldError, StorageError), folder.hold():
+        result = folder.result() or {}
+        observer = BoardObserver(folder).__enter__()
+        observer.end(ENDED.get(str(result.get("status")), int(api_pb2.STATUS_UNKNOWN)), result or None)
 
 
 def mark_killed(folder: RunFolder) -> None:

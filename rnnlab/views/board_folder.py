@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 from tensorboard.plugins.hparams import metadata
 
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.views.board import describe_study, mark_killed, own_files
+from rnnlab.views.board import describe_study, mark_killed, own_files, write_over_bytes
 from rnnlab.views.board_means import MeanCurves, begun, mean_names
 from rnnlab.views.events import PATTERN, EventFile
 from rnnlab.views.hparams import Value, hyperparameters, session_start
@@ -59,6 +59,7 @@ class View:
         folders = {path: RunFolder.open(path) for path in paths}
         for folder in folders.values():
             mark_killed(folder)
+            write_over_bytes(folder)
         runs = with_names([self._run(path) for path in paths])
         variants = group_by_seed(runs)
         self._choose_host([run for run in runs if own_files(folders[run.path])])
@@ -72,6 +73,11 @@ class View:
         for name in {*self._shown, *self._means} - {run.name for run in runs} - set(means):
             self._take_away(name)
         return [run.name for run in runs]
+
+    def close(self) -> None:
+        """Write no more means."""
+        for _, curves in self._means.values():
+            curves.close()
 
     def _run(self, path: Path) -> Run:
         """Read anew only if a file of it changed."""

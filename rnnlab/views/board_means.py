@@ -1,5 +1,6 @@
 """TensorBoard's curves of means over seeds: a run of their own, beside the seeds of each variant."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from rnnlab.views.events import EventFile
 from rnnlab.views.metrics import Word
 from rnnlab.views.naming import numbered
 from rnnlab.views.runs import Run
-from rnnlab.views.variants import Variant
+from rnnlab.views.variants import Split, Variant
 
+SPLITS: tuple[Split, Split] = ("valid", "train")  # as FIELDS has them
 MEAN = "mean"  # how the name of such a run ends
 
 
@@ -38,17 +40,18 @@ class MeanCurves:
         """Args: folder: of the mean in the view; made at the first point."""
         self._folder = folder
         self._file: EventFile | None = None
-        self._written: dict[tuple[str, Word], int] = {}  # points, by kind and word
+        self._began = time.time()  # that the relative axis is seconds of training
+        self._written: dict[tuple[Split, Word], int] = {}  # points, by split and word
         self._tested = False
 
     def update(self, variant: Variant) -> None:
         """Write the points that all seeds have reached since the last time, and in the end the mean of their tests."""
         for word in dict.fromkeys(word for run in variant.runs for word in run.curves):
-            for kind, field in zip(("valid", "train"), FIELDS[word], strict=True):
-                points = variant.mean_curve(word, kind)
-                for point in points[self._written.get((kind, word), 0) :]:
-                    self._open().scalars({TAGS.get((kind, field), f"{kind}/{field}"): point.value}, point.bytes)
-                self._written[kind, word] = len(points)
+            for split, field in zip(SPLITS, FIELDS[word], strict=True):
+                tag, points = TAGS.get((split, field), f"{split}/{field}"), variant.mean_curve(word, split)
+                for point in points[self._written.get((split, word), 0) :]:
+                    self._open().scalars({tag: point.value}, point.bytes, self._began + point.seconds)
+                self._written[split, word] = len(points)
         if not self._tested and all(run.status == "done" for run in variant.runs):
             for position, figures in _mean_tests(variant):
                 self._open().scalars(figures, position)

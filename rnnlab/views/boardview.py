@@ -5,7 +5,7 @@ import re
 import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import redirect_stderr
+from contextlib import closing, redirect_stderr
 from pathlib import Path
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -30,8 +30,11 @@ def serve(paths: Sequence[Path], port: int | None = None) -> None:
         port: to listen on; 0 for any that is free, None for 6006 or the next that is free.
     Raises: StorageError if a path has no run in or below it; ConfigError if the port is taken; Stopped in the end.
     """
-    with tempfile.TemporaryDirectory(prefix="rnnlab-board-") as folder, Interrupts() as interrupts:
-        view = View(Path(folder), paths)
+    with (
+        tempfile.TemporaryDirectory(prefix="rnnlab-board-") as folder,
+        Interrupts() as interrupts,
+        closing(View(Path(folder), paths)) as view,
+    ):
         names = view.refresh()
         url = _launch(folder, port)
         print(f"{url} shows {len(names)} run{'' if len(names) == 1 else 's'}; Ctrl-C ends it", flush=True)

@@ -209,15 +209,32 @@ def protocol_notes(facts: Sequence[Mapping[str, Any]]) -> list[str]:
 def _protocol_of(task: str, facts: Sequence[Mapping[str, Any]]) -> str:
     """Of runs on one task, or on text."""
     words = TASK_PROTOCOL if task else PROTOCOL
-    values = {key: sorted({one["protocol"].get(key) for one in facts}, key=natural) for key in words}
+    values = {key: _told(facts, "protocol", key) for key in words}
     told = ", ".join(text.format(" or ".join(map(_number, values[key]))) for key, text in words.items())
     uneven = [key for key in words if key != "memory" and len(values[key]) > 1]
+    told += _of_valid(facts, words)
+    uneven += [f"{key} of valid" for key in words if key not in SHARED and len(_told(facts, "valid_protocol", key)) > 1]
     warning = f" Not the same everywhere: {', '.join(uneven).replace('_', ' ')}; compare with care." if uneven else ""
     if not task:
         return f"BPC measured with {told}.{warning}"
     said = next((one["task"]["judged"] for one in facts if "judged" in one["task"]), "")
     judged = JUDGED.get(said, "what is judged")
     return f"{task}: accuracy on {judged}, {chance_text(facts)}; measured with {told}.{warning}"
+
+
+def _told(facts: Sequence[Mapping[str, Any]], protocol: str, key: str) -> list[Any]:
+    """The values of one entry of a protocol, each once; none from a run that does not have the protocol."""
+    found = {one[protocol].get(key) for one in facts if isinstance(one.get(protocol), Mapping)}
+    return sorted(found, key=natural)
+
+
+def _of_valid(facts: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> str:
+    """How much of valid was scored, where that is not what was scored in the end: its figures are not of one size."""
+    counted = [key for key in words if key not in SHARED]
+    values = {key: _told(facts, "valid_protocol", key) for key in counted}
+    if not any(values[key] and values[key] != _told(facts, "protocol", key) for key in counted):
+        return ""
+    return f"; of valid {', '.join(words[key].format(' or '.join(map(_number, values[key]))) for key in counted)}"
 
 
 def chance_text(facts: Sequence[Mapping[str, Any]]) -> str:

@@ -36,17 +36,20 @@ def read_table(path: Path) -> Table | None:
         return None
     if not isinstance(told, dict) or not isinstance(told.get("title"), str):
         return None
-    columns, rows, notes = (told.get(key) for key in ("columns", "rows", "notes"))
-    if not (_are(columns, dict) and _are(rows, dict) and _are(notes or [], str)):
+    columns, rows, notes = (
+        _all(told.get(name, []), kind) for name, kind in (("columns", dict), ("rows", dict), ("notes", str))
+    )
+    if columns is None or rows is None or notes is None:
         return None
     if not columns or not all(isinstance(column.get("key"), str) for column in columns):
         return None
     cells = [{column["key"]: _cell(column["key"], row.get(column["key"])) for column in columns} for row in rows]
-    return Table(told["title"], [_column(column, cells) for column in columns], cells, notes or [])
+    return Table(told["title"], [_column(column, cells) for column in columns], cells, notes)
 
 
-def _are(values: Any, kind: type) -> bool:
-    return isinstance(values, list) and all(isinstance(value, kind) for value in values)
+def _all(values: Any, kind: type) -> list[Any] | None:
+    """The values if they are a list of this kind."""
+    return values if isinstance(values, list) and all(isinstance(value, kind) for value in values) else None
 
 
 def _cell(key: str, value: Any) -> Cell:

@@ -4,13 +4,15 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from rnnlab.views.curves import Curves, Point
 from rnnlab.views.intervals import Interval, mean_interval
 from rnnlab.views.metrics import Word
 from rnnlab.views.naming import numbered
 from rnnlab.views.runs import Run
+
+Split: TypeAlias = Literal["valid", "train"]
 
 MOST_TRAIN_POINTS = 50  # of a drawn curve: the loss of single steps would be a band of noise
 
@@ -50,13 +52,13 @@ class Variant:
         """Of every run, in one word; empty ones of a run that does not have it."""
         return [run.curves.get(word, Curves()) for run in self.runs]
 
-    def mean_curve(self, word: Word, kind: Literal["valid", "train"] = "valid") -> list[Point]:
+    def mean_curve(self, word: Word, split: Split = "valid") -> list[Point]:
         """Validation, or training, over the seeds, where every run that has begun was evaluated.
 
         Seeds of a task draw lengths of their own: their evaluations are the first, the second, and so on, and stand at
         the mean of the positions that they had trained.
         """
-        curves = [points for one in self.curves(word) if (points := one.valid if kind == "valid" else one.train)]
+        curves = [points for one in self.curves(word) if (points := one.valid if split == "valid" else one.train)]
         n = len(curves)
         return [
             Point(round(sum(p.bytes for p in at) / n), sum(p.seconds for p in at) / n, sum(p.value for p in at) / n)
