@@ -20,7 +20,7 @@ from rnnlab.views.board import describe_study, mark_killed, own_files, write_ove
 from rnnlab.views.board_means import MeanCurves, begun, mean_names
 from rnnlab.views.events import PATTERN, EventFile
 from rnnlab.views.hparams import Value, hyperparameters, session_start
-from rnnlab.views.naming import with_names
+from rnnlab.views.naming import study_of, with_names
 from rnnlab.views.runs import Run, find_runs, read_run
 from rnnlab.views.variants import Variant, group_by_seed
 
@@ -61,7 +61,7 @@ class View:
             mark_killed(folder)
             write_over_bytes(folder)
         runs = with_names([self._run(path) for path in paths])
-        variants = group_by_seed(runs)
+        variants = [variant for group in _by_study(runs) for variant in group_by_seed(group)]
         self._choose_host([run for run in runs if own_files(folders[run.path])])
         told = [hyperparameters(folders[variant.runs[0].path].config_text) for variant in variants]
         for variant in variants:
@@ -131,6 +131,14 @@ class View:
             path.unlink(missing_ok=True)
         with suppress(OSError):  # there is a run below it
             (self._folder / name).rmdir()
+
+
+def _by_study(runs: Sequence[Run]) -> list[list[Run]]:
+    """A configuration that two studies share has a row and a mean in each."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(study_of(run) if run.variant else "", []).append(run)
+    return list(groups.values())
 
 
 def _session_started(path: Path) -> float | None:

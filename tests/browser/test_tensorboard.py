@@ -31,8 +31,8 @@ SEEDS = (1, 2)
 FIGURES = {"best/valid_bpc": "best_valid_bpc", "bpc/test": "test_bpc", "cost/parameters": "parameters"}
 
 
-def ablate(folder: Path, study: str) -> Path:
-    """Train a study of the baseline and its deltas, as a person would."""
+def ablate(folder: Path, study: str) -> subprocess.Popen[str]:
+    """Begin to train a study of the baseline and its deltas, as a person would."""
     definition = folder / f"{study}.gin"
     settings = {
         "base": ["sha_rnn", "size/tiny"],
@@ -43,15 +43,16 @@ def ablate(folder: Path, study: str) -> Path:
     }
     definition.write_text("".join(f"Ablation.{name} = {value!r}\n" for name, value in settings.items()))
     command = [sys.executable, "-m", "rnnlab", "ablate", str(definition), "--run", str(folder / study)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr
-    return folder / study
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("studies")
-    made = [ablate(folder, study) for study in STUDIES]
+    for process in [ablate(folder, study) for study in STUDIES]:  # both at once: much of it is imports
+        _, complaints = process.communicate()
+        assert process.returncode == 0, complaints
+    made = [folder / study for study in STUDIES]
     probe(next(runs(made[0] / "cells" / "qrnn")), split="train", size=4000)
     return made
 

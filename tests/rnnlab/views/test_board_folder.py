@@ -65,6 +65,19 @@ def test_the_view_has_readable_names_no_run_beside_them_and_follows_a_study_that
     assert start(tmp_path / "view" / "lstm" / "seed-2").group_name == "lstm"
 
 
+def test_a_configuration_that_two_studies_share_has_a_row_in_each(
+    tmp_path: Path, view_of: Callable[[Path], View]
+) -> None:
+    for study in ("a", "b"):
+        for seed in (1, 2):
+            cell = write_cell(tmp_path / "runs" / study, "lstm", seed)
+            cell.journal.append({"kind": "valid", "step": 1, "bytes": 9, "seconds": 1.0, "valid_bpc": 2.0})
+    view_of(tmp_path / "runs").refresh()
+    rows = {name: start(tmp_path / "view" / name).group_name for name in names(tmp_path / "view") if "seed" in name}
+    assert rows == {f"{study}/lstm/seed-{seed}": f"lstm ({study})" for study in "ab" for seed in (1, 2)}
+    assert names(tmp_path / "view") - set(rows) == {"a/lstm/mean", "b/lstm/mean"}
+
+
 def plain_run(folder: Path, seed: int, memory: int = 1) -> RunFolder:
     """A run that no study trained, with two evaluations."""
     run = RunFolder.create(folder, f"A.memory = {memory}\nTrainer.seed = {seed}\n", "", {})
