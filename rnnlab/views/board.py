@@ -1,26 +1,28 @@
 """TensorBoard's view of runs and studies; metrics.jsonl is the truth, from which the view is written anew whenever a
-run begins or goes on. So a resumed run has no point twice, and one that was killed has lost none.
+run begins or goes on. So a resumed run has no point twice, and one that was killed has lost none. What the page calls a
+step is bytes that were trained on, of a task positions: runs of different batches are beside each other there.
 
 A row of the HParams page is a variant, whose seeds are its sessions. A session's status is running until its run ends;
 then success, failure, or unknown for one that was stopped and can go on.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from tensorboard.plugins.hparams import api_pb2, metadata, summary_v2
+from tensorboard.plugins.hparams import api_pb2, metadata
 
 from rnnlab.errors import RunHeldError, Stopped, StorageError
 from rnnlab.storage.metrics import read
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.views.events import PATTERN, EventFile
-from rnnlab.views.hparams import Value, default_variant, experiment, hyperparameters, is_on_task, session_end
+from rnnlab.views.hparams import Value, default_variant, experiment, is_on_task, session_end, session_start
 from rnnlab.views.metrics import by_difficulty, difficulty_of, number
 
-OURS = "run"
+OURS = "bytes"  # how the name of a run's own file ends
+OVER_STEPS = ".run"  # and that of one of an earlier version, whose points stand over steps
 PICTURES = "pictures"  # of `rnnlab probe`; they outlast the run's own file
 TAGS = {
     ("train", "bpc"): "bpc/train",
@@ -42,6 +44,9 @@ TAGS = {
 UNDRAWN = ("kind", "step", "bytes", "seconds", "bytes_scored", "examples", "answers")
 TESTED = {"test_bpc": "bpc/test", "test_accuracy": "accuracy/test", "test_nats": "nats/test"}
 """Tag of a figure of result.json."""
+
+ENDED = {"done": int(api_pb2.STATUS_SUCCESS), "diverged": int(api_pb2.STATUS_FAILURE)}
+"""Status of a session by that of result.json."""
 
 LEARNING = {"Valid BPC": ["bpc/valid"], "Best valid BPC": ["best/valid_bpc"], "Training BPC": ["bpc/train"]}
 LEARNING_TASKS = {
@@ -70,18 +75,19 @@ class BoardObserver:
     def __init__(self, folder: RunFolder) -> None:
         """Args:
         folder: of the run, held; its journal is cut back to where the run goes on. "variant" in its environment names
-            its row of the HParams page, the same for every seed; without one the configuration does.
+            its row of the HParams page, the same for every seed; without one the folder does. `rnnlab board` tells
+            which of these are seeds of one configuration.
         """
         self._folder = folder
-        self._variant = str(folder.environment.get("variant") or default_variant(folder.config_text))
+        self._variant = str(folder.environment.get("variant") or default_variant(folder.path))
+        self._bytes = 0  # trained so far
 
     def __enter__(self) -> Self:
         folder, records = self._folder, read(self._folder.journal.path)
         stale = own_files(folder)
         self._started = time.time() - max((record.get("seconds") or 0.0 for record in records), default=0.0)
         self._file = EventFile(folder.tensorboard, OURS)
-        values = hyperparameters(folder.config_text)
-        self._file.add(summary_v2.hparams_pb(values, trial_id=self._variant, start_time_secs=self._started))
+        self._file.add(session_start(self._variant, folder.config_text, self._started))
         self._file.text("configuration", f"```\n{folder.config_text}```")
         costs = {f"cost/{name}": folder.environment.get(name) for name in ("parameters", "macs_per_byte")}
         self._file.scalars({tag: value for tag, value in costs.items() if value is not None}, 0, self._started)
@@ -91,26 +97,24 @@ class BoardObserver:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        result = self._folder.result() if kind is None else None
+        self.end(_status(kind), self._folder.result() if kind is None else None)
+
+    def end(self, status: int, result: Mapping[str, Any] | None) -> None:
+        """Args: status: of the session; result: as result.json has it, if training came to its end."""
         if result is not None:
             self._show_test(result)
-        self._file.add(session_end(_status(kind)))
+        self._file.add(session_end(status))
         self._file.close()
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         points = scalars(record)
+        self._bytes = record.get("bytes", self._bytes)  # a record that does not say stands where the one before does
         if points:
-            self._file.scalars(points, record["step"], self._at(record))
+            self._file.scalars(points, self._bytes, self._at(record))
 
     def _show_test(self, result: Mapping[str, Any]) -> None:
-        """A point of each figure; of a task also a curve over the difficulties, which take the place of steps."""
-        reached = {tag: result[key] for key, tag in TESTED.items() if number(result.get(key)) is not None}
-        if reached:
-            self._file.scalars(reached, result["steps"], self._at(result))
-        for difficulty, row in by_difficulty(result).items():
-            tags = {f"by_{difficulty_of(result)}/{key}": number(row.get(key)) for key in ("accuracy", "nats", "chance")}
-            found = {tag: value for tag, value in tags.items() if value is not None}
-            self._file.scalars(found, difficulty, self._at(result))
+        for position, figures in test_points(result):
+            self._file.scalars(figures, position, self._at(result))
 
     def _at(self, record: Mapping[str, Any]) -> float:
         """When, on a clock that counts training only: the page's relative axis leaves out pauses and evaluations."""
@@ -134,9 +138,30 @@ def scalars(record: Mapping[str, Any]) -> dict[str, float]:
     return points
 
 
+def test_points(result: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, float]]]:
+    """(where it stands, figures by tag) of the test: all at the bytes that were trained on, and of a task a curve over
+    the difficulties, which take the place of bytes."""
+    reached = {tag: value for key, tag in TESTED.items() if (value := number(result.get(key))) is not None}
+    if reached:
+        yield int(result["bytes_trained"]), reached
+    for difficulty, row in by_difficulty(result).items():
+        tags = {f"by_{difficulty_of(result)}/{key}": number(row.get(key)) for key in ("accuracy", "nats", "chance")}
+        yield difficulty, {tag: value for tag, value in tags.items() if value is not None}
+
+
 def own_files(folder: RunFolder) -> list[Path]:
     """The event files that observers wrote; those with pictures are the probe's."""
     return [path for path in sorted(folder.tensorboard.glob(PATTERN)) if path.suffix != f".{PICTURES}"]
+
+
+def write_over_bytes(folder: RunFolder) -> None:
+    """Write the view anew that an earlier version wrote over steps, of a run that no process holds."""
+    if not any(path.suffix == OVER_STEPS for path in own_files(folder)):
+        return
+    with suppress(RunHeldError, StorageError), folder.hold():
+        result = folder.result() or {}
+        observer = BoardObserver(folder).__enter__()
+        observer.end(ENDED.get(str(result.get("status")), int(api_pb2.STATUS_UNKNOWN)), result or None)
 
 
 def mark_killed(folder: RunFolder) -> None:
@@ -171,16 +196,25 @@ def charts(variants: Sequence[Mapping[str, Value]]) -> dict[str, dict[str, list[
     return {"Learning": learning, **CHARTS, "Machine": machine}
 
 
+def describe_study(file: EventFile, variants: Sequence[Mapping[str, Value]]) -> None:
+    """Write what TensorBoard needs to know of runs together: the columns of HParams, and the custom scalars page.
+
+    Args:
+        variants: the hyperparameters of each variant, as `hyperparameters(config.text)` gives them.
+    """
+    file.add(experiment(variants))
+    file.layout(charts(variants))
+
+
 def write_study_root(folder: Path, variants: Sequence[Mapping[str, Value]]) -> None:
-    """Write what TensorBoard needs to know of a study beyond its runs in an event file at its root: the columns of the
-    HParams page, and the custom scalars page. It replaces the one of an earlier call.
+    """Write what `describe_study` does in an event file at the root of a study, for a TensorBoard that is started there
+    without `rnnlab board`. It replaces the one of an earlier call.
 
     Args:
         folder: of the study, with the runs below it.
-        variants: the hyperparameters of each variant, as `hyperparameters(config.text)` gives them.
+        variants: see `describe_study`.
     """
     stale = list(folder.glob(PATTERN))
     with EventFile(folder, "study") as file:
-        file.add(experiment(variants))
-        file.layout(charts(variants))
+        describe_study(file, variants)
     remove(stale)

@@ -12,24 +12,28 @@ from rnnlab.errors import ConfigError
 from rnnlab.storage.durable import storage_errors
 from rnnlab.views import difficulties, page, plots, tables
 from rnnlab.views.columns import DIFFERS_IN, cost_columns, figures, run_columns, tasks_of, variant_columns
+from rnnlab.views.copies import without_copies
 from rnnlab.views.difficulties import TaskTest
 from rnnlab.views.learning_panels import curve_panels
 from rnnlab.views.learning_plots import learning_curves
+from rnnlab.views.naming import with_names
 from rnnlab.views.runs import Run, differing, find_runs, protocol_notes, read_run
+from rnnlab.views.studies import StudyReport, read_study, study_folders
 from rnnlab.views.tables import Cell, Column, Table
 from rnnlab.views.task_matrix import task_matrix
 from rnnlab.views.task_plots import accuracy_by_difficulty
-from rnnlab.views.variants import Variant, deviations, group_by_seed, name_runs
+from rnnlab.views.variants import Variant, deviations, group_by_seed
 
 
 @dataclass(frozen=True)
 class Comparison:
     """What `compare` found."""
 
-    runs: Sequence[Run]  # in the order given
+    runs: Sequence[Run]  # in the order given, without copies
     variants: Sequence[Variant]  # the same runs, grouped by seed
     differences: dict[str, list[str | None]]  # keys whose values differ: value per variant (None: not bound)
     tables: Sequence[Table]  # of variants if there are several seeds, of the runs, and of tests of tasks by difficulty
+    studies: Sequence[StudyReport]  # what the studies among the folders say of themselves
     files: Sequence[Path]  # what was written
 
     @property
@@ -39,7 +43,7 @@ class Comparison:
 
 
 def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
-    """Compare runs, or all runs of a study.
+    """Compare runs, or all runs of a study. A run is its configuration and its seed: copies of one count once.
 
     Args:
         paths: run folders, or folders with runs below them; finished or not.
@@ -51,22 +55,31 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
     """
     if not paths:
         raise ConfigError("nothing to compare: name runs or studies")
-    folders = list(dict.fromkeys(run.resolve() for path in paths for run in find_runs(path)))
-    runs = [read_run(folder, name) for folder, name in zip(folders, name_runs(folders), strict=True)]
+    below = {path: find_runs(path) for path in paths}
+    folders = list(dict.fromkeys(run.resolve() for found in below.values() for run in found))
+    runs, copies = without_copies(with_names([read_run(folder, folder.name) for folder in folders]))
     variants = group_by_seed(runs)
     found = differing([variant.runs[0].bindings for variant in variants])
     tests = difficulties.task_tests({variant.name: [run.facts for run in variant.done] for variant in variants})
-    made = _tables(variants, found) | {
+    studies = _studies(below)
+    made = _tables(variants, found, copies) | {
         stem: test.table() for stem, test in zip(difficulties.stems(tests), tests, strict=True)
     }
-    files = [] if out is None else _write(variants, tests, made, found, out)
-    return Comparison(runs, variants, found, list(made.values()), files)
+    files = [] if out is None else _write(variants, tests, made, found, studies, out)
+    return Comparison(runs, variants, found, list(made.values()), studies, files)
 
 
-def _tables(variants: Sequence[Variant], found: dict[str, list[str | None]]) -> dict[str, Table]:
+def _studies(below: Mapping[Path, Sequence[Path]]) -> list[StudyReport]:
+    folders = dict.fromkeys(folder for path, runs in below.items() for folder in study_folders(path, runs))
+    apart = {folder.resolve(): folder for folder in folders}.values()
+    every = list(dict.fromkeys(run for runs in below.values() for run in runs))
+    return [read_study(folder, [run for run in every if folder in run.parents]) for folder in apart]
+
+
+def _tables(variants: Sequence[Variant], found: dict[str, list[str | None]], copies: Sequence[str]) -> dict[str, Table]:
     """By what their files are called."""
     runs = [run for variant in variants for run in variant.runs]
-    costs, notes = cost_columns(runs), _notes(runs)
+    costs, notes = cost_columns(runs), [*_notes(runs), *copies]
     bindings = [deviations(found, index) for index in range(len(variants))]
     if len(variants) == len(runs):
         rows = [{**_run_row(run), "bindings": bindings[i]} for i, run in enumerate(runs)]
@@ -115,6 +128,7 @@ def _write(
     tests: Sequence[TaskTest],
     made: Mapping[str, Table],
     found: dict[str, list[str | None]],
+    studies: Sequence[StudyReport],
     out: Path,
 ) -> list[Path]:
     files = [path for stem, table in made.items() for path in tables.write(table, out, stem)]
@@ -126,5 +140,5 @@ def _write(
         files += plots.drawn(lambda: task_matrix(tests), out, "matrix")
     html = out / "compare.html"
     with storage_errors(f"{html}: the page cannot be written"):
-        html.write_text(page.render(variants, list(made.values()), found), encoding="utf-8")
+        html.write_text(page.render(variants, list(made.values()), found, studies), encoding="utf-8")
     return [*files, html]

@@ -30,12 +30,14 @@ _count = itertools.count()
 class EventFile:
     """One event file, open for writing. A disk that takes no more silences it, with one warning: it is only a view."""
 
-    def __init__(self, folder: Path, label: str) -> None:
+    def __init__(self, folder: Path, label: str, first: bool = False) -> None:
         """Args:
         folder: made if it is not there.
         label: how the file's name ends, to tell who wrote it.
+        first: TensorBoard is to read it before those that are there already.
         """
-        self.path = folder / f"events.out.tfevents.{time.time_ns() // 1000}.{os.getpid()}.{next(_count)}.{label}"
+        at = 0 if first else time.time_ns() // 1000
+        self.path = folder / f"events.out.tfevents.{at}.{os.getpid()}.{next(_count)}.{label}"
         self._records: RecordWriter | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)

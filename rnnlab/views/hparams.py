@@ -1,16 +1,17 @@
 """What TensorBoard's HParams page is made of: the values of a variant, the columns, and how a session ended."""
 
 import ast
-import hashlib
 import re
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
+from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2, summary_v2
 
-from rnnlab.views.runs import SEED, parse_bindings
+from rnnlab.safe_text import as_utf8
+from rnnlab.views.runs import is_seed, parse_bindings
 
 Value = bool | float | str
 
@@ -38,7 +39,7 @@ OF_TASKS = {
 def hyperparameters(config_text: str) -> dict[str, Value]:
     """Macros and bindings of a resolved configuration, macros replaced, without the seed; numbers as numbers."""
     macros = dict(re.findall(r"^([A-Za-z]\w*) *= *(.*)$", config_text, re.MULTILINE))
-    bindings = {key: text for key, text in parse_bindings(config_text).items() if key != SEED}
+    bindings = {key: text for key, text in parse_bindings(config_text).items() if not is_seed(key)}
     return {key: _typed(text) for key, text in (macros | bindings).items()}
 
 
@@ -62,10 +63,17 @@ def columns_of(variants: Sequence[Mapping[str, Value]]) -> dict[str, str]:
     return (OF_TASKS if True in on_task else {}) | (METRICS if False in on_task or not on_task else {})
 
 
-def default_variant(config_text: str) -> str:
-    """A name that runs share if their configurations differ in the seed alone."""
-    bindings = sorted((key, text) for key, text in parse_bindings(config_text).items() if key != SEED)
-    return hashlib.sha256(repr(bindings).encode()).hexdigest()[:8]
+def default_variant(folder: Path) -> str:
+    """What a run that no study trained is called: its folder, with the one above it where that alone says no more than
+    the seed."""
+    path = folder.resolve()
+    only_seed = re.fullmatch(r"(seed)?[-_=]?[0-9]+", path.name)
+    return as_utf8(f"{path.parent.name}/{path.name}" if only_seed else path.name)
+
+
+def session_start(name: str, config_text: str, at: float) -> Any:
+    """The summary that begins a run's session. Args: name: of its row, the same for every seed; at: [s since 1970]."""
+    return summary_v2.hparams_pb(hyperparameters(config_text), trial_id=name, start_time_secs=at)
 
 
 def session_end(status: int) -> Any:

@@ -11,6 +11,7 @@ from rnnlab.views.curves import Point
 from rnnlab.views.intervals import Interval
 from rnnlab.views.learning_plots import LABELS
 from rnnlab.views.metrics import Word
+from rnnlab.views.studies import StudyReport
 from rnnlab.views.tables import Cell, Column, Table
 from rnnlab.views.task_rows import rows_of
 from rnnlab.views.variants import MOST_TRAIN_POINTS, Variant, thin
@@ -20,9 +21,15 @@ SLOT = "{{data}}"
 MOST_VALID_POINTS = 300  # a curve on a screen shows no more
 
 
-def render(variants: Sequence[Variant], found: Sequence[Table], differences: Mapping[str, Sequence[str | None]]) -> str:
-    """The HTML page: curves of the variants, tables, and the bindings that differ."""
+def render(
+    variants: Sequence[Variant],
+    found: Sequence[Table],
+    differences: Mapping[str, Sequence[str | None]],
+    studies: Sequence[StudyReport] = (),
+) -> str:
+    """The HTML page: what studies say of themselves, curves of the variants, tables, and the bindings that differ."""
     data = {
+        "studies": [_study(study) for study in studies],
         "palette": plots.PALETTE,
         "dashes": plots.DASHES,
         "words": _words(variants),
@@ -35,6 +42,15 @@ def render(variants: Sequence[Variant], found: Sequence[Table], differences: Map
     template = TEMPLATE.read_text(encoding="utf-8")
     assert template.count(SLOT) == 1, "the page has one place for its data"
     return template.replace(SLOT, text)
+
+
+def _study(study: StudyReport) -> dict[str, Any]:
+    return {
+        "name": printable(study.name),
+        "notes": [printable(note) for note in study.notes],
+        "tables": [_table(table) for table in study.tables],
+        "pictures": [{"title": printable(picture.title), "svg": picture.base64} for picture in study.pictures],
+    }
 
 
 def _colors(variants: Sequence[Variant]) -> list[int]:
@@ -88,7 +104,7 @@ def _table(table: Table) -> dict[str, Any]:
         "title": printable(table.title),
         "notes": [printable(note) for note in table.notes],
         "columns": [
-            {"heading": column.heading, "kind": column.kind, "key": column.key, "better": column.better}
+            {"heading": printable(column.heading), "kind": column.kind, "key": column.key, "better": column.better}
             for column in columns
         ],
         "rows": [[_cell(column, row.get(column.key)) for column in columns] for row in table.rows],

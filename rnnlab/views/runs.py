@@ -39,6 +39,7 @@ class Run:
     bindings: Mapping[str, str]  # the configuration by key, macros replaced by their values, without the seed
     facts: Mapping[str, Any]  # environment.json, over it where the curves stand, over it result.json
     curves: Mapping[Word, Curves]  # by bytes trained; BPC of a run on text, accuracy and nats of one on a task
+    variant: str = ""  # what its study calls its configuration, for readers
 
     @property
     def task(self) -> str:
@@ -130,7 +131,7 @@ def natural(value: object) -> list[tuple[int, int, str]]:
 def read_run(path: Path, name: str) -> Run:
     """Read one run folder. Raises: StorageError naming the file that is missing or damaged."""
     bindings = parse_bindings(_text(path / "config.gin"))
-    seed = next((value for key, value in bindings.items() if key.endswith(SEED)), "")
+    seed = next((value for key, value in bindings.items() if is_seed(key)), "")
     result = _json(path / "result.json")
     records = metrics.read(path / "metrics.jsonl")
     environment = _json(path / "environment.json")
@@ -141,10 +142,15 @@ def read_run(path: Path, name: str) -> Run:
         path=path,
         status=str(result.get("status", "unfinished")),
         seed=int(seed) if re.fullmatch(r"-?[0-9]+", seed) else None,
-        bindings={key: value for key, value in bindings.items() if not key.endswith(SEED)},
+        bindings={key: value for key, value in bindings.items() if not is_seed(key)},
         facts={**of_task, **environment, **standing(records, curves), **result},
         curves=curves,
     )
+
+
+def is_seed(key: str) -> bool:
+    """Whether a binding is the seed of a run, in whatever scope."""
+    return re.fullmatch(rf"(.*[/.])?{re.escape(SEED)}", key) is not None
 
 
 def _of_task(environment: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,15 +211,32 @@ def protocol_notes(facts: Sequence[Mapping[str, Any]]) -> list[str]:
 def _protocol_of(task: str, facts: Sequence[Mapping[str, Any]]) -> str:
     """Of runs on one task, or on text."""
     words = TASK_PROTOCOL if task else PROTOCOL
-    values = {key: sorted({one["protocol"].get(key) for one in facts}, key=natural) for key in words}
+    values = {key: _told(facts, "protocol", key) for key in words}
     told = ", ".join(text.format(" or ".join(map(_number, values[key]))) for key, text in words.items())
     uneven = [key for key in words if key != "memory" and len(values[key]) > 1]
+    told += _of_valid(facts, words)
+    uneven += [f"{key} of valid" for key in words if key not in SHARED and len(_told(facts, "valid_protocol", key)) > 1]
     warning = f" Not the same everywhere: {', '.join(uneven).replace('_', ' ')}; compare with care." if uneven else ""
     if not task:
         return f"BPC measured with {told}.{warning}"
     said = next((one["task"]["judged"] for one in facts if "judged" in one["task"]), "")
     judged = JUDGED.get(said, "what is judged")
     return f"{task}: accuracy on {judged}, {chance_text(facts)}; measured with {told}.{warning}"
+
+
+def _told(facts: Sequence[Mapping[str, Any]], protocol: str, key: str) -> list[Any]:
+    """The values of one entry of a protocol, each once; none from a run that does not have the protocol."""
+    found = {one[protocol].get(key) for one in facts if isinstance(one.get(protocol), Mapping)}
+    return sorted(found, key=natural)
+
+
+def _of_valid(facts: Sequence[Mapping[str, Any]], words: Mapping[str, str]) -> str:
+    """How much of valid was scored, where that is not what was scored in the end: its figures are not of one size."""
+    counted = [key for key in words if key not in SHARED]
+    values = {key: _told(facts, "valid_protocol", key) for key in counted}
+    if not any(values[key] and values[key] != _told(facts, "protocol", key) for key in counted):
+        return ""
+    return f"; of valid {', '.join(words[key].format(' or '.join(map(_number, values[key]))) for key in counted)}"
 
 
 def chance_text(facts: Sequence[Mapping[str, Any]]) -> str:

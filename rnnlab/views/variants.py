@@ -1,17 +1,18 @@
 """Runs grouped by seed: runs whose configurations differ in the seed alone are one variant."""
 
 import itertools
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal, TypeAlias
 
-from rnnlab.safe_text import as_utf8
 from rnnlab.views.curves import Curves, Point
 from rnnlab.views.intervals import Interval, mean_interval
 from rnnlab.views.metrics import Word
+from rnnlab.views.naming import numbered
 from rnnlab.views.runs import Run
+
+Split: TypeAlias = Literal["valid", "train"]
 
 MOST_TRAIN_POINTS = 50  # of a drawn curve: the loss of single steps would be a band of noise
 
@@ -51,13 +52,13 @@ class Variant:
         """Of every run, in one word; empty ones of a run that does not have it."""
         return [run.curves.get(word, Curves()) for run in self.runs]
 
-    def mean_curve(self, word: Word) -> list[Point]:
-        """Validation over the seeds, where every run that has begun was evaluated.
+    def mean_curve(self, word: Word, split: Split = "valid") -> list[Point]:
+        """Validation, or training, over the seeds, where every run that has begun was evaluated.
 
         Seeds of a task draw lengths of their own: their evaluations are the first, the second, and so on, and stand at
         the mean of the positions that they had trained.
         """
-        curves = [one.valid for one in self.curves(word) if one.valid]
+        curves = [points for one in self.curves(word) if (points := one.valid if split == "valid" else one.train)]
         n = len(curves)
         return [
             Point(round(sum(p.bytes for p in at) / n), sum(p.seconds for p in at) / n, sum(p.value for p in at) / n)
@@ -72,25 +73,20 @@ def _at_equal_bytes(curves: Sequence[Sequence[Point]]) -> list[list[Point]]:
     return [[one[position] for one in found] for position in shared]
 
 
-def name_runs(folders: Sequence[Path]) -> list[str]:
-    """What tells the folders apart: their paths below the folder that holds them all."""
-    if len(folders) == 1:
-        return [as_utf8(folders[0].name)]
-    common = Path(os.path.commonpath(folders))
-    return [as_utf8(folder.relative_to(common).as_posix()) for folder in folders]
-
-
 def group_by_seed(runs: Sequence[Run]) -> list[Variant]:
-    """Runs by configuration, in order of appearance; a variant is called what the names of its runs share."""
+    """Runs by configuration, in order of appearance; a variant is called as its study calls it, else what the names of
+    its runs share."""
     groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
         groups.setdefault(tuple(sorted(run.bindings.items())), []).append(run)
     folded = len(groups) < len(runs)
-    names = [_shared_name([run.name for run in group], folded) for group in groups.values()]
-    numbered = [
-        name if names.count(name) == 1 else f"{name} #{1 + names[:i].count(name)}" for i, name in enumerate(names)
-    ]
-    return [Variant(name, group) for name, group in zip(numbered, groups.values(), strict=True)]
+    names = [_told_name(group) or _shared_name([run.name for run in group], folded) for group in groups.values()]
+    return [Variant(name, group) for name, group in zip(numbered(names), groups.values(), strict=True)]
+
+
+def _told_name(runs: Sequence[Run]) -> str:
+    """What studies call the configuration of these runs; empty if none of them was trained by one."""
+    return " = ".join(dict.fromkeys(run.variant for run in runs if run.variant))
 
 
 def _shared_name(names: Sequence[str], folded: bool) -> str:

@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, Page
 from rnnlab.views.compare import compare
 from tests.browser.chromium import SCREENSHOTS, browser
 from tests.rnnlab.run_folders import write_run, write_study
+from tests.rnnlab.task_run_folders import write_task_study
+from tests.rnnlab.views.test_studies import write_reported_study
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
 
@@ -204,3 +206,69 @@ def test_hostile_names_are_shown_and_not_run(chromium: Browser, tmp_path: Path) 
         assert value in page.locator("#differences").inner_text()
         assert page.locator("img").count() == 0
         assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a study with tables and pictures of its own, whose variants are twelve and have long names."""
+    folder = tmp_path_factory.mktemp("reported")
+    study = write_reported_study(folder / "study")
+    for number in range(12):
+        for seed in (1, 2):
+            run = study / "cells" / f"a-variant-with-a-long-name-{number}" / f"seed-{seed}"
+            write_run(run, seed, memory=str(100 + number), dropout=str(number / 100))
+    compare([study], folder / "out")
+    return folder / "out" / "compare.html"
+
+
+@pytest.mark.parametrize("size", [DESK, PHONE], ids=["1400", "390"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_study_comes_first_with_its_table_and_pictures(
+    chromium: Browser, reported: Path, size: tuple[int, int], scheme: str
+) -> None:
+    with opened(chromium, reported, size, scheme) as page:
+        first = page.locator("section").first
+        assert first.locator("h2").inner_text() == "Study study"
+        assert first.locator("h3").first.inner_text() == "Ablation against lstm: valid BPC"
+        captions = first.locator("figcaption").all_inner_texts()
+        assert captions[:2] == ["Difference to the baseline", "Difference over training"]
+        for picture in first.locator("img").all():  # it can be drawn, and its script does not run: no dialog came
+            assert picture.evaluate("async image => { await image.decode(); return image.naturalWidth; }") > 0
+            assert picture.evaluate("image => getComputedStyle(image).backgroundColor") == "rgb(255, 255, 255)"
+            assert picture.bounding_box()["width"] <= size[0]  # type: ignore[index]
+        assert page.evaluate("document.documentElement.scrollWidth") == size[0]
+        page.screenshot(path=SCREENSHOTS / f"compare-study-{size[0]}-{scheme}.png", full_page=True)
+
+
+def assert_columns_can_be_seen(page: Page, width: int) -> None:
+    """Each column of each table that is wider than its box, after scrolling that box; the first column and the page
+    stay."""
+    for box in page.locator(".scroll").all():
+        if not box.evaluate("box => box.scrollWidth > box.clientWidth"):
+            continue
+        box.evaluate("box => { box.scrollLeft = box.scrollWidth; }")
+        last, first = box.locator("thead th").last.bounding_box(), box.locator("thead th").first.bounding_box()
+        assert last is not None
+        assert first is not None
+        assert last["x"] + last["width"] <= width
+        assert 0 <= first["x"] < 40, "the first column is sticky"
+        assert first["width"] < 0.6 * width
+        box.evaluate("box => { box.scrollLeft = 0; }")
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_no_column_is_lost_on_a_phone(chromium: Browser, reported: Path) -> None:
+    with opened(chromium, reported, PHONE) as page:
+        assert_columns_can_be_seen(page, PHONE[0])
+
+
+def test_tables_fit_a_desk_without_scrolling(chromium: Browser, reported: Path, tmp_path: Path) -> None:
+    """All but the table of configurations, which has a column a variant."""
+    compare([write_task_study(tmp_path / "study")], tmp_path / "out")
+    for path in (reported, tmp_path / "out" / "compare.html"):
+        with opened(chromium, path) as page:
+            found = "[...document.querySelectorAll('section:not(#differences) .scroll')]"
+            assert (
+                page.evaluate(f"{found}.filter(box => box.scrollWidth > box.clientWidth).map(box => box.innerText)")
+                == []
+            )

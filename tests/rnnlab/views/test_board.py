@@ -20,9 +20,8 @@ from rnnlab.errors import Diverged, Stopped, StorageError
 from rnnlab.storage.metrics import read
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.views.board import BoardObserver, mark_killed, own_files, write_study_root
-from rnnlab.views.boardview import View, readable
 from rnnlab.views.events import PATTERN, EventFile
-from rnnlab.views.hparams import METRICS, default_variant
+from rnnlab.views.hparams import METRICS
 from tests.rnnlab import quick_runs
 
 
@@ -78,10 +77,10 @@ def assert_shows_the_journal(folder: RunFolder) -> None:
         ("valid", "valid_bpc", "bpc/valid"),
         ("valid", "best_valid_bpc", "best/valid_bpc"),
     ):
-        told = [(record["step"], record[name]) for record in records if record["kind"] == kind]
+        told = [(record["bytes"], record[name]) for record in records if record["kind"] == kind]
         shown = points(folder.tensorboard, tag)
         assert told
-        assert [step for step, _ in shown] == [step for step, _ in told], tag
+        assert [position for position, _ in shown] == [position for position, _ in told], tag
         assert [y for _, y in shown] == pytest.approx([y for _, y in told], rel=1e-6), tag
 
 
@@ -107,7 +106,9 @@ def test_the_configuration_costs_and_test_score_are_shown(trained: RunFolder) ->
     result = trained.result()
     assert result is not None
     assert points(trained.tensorboard, "cost/parameters") == [(0, result["parameters"])]
-    assert points(trained.tensorboard, "bpc/test") == [(20, pytest.approx(result["test_bpc"], rel=1e-6))]
+    assert points(trained.tensorboard, "bpc/test") == [
+        (result["bytes_trained"], pytest.approx(result["test_bpc"], rel=1e-6))
+    ]
     assert statuses(trained.tensorboard) == [api_pb2.STATUS_SUCCESS]
     assert {tag for tag in METRICS if tag not in shown} == set()
 
@@ -171,15 +172,16 @@ def test_only_a_run_that_was_killed_is_marked_as_failed(begun: RunFolder) -> Non
 
 
 def test_what_is_not_finite_has_no_point(begun: RunFolder) -> None:
-    begun.journal.append({"kind": "train", "step": 1, "loss": float("nan"), "bpc": 2.0, "grad_norms": {"a": None}})
+    first = {"kind": "train", "step": 1, "bytes": 64, "loss": float("nan"), "bpc": 2.0, "grad_norms": {"a": None}}
+    begun.journal.append(first)
     begun.journal.append({"kind": "lost"})
     begun.journal.append({"kind": "spike", "step": 2, "loss": 9.0, "average": 3.0})
     with BoardObserver(begun):
         pass
     shown = values(begun.tensorboard)
     assert {"train/loss", "grad_norm/a"} & shown.keys() == set()
-    assert points(begun.tensorboard, "bpc/train") == [(1, 2.0)]
-    assert points(begun.tensorboard, "spike/loss") == [(2, 9.0)]
+    assert points(begun.tensorboard, "bpc/train") == [(64, 2.0)]
+    assert points(begun.tensorboard, "spike/loss") == [(64, 9.0)], "where the record before it stands"
 
 
 def test_the_relative_axis_counts_training_only(begun: RunFolder) -> None:
@@ -220,7 +222,7 @@ def test_a_disk_that_is_full_costs_one_warning(tmp_path: Path, capsys: pytest.Ca
 def test_a_session_names_its_variant_and_its_bindings(begun: RunFolder) -> None:
     with BoardObserver(begun):
         pass
-    assert start(begun.tensorboard).group_name == default_variant(begun.config_text)
+    assert start(begun.tensorboard).group_name == "run"
     assert {name: value.number_value for name, value in start(begun.tensorboard).hparams.items()} == {
         "Block.dropout": 0.1
     }
@@ -250,43 +252,6 @@ def test_a_cell_stays_a_session_of_its_variant_when_it_is_resumed(tmp_path: Path
     with BoardObserver(folder):
         pass
     assert start(folder.tensorboard).group_name == "lstm (core_swap)"
-
-
-def test_the_view_has_readable_names_and_follows_a_study_that_grows(tmp_path: Path) -> None:
-    write_cell(tmp_path / "study", "lstm")
-    view = View(tmp_path / "view", [tmp_path / "study"])
-    assert view.refresh() == ["seed-1"]
-    assert len(values(next((tmp_path / "view").glob("~ layout*")))) == 2
-    write_cell(tmp_path / "study", "lstm", seed=2)
-    write_cell(tmp_path / "study", "gru")
-    assert view.refresh() == ["gru/seed-1", "lstm/seed-1", "lstm/seed-2"]
-    shown = [path.name for path in (tmp_path / "view").glob("*/*") if path.is_symlink()]
-    assert sorted(shown) == ["seed-1", "seed-1", "seed-2"]
-    (layout,) = (tmp_path / "view").glob("~ layout*")
-    ((_, value),) = values(layout)[metadata.EXPERIMENT_TAG]
-    told = metadata.parse_experiment_plugin_data(value.metadata.plugin_data.content)
-    assert [column.name for column in told.hparam_infos] == ["A.gru", "A.lstm"]
-
-
-def test_names_lose_what_a_study_adds_only_where_they_stay_apart() -> None:
-    assert readable(["a/cells/x/seed-1-0123abcd", "b/cells/x/seed-12-4567abcd"]) == ["a/x/seed-1", "b/x/seed-12"]
-    alike = ["cells/x/seed-1-0123abcd", "cells/x/seed-1-4567abcd"]
-    assert readable(alike) == alike
-
-
-def test_a_resumed_run_is_out_of_the_view_for_one_round(tmp_path: Path) -> None:
-    folder = write_cell(tmp_path / "study", "lstm")
-    view = View(tmp_path / "view", [folder.path])
-    link = tmp_path / "view" / "seed-1"
-    view.refresh()
-    view.refresh()
-    assert link.is_symlink()
-    with BoardObserver(folder):
-        pass
-    view.refresh()
-    assert not link.is_symlink()
-    view.refresh()
-    assert link.is_symlink()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from rnnlab.storage.metrics import read
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.views.board import BoardObserver, charts, write_study_root
 from rnnlab.views.hparams import OF_TASKS, hyperparameters, is_on_task
-from tests.rnnlab.task_run_folders import write_task_run
+from tests.rnnlab.task_run_folders import POSITIONS, STEPS, write_task_run
 from tests.rnnlab.views.test_board import points, values
 
 TEST = {20: 1.0, 40: 0.9, 160: 0.5}
@@ -34,15 +34,15 @@ def shown(tmp_path: Path) -> RunFolder:
     ],
 )
 def test_every_figure_of_the_journal_is_a_point(shown: RunFolder, kind: str, field: str, tag: str) -> None:
-    told = [(record["step"], record[field]) for record in read(shown.journal.path) if record["kind"] == kind]
+    told = [(record["bytes"], record[field]) for record in read(shown.journal.path) if record["kind"] == kind]
     assert told
     found = points(shown.tensorboard, tag)
-    assert [step for step, _ in found] == [step for step, _ in told]
+    assert [position for position, _ in found] == [position for position, _ in told]
     assert [y for _, y in found] == pytest.approx([y for _, y in told], rel=1e-6)
 
 
 def test_the_test_is_a_point_and_a_curve_over_the_difficulties(shown: RunFolder) -> None:
-    assert points(shown.tensorboard, "accuracy/test") == [(100, pytest.approx(0.8))]
+    assert points(shown.tensorboard, "accuracy/test") == [(STEPS * POSITIONS, pytest.approx(0.8))]
     assert points(shown.tensorboard, "by_length/accuracy") == [(at, pytest.approx(y)) for at, y in TEST.items()]
     assert points(shown.tensorboard, "by_length/chance") == [(at, 0.5) for at in TEST]
 

@@ -99,8 +99,8 @@ def test_the_page_holds_accuracy_and_loss_and_one_color_a_variant_over_tasks(tmp
     data = json.loads(found)
     assert [word["word"] for word in data["words"]] == ["accuracy", "nats"]
     assert [(v["name"], v["task"], v["color"]) for v in data["variants"]] == [
-        ("parity/cells/gru", "Parity", 0), ("parity/cells/lstm", "Parity", 1), ("parity/cells/qrnn", "Parity", 2),
-        ("recall/cells/gru", "Recall", 0), ("recall/cells/lstm", "Recall", 1), ("recall/cells/qrnn", "Recall", 2),
+        ("parity/gru", "Parity", 0), ("parity/lstm", "Parity", 1), ("parity/qrnn", "Parity", 2),
+        ("recall/gru", "Recall", 0), ("recall/lstm", "Recall", 1), ("recall/qrnn", "Recall", 2),
     ]  # fmt: skip
     assert all(
         len(variant["curves"][word]["mean"]) == 10 for variant in data["variants"] for word in ("accuracy", "nats")

@@ -1,5 +1,8 @@
 """What the HParams page is told of variants."""
 
+from pathlib import Path
+
+import pytest
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from rnnlab.views.hparams import METRICS, default_variant, experiment, hyperparameters
@@ -13,10 +16,15 @@ def test_hyperparameters_are_macros_and_bindings_without_the_seed() -> None:
     assert jitter is False
 
 
-def test_seeds_of_one_configuration_share_a_row_and_others_do_not() -> None:
-    one = default_variant("A.x = 1\nTrainer.seed = 1\n")
-    assert one == default_variant("A.x = 1\nTrainer.seed = 2\n")
-    assert one != default_variant("A.x = 2\nTrainer.seed = 1\n")
+def test_the_seed_is_left_out_in_a_scope_as_well() -> None:
+    assert hyperparameters("a/Trainer.seed = 3\nMyTrainer.seed = 4\n") == {"MyTrainer.seed": 4}
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("runs/lstm", "lstm"), ("lstm/seed-1", "lstm/seed-1"), ("lstm/3", "lstm/3"), ("a-1", "a-1")]
+)
+def test_a_run_that_no_study_trained_is_called_after_its_folder(tmp_path: Path, folder: str, name: str) -> None:
+    assert default_variant(tmp_path / folder) == name
 
 
 def test_the_columns_are_the_union_over_the_variants() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.errors import StorageError
-from rnnlab.views.runs import differing, find_runs, parse_bindings, protocol_note, read_run
+from rnnlab.views.runs import differing, find_runs, is_seed, parse_bindings, protocol_note, read_run
 from tests.rnnlab.run_folders import write_run
 
 
@@ -197,3 +197,24 @@ def test_the_protocol_is_told_once_where_it_is_shared() -> None:
         == "BPC measured with batch size 8, bptt 256, memory none, 1,000 bytes scored."
     )
     assert protocol_note([{}]) == ""
+
+
+def test_what_was_scored_of_valid_is_told_where_it_is_not_what_test_was_scored_on(tmp_path: Path) -> None:
+    """Seen: valid on 19,992 bytes beside test on 149,992, and a note that knows one number."""
+    valid = {"batch_size": 8, "bptt": 256, "memory": 1024, "bytes_scored": 19_992}
+    same = read_run(
+        write_run(tmp_path / "same", figures={"valid_protocol": {**valid, "bytes_scored": 149_992}}), "same"
+    )
+    less = read_run(write_run(tmp_path / "less", figures={"valid_protocol": valid}), "less")
+    assert protocol_note([same.facts]).endswith("149,992 bytes scored.")
+    assert protocol_note([less.facts]).endswith("149,992 bytes scored; of valid 19,992 bytes scored.")
+    both = protocol_note([same.facts, less.facts])
+    assert "of valid 19,992 or 149,992 bytes scored" in both
+    assert "Not the same everywhere: bytes scored of valid; compare with care." in both
+
+
+@pytest.mark.parametrize("key", ["Trainer.seed", "a/Trainer.seed", "rnnlab.training.Trainer.seed"])
+def test_the_seed_is_known_in_whatever_scope(key: str) -> None:
+    assert is_seed(key)
+    assert not is_seed(key.replace("Trainer", "MyTrainer"))
+    assert not is_seed(f"{key}s")

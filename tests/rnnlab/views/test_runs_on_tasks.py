@@ -47,7 +47,7 @@ def test_a_note_says_how_accuracy_was_measured_and_what_chance_is(tmp_path: Path
     run = read_run(write_task_run(tmp_path / "a", TEST), "a")
     assert protocol_note([run.facts]) == (
         "Parity: accuracy on the last answer of each example, chance 0.500; measured with batch size 64, bptt 512, "
-        "memory none, 3,072 examples, 3,072 answers scored."
+        "memory none, 3,072 examples, 3,072 answers scored; of valid 512 examples, 512 answers scored."
     )
 
 

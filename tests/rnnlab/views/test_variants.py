@@ -6,7 +6,7 @@ import pytest
 
 from rnnlab.views.curves import Curves, Point
 from rnnlab.views.runs import Run
-from rnnlab.views.variants import deviations, group_by_seed, name_runs, thin
+from rnnlab.views.variants import deviations, group_by_seed, thin
 
 
 def run(name: str, bpc: float = 2.5, status: str = "done", valid: tuple[int, ...] = (), **bindings: str) -> Run:
@@ -71,11 +71,6 @@ def test_the_mean_curve_covers_what_all_seeds_have_seen() -> None:
     (variant,) = group_by_seed([run("a/1", 2.0, valid=(10, 20, 30)), run("a/2", 3.0, valid=(10, 20)), run("a/3")])
     assert variant.mean_curve("BPC") == [Point(10, 1.0, 2.5), Point(20, 2.0, 2.5)]
     assert group_by_seed([run("a")])[0].mean_curve("BPC") == []
-
-
-def test_names_are_paths_below_the_common_folder(tmp_path: Path) -> None:
-    assert name_runs([tmp_path / "s" / "a" / "1", tmp_path / "s" / "b" / "1"]) == ["a/1", "b/1"]
-    assert name_runs([tmp_path / "only"]) == ["only"]
 
 
 def test_a_variant_lists_only_what_a_majority_does_not_share() -> None:
