@@ -15,14 +15,14 @@ HEAD = """<!DOCTYPE html>
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
-body {{ margin: 24px auto; max-width: 1000px; padding: 0 16px; background: #fff; color: #1d2024;
+body {{ margin: 24px auto; max-width: 1000px; padding: 0 16px; background: #f1f1ee; color: #1d2024;
   font: 15px/1.5 system-ui, sans-serif; }}
 h1 {{ font-size: 20px; margin: 0 0 4px; overflow-wrap: anywhere; }}
 p {{ margin: 4px 0; color: #5d646d; }}
 .legend {{ display: flex; flex-wrap: wrap; margin: 12px 0; font-size: 12.5px; }}
 .legend span {{ width: 46px; padding: 2px 0; text-align: center; }}
 pre {{ font: 15px/1.7 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }}
-i {{ font-style: normal; opacity: 0.6; }}
+i {{ font-style: normal; opacity: 0.75; }}
 b {{ font-weight: normal; }}
 .first {{ outline: 1px dotted #5d646d; }}
 {classes}

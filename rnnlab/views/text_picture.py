@@ -8,11 +8,15 @@ from matplotlib import colormaps, colors
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
+from rnnlab.config.values import shorten
+from rnnlab.safe_text import printable
 from rnnlab.views.inspection import Inspection
 from rnnlab.views.plots import styled
 from rnnlab.views.symbols import LEVELS, SURE, UNIFORM, Symbol, symbols
 
 COLUMNS, ROWS = 100, 44  # symbols of a picture, at most
+NARROWEST = 50  # columns, for the title
+BLANK = "#e9e9e6"  # behind what costs nothing known: the first byte, and where there is no text
 CELL = (0.1, 0.2)  # width and height of a symbol [inches]
 UNKNOWN = "▯"  # for a character that the font does not have
 
@@ -36,27 +40,27 @@ def ink(color: str) -> str:
 def draw_text(inspection: Inspection, name: str) -> Figure:
     """The beginning of the text, as much as is legible, each symbol on the color of its surprisal."""
     rows, shown = _rows(inspection)
-    height = max(len(rows), 3)
-    figure = Figure(figsize=(COLUMNS * CELL[0] + 1.4, height * CELL[1] + 1.1), layout="constrained")
+    width, height = max(NARROWEST, *map(len, rows)), max(len(rows), 3)
+    figure = Figure(figsize=(width * CELL[0] + 1.4, height * CELL[1] + 1.1), layout="constrained")
     axis = figure.subplots()
-    grid = np.full((height, COLUMNS), np.nan)
+    grid = np.full((height, width), np.nan)
     for place, row in enumerate(rows):
         for column, symbol in enumerate(row):
             level = symbol.level
             grid[place, column] = np.nan if level is None else level
             axis.text(
                 column, place, _letter(symbol), ha="center", va="center", fontsize=8, family="monospace",
-                color="#000000" if level is None else ink(palette()[level]), parse_math=False,
+                color="#000000" if level is None else ink(palette()[level]),
             )  # fmt: skip
     shades = colors.ListedColormap(palette())
     picture = axis.imshow(grid, cmap=shades, vmin=0, vmax=LEVELS, aspect="auto", interpolation="nearest")
     axis.grid(False)
-    axis.set(xticks=[], yticks=[])
+    axis.set(xticks=[], yticks=[], facecolor=BLANK)
+    axis.spines[:].set_visible(False)
     total = len(inspection["text"])
     part = "" if shown == total else f", its first {shown:,} bytes"
-    axis.set_title(
-        f"{name}{part}: surprisal, {inspection.bpc:.3f} bits/byte over {total - 1:,} bytes", parse_math=False
-    )
+    title = f"{shorten(printable(name), 50)}{part}: surprisal, {inspection.bpc:.3f} bits/byte over {total - 1:,} bytes"
+    axis.set_title(title, fontsize=10)
     bar = figure.colorbar(picture, ax=axis, fraction=0.03, pad=0.01, aspect=max(8, height))
     ticks = np.arange(0, LEVELS + 1, 4)
     labels = [f"{SURE + tick * (UNIFORM - SURE) / LEVELS:g}" for tick in ticks]
