@@ -36,11 +36,11 @@ def read_positions(model: LanguageModel, tokens: Tensor, attention: bool) -> Rea
     Raises: ConfigError if what is kept would take more than MOST bytes.
     """
     device = next(model.parameters()).device
-    _check_size(model, _Watch(1, attention).read(model, tokens[:1].to(device)), len(tokens))
-    return _Watch(len(tokens), attention).read(model, tokens.to(device))
+    _check_size(model, _PositionWatch(1, attention).read(model, tokens[:1].to(device)), len(tokens))
+    return _PositionWatch(len(tokens), attention).read(model, tokens.to(device))
 
 
-class _Watch:
+class _PositionWatch:
     """Fills the arrays of a reading, chunk by chunk."""
 
     def __init__(self, length: int, attention: bool) -> None:
