@@ -20,7 +20,7 @@ from rnnlab.model import LanguageModel
 from rnnlab.state import State, detach
 from rnnlab.training.gradients import norms_by_part
 from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Bytes, Findings, Floats, ForgetGates
-from rnnlab.views.watching import Place, watching
+from rnnlab.views.watching import PlaceInModel, watching
 
 BATCH_SIZE = 4
 CHUNK = 256  # [positions]
@@ -106,7 +106,7 @@ class _Watch:
     def on(self, model: LanguageModel) -> AbstractContextManager[None]:
         return watching(model, self._see_attention, self._see_core)
 
-    def _see_attention(self, place: Place, attention: Any, weights: Tensor) -> None:
+    def _see_attention(self, place: PlaceInModel, attention: Any, weights: Tensor) -> None:
         """weights (B, H, T, M' + T)."""
         weights = weights.cpu()
         heads, queries, keys = weights.shape[1:]
@@ -117,7 +117,7 @@ class _Watch:
             self._maps[place.layer] = weights[0, :, first : first + len(self.text)].mean(dim=0)
             self._first_key = keys - queries + first
 
-    def _see_core(self, place: Place, core: Any, retention: Tensor) -> None:
+    def _see_core(self, place: PlaceInModel, core: Any, retention: Tensor) -> None:
         self.gates.setdefault(place.layer, _ForgetGateWatch()).add(retention)
 
     def attention_maps(self) -> dict[int, AttentionMap]:

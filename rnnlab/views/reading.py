@@ -13,7 +13,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.matmul import products_in
 from rnnlab.model import LanguageModel
 from rnnlab.state import State
-from rnnlab.views.watching import Place, watching
+from rnnlab.views.watching import PlaceInModel, watching
 
 CHUNK = 256  # [positions] read at a time; nothing depends on it beyond rounding
 MOST = 1 << 30  # [bytes] that the arrays of one reading may take
@@ -66,7 +66,7 @@ class _PositionWatch:
     def _see_block(self, layer: int, block: Any, arguments: tuple[Any, ...], output: tuple[Tensor, State]) -> None:
         self._keep_rows(f"hidden.{layer}", output[0])
 
-    def _see_core(self, place: Place, core: Any, retention: Tensor) -> None:
+    def _see_core(self, place: PlaceInModel, core: Any, retention: Tensor) -> None:
         self._keep_rows(_name("forget_gate", "core", place), retention)
 
     def _keep_rows(self, name: str, rows: Tensor) -> None:
@@ -75,7 +75,7 @@ class _PositionWatch:
             self._seen[name] = torch.empty(self._length, rows.shape[2])
         self._seen[name][self._start : self._start + len(rows)] = rows[:, 0].float().cpu()
 
-    def _see_attention(self, place: Place, attention: Any, weights: Tensor) -> None:
+    def _see_attention(self, place: PlaceInModel, attention: Any, weights: Tensor) -> None:
         """weights (1, H, T, M' + T)."""
         heads, queries, keys = weights.shape[1:]
         name, stop = _name("attention", "attention", place), self._start + queries
@@ -84,7 +84,7 @@ class _PositionWatch:
         self._seen[name][:, self._start : stop, stop - keys : stop] = weights[0].cpu()
 
 
-def _name(kind: str, slot: str, place: Place) -> str:
+def _name(kind: str, slot: str, place: PlaceInModel) -> str:
     return f"{kind}.{place.layer}" + ("" if place.slot == slot else f".{place.slot}")
 
 

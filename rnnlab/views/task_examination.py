@@ -11,7 +11,7 @@ from rnnlab.data.task_source import TaskSource
 from rnnlab.matmul import products_in
 from rnnlab.model import LanguageModel
 from rnnlab.views.findings import Floats
-from rnnlab.views.watching import Place, watching
+from rnnlab.views.watching import PlaceInModel, watching
 
 EXAMPLES = 256  # that shares are taken over
 LONGEST_SHOWN = 64  # [positions] of an example whose every token is to be read in a picture
@@ -58,7 +58,7 @@ def examine_task(model: LanguageModel, source: TaskSource, at: int) -> TaskFindi
     device = next(model.parameters()).device
     tokens = torch.from_numpy(np.ascontiguousarray(made.inputs.T)).to(device)
 
-    def see(place: Place, attention: Any, weights: Tensor) -> None:
+    def see(place: PlaceInModel, attention: Any, weights: Tensor) -> None:
         """Keep the mean over heads, (N, L, L)."""
         seen[place.layer] = weights.mean(1).cpu()
 

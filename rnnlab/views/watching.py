@@ -16,23 +16,23 @@ from rnnlab.interfaces import HasAttentionWeights, HasForgetGate
 from rnnlab.ops.window import hidden_from
 
 
-class Place(NamedTuple):
+class PlaceInModel(NamedTuple):
     """Where a part stands in a model."""
 
     layer: int  # index into `model.blocks`, from 0
     slot: str  # its name within the block: attention, core, core.inner
 
 
-See = Callable[[Place, Any, Tensor], None]
+See = Callable[[PlaceInModel, Any, Tensor], None]
 """Called with the place of a part, the part, and what it gave."""
 
 
-def watched_parts(model: nn.Module) -> Iterator[tuple[Place, Any]]:
+def watched_parts(model: nn.Module) -> Iterator[tuple[PlaceInModel, Any]]:
     """The parts within the blocks that say where they look, or what they keep."""
     for name, module in model.named_modules():
         match = re.fullmatch(r"blocks\.(\d+)\.(.+)", name)
         if match and isinstance(module, HasAttentionWeights | HasForgetGate):
-            yield Place(int(match[1]), match[2]), module
+            yield PlaceInModel(int(match[1]), match[2]), module
 
 
 @contextmanager
@@ -55,14 +55,16 @@ def watching(model: nn.Module, attention: See | None = None, forget_gate: See | 
         yield
 
 
-def _see_attention(see: See, place: Place, attention: Any, arguments: tuple[Any, ...], output: Any) -> None:
+def _see_attention(see: See, place: PlaceInModel, attention: Any, arguments: tuple[Any, ...], output: Any) -> None:
     queries, source, state = arguments
     memory = state[0].to(source.dtype)
     hidden = hidden_from(len(queries), len(memory), attention.memory, source.device)
     see(place, attention, attention.weights(queries, source, memory, hidden).float())
 
 
-def _see_core(see: See, place: Place, answering: set[Any], core: Any, arguments: tuple[Any, ...], output: Any) -> None:
+def _see_core(
+    see: See, place: PlaceInModel, answering: set[Any], core: Any, arguments: tuple[Any, ...], output: Any
+) -> None:
     if core in answering:  # a core that is not linear runs itself to answer
         return
     answering.add(core)
