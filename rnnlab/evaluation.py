@@ -228,7 +228,11 @@ def right_answers(logits: Tensor, read: Read) -> Tensor:
     return logits.view(-1, logits.shape[-1]).argmax(-1) == read.answers(read.targets)
 
 
+def with_memory(model: nn.Module) -> list[Any]:
+    """The parts whose window `part.memory` [positions] says, and that a longer or shorter one can be set on."""
+    return [part for part in model.modules() if isinstance(getattr(part, "memory", None), int)]
+
+
 def longest_memory(model: nn.Module) -> int | None:
     """The longest window among the model's attentions [positions]; None without attention."""
-    windows: list[int] = [m.memory for m in model.modules() if isinstance(getattr(m, "memory", None), int)]  # type: ignore[misc]
-    return max(windows, default=None)
+    return max((part.memory for part in with_memory(model)), default=None)

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from rnnlab.cli.options import AddCommand, add_best, add_device, add_run, print_answer
 from rnnlab.console import standard_output
@@ -44,8 +45,11 @@ def add_commands(add: AddCommand) -> None:
                 "Draw what a run's model does: attention by distance, forget gates, bits by kind of byte.")  # fmt: skip
     add_run(probe)
     probe.add_argument("--out", metavar="DIR", help="folder for the pictures (default: probe/ in the run)")
+    probe.add_argument("--text", metavar="FILE", help="color this text by surprisal instead: a picture and a page")
+    probe.add_argument("--arrays", metavar="FILE.npz", help="with --text, or of a task's example: write surprisal, "
+                       "hidden states, attention weights and gates")  # fmt: skip
     probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
-    probe.add_argument("--split", default="valid", metavar="S", help="train, valid, test or all (default: valid)")
+    probe.add_argument("--split", metavar="S", help="train, valid, test or all (default: valid)")
     probe.add_argument("--at", type=int, metavar="N", help="of a task, the difficulty of the examples that are drawn")
     probe.add_argument("--bytes", type=int, default=100_000, metavar="N", help="how much to read (default: 100,000)")
     add_best(probe)
@@ -134,12 +138,23 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _probe(options: argparse.Namespace) -> None:
-    from rnnlab.views.probe import probe
+    out = Path(options.out) if options.out else None
+    arrays = Path(options.arrays) if options.arrays else None
+    read: dict[str, Any] = {"size": options.bytes, "best": options.best, "device": options.device, "arrays": arrays}
+    if options.text is None:
+        from rnnlab.views.probe import probe
 
-    told = probe(
-        options.run, Path(options.out) if options.out else None, corpus=options.corpus, split=options.split,
-        size=options.bytes, at=options.at, best=options.best, device=options.device,
-    )  # fmt: skip
+        split = options.split or "valid"
+        told = probe(options.run, out, corpus=options.corpus, split=split, at=options.at, **read)
+    else:
+        from rnnlab.views.text_probe import probe_text
+
+        for name in ("corpus", "split", "at"):
+            if getattr(options, name) is not None:
+                raise ConfigError(
+                    f"--{name} does not go with --text, which reads a file as it is; leave one of them out"
+                )
+        told = probe_text(options.run, options.text, out, **read)
     print_answer(options, told, "\n".join(told["files"]))
 
 

@@ -1,13 +1,10 @@
 """What a model does with a text: how far back it looks, how fast it forgets, what it predicts well and badly.
 
-The model is watched through hooks: an attention is asked for the `weights` of `interfaces.HasAttentionWeights`, a
-core for the `retention` of `interfaces.HasForgetGate`, and parts that offer neither are left out.
+Its attentions and cores are watched through the hooks of `views.watching`.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -18,13 +15,12 @@ from tqdm import tqdm
 
 from rnnlab.data.splits import Batches, Split
 from rnnlab.evaluation import LN2, cross_entropy
-from rnnlab.interfaces import HasAttentionWeights, HasForgetGate
 from rnnlab.matmul import products_in
 from rnnlab.model import LanguageModel
-from rnnlab.ops.window import hidden_from
 from rnnlab.state import State, detach
 from rnnlab.training.gradients import norms_by_part
 from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Bytes, Findings, Floats, ForgetGates
+from rnnlab.views.watching import PlaceInModel, watching
 
 BATCH_SIZE = 4
 CHUNK = 256  # [positions]
@@ -97,7 +93,7 @@ def _read(model: LanguageModel, batches: Batches, watch: "_Watch", progress: boo
 
 
 class _Watch:
-    """Hooks on the parts of a model while it reads."""
+    """What the parts of a model gave while it read."""
 
     def __init__(self, passage: tuple[int, bytes]) -> None:
         """Args: passage: where in sequence 0 the passage of the attention map begins, and its text."""
@@ -105,35 +101,24 @@ class _Watch:
         self.position = 0  # of the chunk that is being read
         self.distances: dict[int, _AttentionWatch] = {}
         self.gates: dict[int, _ForgetGateWatch] = {}
-        self._asking: set[Any] = set()  # cores that are answering
         self._maps: dict[int, Tensor] = {}  # weights from the passage, of the chunk that holds it (n, keys)
 
-    @contextmanager
-    def on(self, model: LanguageModel) -> Iterator[None]:
-        with ExitStack() as hooks:
-            for name, module in model.named_modules():
-                match = re.match(r"blocks\.(\d+)\.", name)
-                if match and isinstance(module, HasAttentionWeights | HasForgetGate):
-                    see = self._see_attention if isinstance(module, HasAttentionWeights) else self._see_core
-                    hooks.enter_context(module.register_forward_hook(partial(see, int(match[1]))))  # type: ignore[union-attr]
-            yield
+    def on(self, model: LanguageModel) -> AbstractContextManager[None]:
+        return watching(model, self._see_attention, self._see_core)
 
-    def _see_attention(self, layer: int, attention: Any, arguments: tuple[Any, ...], output: Any) -> None:
-        queries, source, state = arguments
-        memory = state[0].to(source.dtype)
-        hidden = hidden_from(len(queries), len(memory), attention.memory, source.device)
-        weights = attention.weights(queries, source, memory, hidden).float().cpu()  # (B, H, T, M' + T)
-        self.distances.setdefault(layer, _AttentionWatch(attention.memory, weights.shape[1])).add(weights, len(memory))
+    def _see_attention(self, place: PlaceInModel, attention: Any, weights: Tensor) -> None:
+        """weights (B, H, T, M' + T)."""
+        weights = weights.cpu()
+        heads, queries, keys = weights.shape[1:]
+        seen = self.distances.setdefault(place.layer, _AttentionWatch(attention.memory, heads))
+        seen.add(weights, keys - queries)
         first = self.start - self.position
-        if first >= 0 and first + len(self.text) <= len(queries):
-            self._maps[layer] = weights[0, :, first : first + len(self.text)].mean(dim=0)
-            self._first_key = len(memory) + first
+        if first >= 0 and first + len(self.text) <= queries:
+            self._maps[place.layer] = weights[0, :, first : first + len(self.text)].mean(dim=0)
+            self._first_key = keys - queries + first
 
-    def _see_core(self, layer: int, core: Any, arguments: tuple[Any, ...], output: Any) -> None:
-        if core not in self._asking:  # a core that is not linear runs itself to answer
-            self._asking.add(core)
-            self.gates.setdefault(layer, _ForgetGateWatch()).add(core.retention(*arguments).float())
-            self._asking.remove(core)
+    def _see_core(self, place: PlaceInModel, core: Any, retention: Tensor) -> None:
+        self.gates.setdefault(place.layer, _ForgetGateWatch()).add(retention)
 
     def attention_maps(self) -> dict[int, AttentionMap]:
         found = {}

@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from rnnlab.api import load, text_of
 from rnnlab.errors import ConfigError
-from rnnlab.evaluation import Score, evaluate
+from rnnlab.evaluation import Score, evaluate, with_memory
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.tables import Column, Table
 
@@ -81,15 +81,15 @@ def memory_curve(
     if short := [length for length in lengths if length < 1]:
         raise ConfigError(f"--memory {short[0]}: a query sees at least itself, so 1 [positions] is the shortest")
     loaded = load(run, best=best, device=device, needs_source=corpus is None)
-    attentions = [module for module in loaded.model.modules() if isinstance(getattr(module, "memory", None), int)]
+    attentions = with_memory(loaded.model)
     if not attentions:
         raise ConfigError(f"{run}: no attention of this model has a memory, so there is none to change")
     text = text_of(loaded, split, corpus)
-    trained = {int(module.memory) for module in attentions}  # type: ignore[arg-type]
+    trained = {int(part.memory) for part in attentions}
     trainer, points = loaded.experiment.trainer, []
     for length in dict.fromkeys(lengths):
-        for module in attentions:
-            module.memory = length  # type: ignore[assignment]
+        for part in attentions:
+            part.memory = length
         score = evaluate(loaded.model, text, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, progress=True)
         points.append((length, score))
     own = trained.pop()

@@ -20,6 +20,7 @@ from rnnlab.views.board import PICTURES
 from rnnlab.views.events import EventFile
 from rnnlab.views.examination import SMALLEST, examine
 from rnnlab.views.findings import Findings
+from rnnlab.views.inspection import inspect_loaded
 from rnnlab.views.task_examination import TaskFindings, default_difficulty, examine_task
 
 
@@ -33,6 +34,7 @@ def probe(
     at: int | None = None,
     best: bool = False,
     device: str = "auto",
+    arrays: Path | None = None,
 ) -> dict[str, Any]:
     """Look at what a run's model does with a text, or with the examples of its task, and draw it: as PNG, and for the
     run's page in TensorBoard.
@@ -42,13 +44,16 @@ def probe(
         size: about how much of the split to read [bytes].
         at: of a task, the difficulty of the examples; None for the greatest that is trained on and can be drawn.
         run, corpus, split, best, device: as for `rnnlab.evaluate`.
+        arrays: of a task, an .npz to write with what `rnnlab.inspect` gives of its first example; None for none.
     Returns: the figures that the pictures show, and the paths of what was written under "files".
     Raises: ConfigError, DataError, StorageError in the user's words; Diverged if the model's BPC is not finite.
     """
     loaded = load(run, best=best, device=device, needs_source=corpus is None)
     source = loaded.experiment.source
     if isinstance(source, TaskSource) and corpus is None:
-        return _probe_task(loaded, source, out, at)
+        return _probe_task(loaded, source, out, at, arrays)
+    if arrays is not None:
+        raise ConfigError(f"--arrays {arrays}: it takes the text that they are about: --text FILE")
     if at is not None:
         raise ConfigError(f"--at {at}: {run} was trained on a text, which has no difficulties")
     part = text_of(loaded, split, corpus)
@@ -62,12 +67,17 @@ def probe(
     return _keep(loaded, findings, lambda: probe_pictures.draw(findings), out)
 
 
-def _probe_task(loaded: LoadedRun, source: TaskSource, out: Path | None, at: int | None) -> dict[str, Any]:
+def _probe_task(
+    loaded: LoadedRun, source: TaskSource, out: Path | None, at: int | None, arrays: Path | None
+) -> dict[str, Any]:
     difficulty = default_difficulty(source) if at is None else at
     if difficulty < 1:
         raise ConfigError(f"--at {at}: a difficulty is a whole number above 0")
+    if arrays is not None:
+        inspect_loaded(loaded, at=difficulty).save(arrays)
     findings = examine_task(loaded.model, source, difficulty)
-    return _keep(loaded, findings, lambda: task_pictures.draw(findings), out)
+    told = _keep(loaded, findings, lambda: task_pictures.draw(findings), out)
+    return {**told, "files": [*told["files"], *([] if arrays is None else [str(arrays)])]}
 
 
 def _keep(
@@ -80,16 +90,26 @@ def _keep(
     with storage_errors(f"{folder}: cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         write_file(folder / "probe.json", (json.dumps(told, indent=1) + "\n").encode())
-        files = _draw(draw, folder, loaded.folder.tensorboard, loaded.snapshot.step)
+        files = draw_pictures(
+            draw, folder, loaded.folder.tensorboard, loaded.snapshot.step, "probe.json has the figures"
+        )
     return {**told, "files": [str(path) for path in (*files, folder / "probe.json")]}
 
 
-def _draw(draw: Callable[[], Mapping[str, Figure]], folder: Path, tensorboard: Path, step: int) -> list[Path]:
+def draw_pictures(
+    draw: Callable[[], Mapping[str, Figure]], folder: Path, tensorboard: Path, step: int, instead: str
+) -> list[Path]:
+    """Write what `draw` gives as PNG, and for the run's page in TensorBoard.
+
+    Args:
+        instead: what has the same content, for the line that says that nothing can be drawn.
+    Returns: the files; none if they cannot be drawn, which is no error. Raises: OSError if they cannot be written.
+    """
     files: list[Path] = []
     try:
         pictures = {name: probe_pictures.to_png(figure) for name, figure in draw().items()}
     except Exception as error:
-        say(f"{folder}: the pictures cannot be drawn ({type(error).__name__}: {error}); probe.json has the figures")
+        say(f"{folder}: the pictures cannot be drawn ({type(error).__name__}: {error}); {instead}")
         return files
     with EventFile(tensorboard, PICTURES) as page:
         for name, (png, size) in pictures.items():

@@ -1,9 +1,6 @@
 """What a model does with the examples of a task: where it looks, and where its answers are right."""
 
-import re
-from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +8,10 @@ import torch
 from torch import Tensor
 
 from rnnlab.data.task_source import TaskSource
-from rnnlab.interfaces import HasAttentionWeights
 from rnnlab.matmul import products_in
 from rnnlab.model import LanguageModel
-from rnnlab.ops.window import hidden_from
 from rnnlab.views.findings import Floats
+from rnnlab.views.watching import PlaceInModel, watching
 
 EXAMPLES = 256  # that shares are taken over
 LONGEST_SHOWN = 64  # [positions] of an example whose every token is to be read in a picture
@@ -61,12 +57,12 @@ def examine_task(model: LanguageModel, source: TaskSource, at: int) -> TaskFindi
     seen: dict[int, Tensor] = {}
     device = next(model.parameters()).device
     tokens = torch.from_numpy(np.ascontiguousarray(made.inputs.T)).to(device)
-    with torch.no_grad(), products_in("fp32"), ExitStack() as hooks:
-        for name, module in model.named_modules():
-            match = re.match(r"blocks\.(\d+)\.", name)
-            if match and isinstance(module, HasAttentionWeights):
-                hook = module.register_forward_hook(partial(_see, seen, int(match[1])))  # type: ignore[attr-defined]
-                hooks.callback(hook.remove)
+
+    def see(place: PlaceInModel, attention: Any, weights: Tensor) -> None:
+        """Keep the mean over heads, (N, L, L)."""
+        seen[place.layer] = weights.mean(1).cpu()
+
+    with torch.no_grad(), products_in("fp32"), watching(model, attention=see):
         logits, _ = model(tokens, model.initial_state(EXAMPLES))
     answers = logits.argmax(-1).t().cpu().numpy()  # (N, L)
     asked = made.weights > 0
@@ -91,14 +87,6 @@ def examine_task(model: LanguageModel, source: TaskSource, at: int) -> TaskFindi
         ),
         attention_by_distance={layer: _by_distance(weights.numpy(), asked) for layer, weights in seen.items()},
     )
-
-
-def _see(seen: dict[int, Tensor], layer: int, attention: Any, arguments: tuple[Any, ...], output: Any) -> None:
-    """Keep the mean over heads, (N, L, L)."""
-    queries, source, state = arguments
-    memory = state[0].to(source.dtype)
-    hidden = hidden_from(len(queries), len(memory), attention.memory, source.device)
-    seen[layer] = attention.weights(queries, source, memory, hidden).float().mean(1).cpu()
 
 
 def _by_distance(weights: Floats, asked: Any) -> Floats:

@@ -96,6 +96,15 @@ def test_eval_on_another_text_scores_that_text(runs: Path, tmp_path: Path) -> No
     assert score["bytes_scored"] == (2048 - 2048 * 9 // 10 - 2048 // 20) // 2 * 2 - 2
 
 
+def test_eval_of_all_scores_the_whole_text(runs: Path) -> None:
+    """Each of two sequences begins with a byte that nothing predicts, and so does each split by itself."""
+    score = json_answer("eval", str(runs / "R"), "--split", "all")
+    text = open_corpus(str(runs / "text.txt")).split("all")
+    assert len(text) == len(TEXT)
+    assert score["bytes_scored"] == len(TEXT) // 2 * 2 - 2
+    assert score["bpc"] == evaluate(load(runs / "R").model, text, batch_size=2, bptt=256).bpc
+
+
 @pytest.mark.parametrize(
     "command",
     ["show sha_rnn size/tiny", "parts", "parts core", "diff sha_rnn sha_rnn,core/qrnn", "replay R --step 3", "eval R"],
