@@ -82,7 +82,7 @@ def finished_candidates(plan: SearchPlan) -> list[FrozenTrial]:
 
 
 @dataclass(frozen=True)
-class Conclusion:
+class Confirmation:
     """What the second stage says.
 
     Attributes:
@@ -101,7 +101,7 @@ Results = Callable[[FrozenTrial, int], Mapping[str, Any]]
 
 def conclude(
     metric: Metric, trials: Sequence[FrozenTrial], candidates: Sequence[FrozenTrial], results: Results
-) -> Conclusion:
+) -> Confirmation:
     """Compare candidates that finished over the seeds that they share.
 
     Args:
@@ -126,7 +126,7 @@ def conclude(
     compared = {key: row[key] for key in ("difference", "p", "p_holm", "p_flip")}
     confirmed = {"trial": best.user_attrs["candidate"], "seeds": row["seeds"], metric.key: row[metric.key],
                  "difference_to": reference.name, **compared}  # fmt: skip
-    return Conclusion(confirmed, table, ordered)
+    return Confirmation(confirmed, table, ordered)
 
 
 def write_confirmation(

@@ -78,7 +78,7 @@ class Search:
     evaluations: int = 10
     seed: int = 1
     baseline: bool = True
-    enqueue: Sequence[Mapping[str, Any]] = ()
+    enqueue: Sequence[Mapping[str, Any]] | None = None
     from_study: Place | None = None
     confirm: int = 3
     confirm_seeds: int = 5
@@ -188,7 +188,7 @@ def plan_search(
     refuse_to_vary_a_step(base, search.space)
     space = Space.read(search.space)
     space.check(base)
-    check_points(read_points(search.enqueue, space), space, base)
+    check_points(read_points(search.enqueue or (), space), space, base)
     corpus = experiment.build(base, shapes_only=True).source
     assert corpus is not None
     if storage is not None:
@@ -256,7 +256,7 @@ def _read_warm(plan: SearchPlan) -> list[tuple[int, Point]]:
 
 def _queue_points(plan: SearchPlan, study: optuna.Study, warm: Sequence[tuple[int, Point]]) -> None:
     """Queue the points to try first, those that are known already left out."""
-    for point in read_points(plan.search.enqueue, plan.space):
+    for point in read_points(plan.search.enqueue or (), plan.space):
         study.enqueue_trial(point, user_attrs={"queued": "Search.enqueue"}, skip_if_exists=True)
     for number, point in warm:
         origin = f"trial {number} of {plan.search.from_study}"

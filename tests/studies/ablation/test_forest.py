@@ -64,7 +64,7 @@ def test_a_variant_at_the_floor_does_not_squeeze_the_others() -> None:
 
 
 def test_variants_that_cannot_be_paired_keep_their_row() -> None:
-    scores = {"lstm": {1: 0.9, 2: 0.91}, "gru": {1: 0.92, 2: 0.95}, "broken": {1: float("nan"), 2: 0.5}}
+    scores = {"lstm": {1: 0.9, 2: 0.91}, "gru": {1: 0.92, 2: 0.95}, "broken": {1: float("nan"), 2: float("nan")}}
     axis: Any = forest_plot(analyze(scores, "lstm"), "lstm", ACCURACY).axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["gru", "broken"]
     assert axis.child_axes[0].get_yticklabels()[1].get_text() == "none"
