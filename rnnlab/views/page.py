@@ -12,7 +12,7 @@ from rnnlab.views.intervals import Interval
 from rnnlab.views.learning_plots import LABELS
 from rnnlab.views.metrics import Word
 from rnnlab.views.studies import StudyReport
-from rnnlab.views.tables import Cell, Column, Table
+from rnnlab.views.tables import Cell, Column, Table, shown_cell
 from rnnlab.views.task_rows import rows_of
 from rnnlab.views.variants import MOST_TRAIN_POINTS, Variant, thin
 
@@ -107,16 +107,15 @@ def _table(table: Table) -> dict[str, Any]:
             {"heading": printable(column.heading), "kind": column.kind, "key": column.key, "better": column.better}
             for column in columns
         ],
-        "rows": [[_cell(column, row.get(column.key)) for column in columns] for row in table.rows],
+        "rows": [[_cell(column, row) for column in columns] for row in table.rows],
     }
 
 
-def _cell(column: Column, cell: Cell) -> dict[str, Any]:
+def _cell(column: Column, row: Mapping[str, Cell]) -> dict[str, Any]:
     """What is shown, and what it is sorted by."""
-    if cell is None:
-        return {"text": "", "sort": None}
+    cell = row.get(column.key)
     order = cell.mean if isinstance(cell, Interval) else printable(cell) if isinstance(cell, str) else cell
-    return {"text": printable(column.show(cell)), "sort": order}
+    return {"text": shown_cell(column, row), "sort": order}
 
 
 def _value(value: str | None) -> str | None:

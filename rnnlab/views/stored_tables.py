@@ -58,9 +58,7 @@ def _cell(key: str, value: Any) -> Cell:
     if isinstance(value, list):
         entries = tuple(str(entry) for entry in value)
         return entries if key == BINDINGS else "; ".join(entries) or None
-    if isinstance(value, bool):
-        return str(value).lower()
-    return value if isinstance(value, str) else number(value)
+    return value if isinstance(value, str | bool) else number(value)
 
 
 def _interval(told: Mapping[str, Any]) -> Interval | None:
@@ -74,7 +72,11 @@ def _column(told: Mapping[str, Any], rows: Sequence[Mapping[str, Cell]]) -> Colu
     title, unit = (str(told.get(name) or "") for name in ("title", "unit"))
     cells = [cell for row in rows if (cell := row[key]) is not None]
     kind = _kind(cells)
-    return Column(key, title or key, kind, _show(key, title, kind), unit)
+    marked_by = told.get("marked_by")
+    return Column(
+        key, title or key, kind, _show(key, title, kind), unit,
+        marked_by=marked_by if isinstance(marked_by, str) else "", is_shown=told.get("is_shown") is not False,
+    )  # fmt: skip
 
 
 def _kind(cells: Sequence[Cell]) -> Kind:
@@ -82,7 +84,8 @@ def _kind(cells: Sequence[Cell]) -> Kind:
         return "code"
     if cells and all(isinstance(cell, Interval) for cell in cells):
         return "interval"
-    return "number" if cells and all(isinstance(cell, int | float) for cell in cells) else "text"
+    are_numbers = all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells)
+    return "number" if cells and are_numbers else "text"
 
 
 def _show(key: str, title: str, kind: Kind) -> Callable[[Any], str]:
@@ -105,4 +108,6 @@ def _any(cell: Cell) -> str:
     """Of a column that holds several kinds."""
     if isinstance(cell, Interval):
         return numerals.plus_minus(3)(cell)
+    if isinstance(cell, bool):
+        return str(cell).lower()
     return _figures(cell) if isinstance(cell, int | float) else str(cell)

@@ -65,7 +65,8 @@ class Table:
         return [entry for cell in cells if isinstance(cell, tuple) for entry in cell]
 
 
-def _shown(column: Column, row: Mapping[str, Cell]) -> str:
+def shown_cell(column: Column, row: Mapping[str, Cell]) -> str:
+    """What a reader sees of a cell, with its mark; empty where there is none."""
     cell = row.get(column.key)
     if cell is None:
         return ""
@@ -76,7 +77,7 @@ def _shown(column: Column, row: Mapping[str, Cell]) -> str:
 def to_text(table: Table) -> str:
     """For a terminal: aligned columns, entries of "code" columns beneath their row, notes at the end."""
     columns = table.visible()
-    body = [[_shown(column, row) for column in columns] for row in table.rows]
+    body = [[shown_cell(column, row) for column in columns] for row in table.rows]
     cells = [[column.heading for column in columns], *body]
     widths = [max(_width(line[i]) for line in cells) for i in range(len(columns))]
     lines = [printable(table.title), "", _text_row(cells[0], columns, widths), "  ".join("─" * w for w in widths)]
@@ -109,7 +110,7 @@ def to_markdown(table: Table) -> str:
     beneath = [table.beneath(row) for row in table.rows]
     headings = [_markdown(column.heading) for column in columns]
     rules = [":---" if column.kind == "text" else "---:" for column in columns]
-    body = [[_markdown(_shown(column, row)) for column in columns] for row in table.rows]
+    body = [[_markdown(shown_cell(column, row)) for column in columns] for row in table.rows]
     if any(beneath):
         headings.append(_markdown(next(column.heading for column in table.columns if column.kind == "code")))
         rules.append(":---")
@@ -175,7 +176,7 @@ def to_latex(table: Table) -> str:
 
 
 def _latex_cell(column: Column, row: Mapping[str, Cell]) -> str:
-    text = _latex(_shown(column, row))
+    text = _latex(shown_cell(column, row))
     return text if column.kind == "text" else re.sub(r"^([-+])", r"$\1$", text)  # a sign, not a hyphen
 
 
@@ -204,14 +205,24 @@ def _latex(text: str) -> str:
 
 
 def to_json(table: Table) -> str:
-    """{"title", "columns": [{"key", "title", "unit"}], "rows": [{key: cell}], "notes"}; not finite is null."""
+    """{"title", "columns": [{"key", "title", "unit"}], "rows": [{key: cell}], "notes"}; not finite is null.
+
+    A column that is not for a reader has "is_shown": false; one whose cells another marks has its key as "marked_by".
+    """
     answer = {
         "title": table.title,
-        "columns": [{"key": column.key, "title": column.title, "unit": column.unit} for column in table.columns],
+        "columns": [_told(column) for column in table.columns],
         "rows": [{column.key: _plain(row.get(column.key)) for column in table.columns} for row in table.rows],
         "notes": list(table.notes),
     }
     return json.dumps(answer, indent=2, allow_nan=False) + "\n"
+
+
+def _told(column: Column) -> dict[str, Any]:
+    told: dict[str, Any] = {"key": column.key, "title": column.title, "unit": column.unit}
+    if column.marked_by:
+        told["marked_by"] = column.marked_by
+    return told if column.is_shown else {**told, "is_shown": False}
 
 
 def _plain(cell: Cell) -> Any:

@@ -14,7 +14,7 @@ from rnnlab.views.compare import compare
 from rnnlab.views.intervals import Interval
 from rnnlab.views.stored_tables import read_table
 from rnnlab.views.studies import read_study
-from rnnlab.views.tables import Column, Table
+from rnnlab.views.tables import Cell, Column, Table
 from tests.rnnlab.run_folders import write_run, write_study
 
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 40 30"><script>alert(1)</script><title>{}</title></svg>'
@@ -71,6 +71,16 @@ def test_a_table_reads_as_it_did_when_it_was_written(study: Path) -> None:
     table = read_table(study / "ablation.json")
     assert table is not None
     assert tables.to_text(table) == tables.to_text(ablation())
+
+
+def test_what_was_marked_is_marked_and_what_is_for_programs_is_not_shown(tmp_path: Path) -> None:
+    columns = [Column("variant", "Variant", marked_by="lost"), Column("lost", "Lost", is_shown=False)]
+    rows: list[dict[str, Cell]] = [{"variant": "lstm", "lost": False}, {"variant": "qrnn", "lost": True}]
+    (tmp_path / "ablation.json").write_text(tables.to_json(Table("Marks", columns, rows)))
+    found = read_table(tmp_path / "ablation.json")
+    assert found is not None
+    assert tables.to_text(found) == tables.to_text(Table("Marks", columns, rows))
+    assert "qrnn †" in tables.to_text(found)
 
 
 @pytest.mark.slow
