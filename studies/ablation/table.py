@@ -120,7 +120,6 @@ def _columns(metric: Metric) -> list[tables.Column]:
     unit = counted_in(metric)
     return [
         tables.Column("variant", "Variant"),
-        tables.Column("tuned", "Tuned"),
         tables.Column("seeds", "Seeds", "number"),
         tables.Column(metric.key, metric.heading, "interval", numerals.plus_minus(metric.digits)),
         *([tables.Column("chance", "Chance", "number", numerals.decimal(metric.digits))] * (metric.word == "accuracy")),
@@ -131,6 +130,7 @@ def _columns(metric: Metric) -> list[tables.Column]:
         tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
         tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
         tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
+        tables.Column("tuned", "Tuned"),
         tables.Column("bindings", "Differs from the baseline", "code"),
     ]
 
@@ -139,7 +139,6 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) ->
     difference = statistics.difference or PairedDifference(None)
     return {
         "variant": variant.name,
-        "tuned": "; ".join(variant.tuned) or None,
         "seeds": len(statistics.seeds),
         metric: statistics.mean,
         "chance": chance(list(variant.results.values()), metric),
@@ -147,6 +146,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: str) ->
         "p": difference.p,
         "p_holm": difference.p_holm,
         **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
+        "tuned": "; ".join(variant.tuned) or None,
         "bindings": variant.bindings,
     }
 
