@@ -134,7 +134,6 @@ def _columns(metric: Metric) -> list[tables.Column]:
     unit = counted_in(metric)
     return [
         tables.Column("variant", "Variant", marked_by=floor.AT_FLOOR),
-        tables.Column("tuned", "Tuned"),
         tables.Column("seeds", "Seeds", "number"),
         tables.Column(metric.key, metric.heading, "interval", numerals.plus_minus(metric.digits)),
         *floor.columns(metric),
@@ -146,6 +145,7 @@ def _columns(metric: Metric) -> list[tables.Column]:
         tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
         tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
         tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
+        tables.Column("tuned", "Tuned"),
         tables.Column("bindings", "Differs from the baseline", "code"),
         *floor.marks(metric),
     ]
@@ -155,7 +155,6 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric)
     difference = statistics.difference or PairedDifference(None)
     return {
         "variant": variant.name,
-        "tuned": "; ".join(variant.tuned) or None,
         "seeds": len(statistics.seeds),
         metric.key: statistics.mean,
         **floor.cells(variant.floor(metric), statistics.mean, metric),
@@ -164,6 +163,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric)
         "p_holm": difference.p_holm,
         "p_flip": difference.p_flip,
         **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
+        "tuned": "; ".join(variant.tuned) or None,
         "bindings": variant.bindings,
     }
 

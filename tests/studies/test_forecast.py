@@ -16,6 +16,8 @@ from rnnlab.studies.ablation.known import known_cells
 from rnnlab.studies.forecast import Rate, _between, forecast
 from tests.studies.small_studies import small_ablation, write_study
 
+pytestmark = pytest.mark.slow  # whole runs
+
 
 def test_a_dry_run_tells_the_plan_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -23,6 +23,8 @@ from tests.rnnlab import small_tasks
 from tests.rnnlab.small_tasks import FRAGMENTS, bindings, learner
 from tests.rnnlab.tiny_runs import journal, state_hash, timeless
 
+pytestmark = pytest.mark.slow  # whole runs
+
 LEARNS = ["Trainer.steps = 150", "Parity.longest = 4", "Parity.test = [3, 4]", "Trainer.batch_size = 32",
           "LanguageModel.dim = 32", "dropout = 0.0", "LanguageModel.blocks = [@Block, @Block]",
           "LanguageModel.init_std = 0.05", "Trainer.optimizer = @optimizer.AdamW", "AdamW.lr = 3e-3"]  # fmt: skip

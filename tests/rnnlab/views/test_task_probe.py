@@ -13,6 +13,8 @@ from rnnlab.errors import ConfigError
 from rnnlab.views.probe import probe
 from tests.rnnlab import quick_runs, small_tasks
 
+pytestmark = pytest.mark.slow  # whole runs
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:

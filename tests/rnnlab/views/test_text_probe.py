@@ -20,6 +20,8 @@ from rnnlab.views.text_picture import COLUMNS, ROWS, draw_text, ink, palette
 from tests.rnnlab import quick_runs, small_tasks
 from tests.rnnlab.small_texts import random_bytes, written
 
+pytestmark = pytest.mark.slow  # whole runs
+
 HOSTILE = (
     b"</pre><script src=http://x.example/a.js>alert('1')</script>&amp;\"" + "ï\u202e\x1b[2J".encode() + b"\xff\n\0a"
 )

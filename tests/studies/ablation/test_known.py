@@ -19,6 +19,8 @@ from rnnlab.studies.launch.run import train_job
 from rnnlab.studies.status import status
 from tests.studies.small_studies import small_ablation
 
+pytestmark = pytest.mark.slow  # whole runs
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
