@@ -1,6 +1,8 @@
 """`rnnlab studies`: the studies that ship, to be listed, read, and copied."""
 
+import itertools
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +57,14 @@ def listing(studies: list[dict[str, str]]) -> str:
 def _described(name: str) -> dict[str, Any]:
     text = _text(name)
     bound = next(noun for noun in COMMANDS if f"\n{noun}." in f"\n{text}")
-    first = text.partition("\n")[0]
-    return {"name": name, "command": COMMANDS[bound], "question": first.removeprefix("#").strip()}
+    return {"name": name, "command": COMMANDS[bound], "question": _first_sentence(text)}
+
+
+def _first_sentence(text: str) -> str:
+    """Of the comment that a file begins with; up to a full stop or question mark, and not that of "et al."."""
+    comment = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    whole = " ".join(line.removeprefix("#").strip() for line in comment)
+    return re.split(r"(?<=[\w)][.?])(?<!et al\.)\s+(?=[A-Z0-9])", whole)[0]
 
 
 def _text(name: str) -> str:

@@ -11,7 +11,7 @@ from rnnlab.studies import definition, shelf
 from rnnlab.studies.ablation.plan import Ablation
 
 
-def test_every_study_is_listed_with_its_first_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_study_is_listed_with_its_first_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["studies", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["studies"]
     assert [one["name"] for one in listed] == definition.shipped()
@@ -20,6 +20,12 @@ def test_every_study_is_listed_with_its_first_line(capsys: pytest.CaptureFixture
     lines = capsys.readouterr().out.splitlines()
     assert "residual" in lines[[one["name"] for one in listed].index("residual")]
     assert len(lines) == len(listed)
+    questions = {one["name"]: one["question"] for one in listed}
+    assert questions["core_swap"] == "Does the core matter, with one attention head beside it?"
+    assert questions["published/mqar_64_4"].endswith(
+        " at its smallest width and its whole budget: 400 million positions a run."
+    )
+    assert all(question[-1] in ".?" for question in questions.values())
 
 
 def test_a_study_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
