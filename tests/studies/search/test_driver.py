@@ -256,7 +256,7 @@ def test_a_search_in_a_folder_of_any_name_leaves_all_in_it_and_says_so(tmp_path:
     assert (run / "best.gin").is_file()
     assert {each.name for each in tmp_path.iterdir()} == {run.name, "study.gin", "text-4000-0"}
     assert r"50%3F \udcff/base.gin" in (run / "trials" / "trial-0000" / "operative.gin").read_text()
-    assert "trial-0000" in Command("compare", run, "--out", tmp_path / "out").succeed()
+    assert "trial 0" in Command("compare", run, "--out", tmp_path / "out").succeed()
 
 
 @pytest.mark.slow
