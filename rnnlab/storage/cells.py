@@ -14,7 +14,7 @@ from typing import Any
 from rnnlab.errors import StorageError
 from rnnlab.safe_text import hide_secrets
 from rnnlab.storage.durable import storage_errors, sync_folder, write_file
-from rnnlab.storage.jsonfile import parse
+from rnnlab.storage.jsonfile import parse, parse_object
 from rnnlab.storage.metrics import finite, to_json
 from rnnlab.storage.runfolder import RunFolder
 
@@ -177,12 +177,7 @@ def _is_whole(line: bytes) -> bool:
 
 def _cell(line: bytes, place: str) -> FinishedCell:
     remedy = "bring the file back from where it was made, or take this line out"
-    try:
-        told = parse(line)
-    except ValueError as error:
-        raise StorageError(f"{place}: not JSON ({error}); {remedy}") from None
-    if not isinstance(told, dict):
-        raise StorageError(f"{place}: a JSON object is expected, not {type(told).__name__}; {remedy}")
+    told = parse_object(line, place, remedy)
     if told.get("format") != FORMAT:
         raise StorageError(
             f"{place}: a cell in format {told.get('format')!r}, and this version of rnnlab reads {FORMAT}; {remedy}"

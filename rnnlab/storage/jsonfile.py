@@ -22,12 +22,17 @@ def read_object(path: Path, remedy: str) -> dict[str, Any]:
     """The JSON object in a file. Raises: StorageError with the remedy."""
     with storage_errors(f"{path}: cannot be read"):
         data = path.read_bytes()
+    return parse_object(data, str(path), remedy)
+
+
+def parse_object(data: bytes, place: str, remedy: str) -> dict[str, Any]:
+    """The JSON object in some bytes. Raises: StorageError with their place and the remedy."""
     try:
         found = parse(data)
     except ValueError as error:
-        raise StorageError(f"{path}: not JSON ({error}); {remedy}") from error
+        raise StorageError(f"{place}: not JSON ({error}); {remedy}") from error
     if not isinstance(found, dict):
-        raise StorageError(f"{path}: a JSON object is expected, not {type(found).__name__}; {remedy}")
+        raise StorageError(f"{place}: a JSON object is expected, not {type(found).__name__}; {remedy}")
     return found
 
 

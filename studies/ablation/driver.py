@@ -111,7 +111,8 @@ def _write_study_root(plan: AblationPlan) -> None:
     from rnnlab.views.board import write_study_root  # TensorBoard's protocols: not for those who only plan
     from rnnlab.views.hparams import hyperparameters
 
-    _write_cells(plan)
+    if plan.ablation.tune:
+        _write_cells(plan)  # with the settings that were chosen
     with storage_errors(f"{plan.folder}: the study cannot be kept there"):
         write_study_root(plan.folder, [hyperparameters(cell.variant.config.text) for cell in plan.cells()])
 
@@ -130,6 +131,7 @@ def _tune(pool: Pool, plan: AblationPlan) -> AblationPlan:
     """
     cells = plan.tuning_cells()
     todo = [cell for cell in cells if finished(cell.folder) is None]
+    _write_configurations(plan.folder, todo)
     if failed := _train(pool, plan, cells, todo, doing="tuning").failed:
         raise RnnlabError(f"{len(failed)} of {len(cells)} cells of tuning failed, so nothing is compared; {failed[0]}")
     tuned = plan.tuned()
@@ -151,7 +153,6 @@ def _train(
         file: where those that end are noted.
         doing: what the progress bar says.
     """
-    _write_configurations(plan.folder, cells)
     if not todo:
         return CellTally()
     kept = len(cells) - len(todo)
