@@ -144,8 +144,8 @@ def scalars(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def test_points(result: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, float]]]:
-    """(where it stands, figures by tag) of the test and of the whole run: all at the bytes that were trained on, and of a task a curve over
-    the difficulties, which take the place of bytes."""
+    """(where it stands, figures by tag) of the test and the whole run: all at the bytes that were trained on, and of a
+    task a curve over the difficulties, which take the place of bytes."""
     reached = {tag: value for key, tag in AT_THE_END.items() if (value := number(result.get(key))) is not None}
     if reached:
         yield int(result["bytes_trained"]), reached
