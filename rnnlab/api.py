@@ -161,13 +161,9 @@ def evaluate(
     Raises: StorageError if the run cannot be loaded; ConfigError for what does not go with its source; DataError if the
         corpus cannot be opened, or is the run's own and has changed; Diverged if the loss is not finite.
     """
-    if at and (corpus is not None or split != "test"):
-        raise ConfigError(
-            f"--at {','.join(map(str, at))}: it takes test examples of the run's own task, no other split or corpus"
-        )
     loaded = load(run, best=best, device=device, needs_source=corpus is None)
     trainer = loaded.experiment.trainer
-    scored = text_of(loaded, split, corpus) if corpus is not None else _split_of(loaded, split, at)
+    scored = what_is_scored(loaded, split, corpus, at)
     with using_threads(choose_threads(loaded.experiment, loaded.folder.environment.get("threads"))):
         return _evaluate(
             loaded.model, scored, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, limit=limit,
@@ -175,8 +171,17 @@ def evaluate(
         )  # fmt: skip
 
 
-def _split_of(loaded: LoadedRun, split: str, at: Sequence[int]) -> source.Scorable:
-    """A split of the run's own source. Raises: ConfigError if there is none such."""
+def what_is_scored(loaded: LoadedRun, split: str, corpus: str | None = None, at: Sequence[int] = ()) -> source.Scorable:
+    """A split of the run's own source or of another text, or test examples of its task at some difficulties.
+
+    Raises: ConfigError if there is none such; DataError if the other text cannot be opened.
+    """
+    if at and (corpus is not None or split != "test"):
+        raise ConfigError(
+            f"--at {','.join(map(str, at))}: it takes test examples of the run's own task, no other split or corpus"
+        )
+    if corpus is not None:
+        return text_of(loaded, split, corpus)
     own = loaded.experiment.source
     assert own is not None
     if not at:

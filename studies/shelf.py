@@ -37,6 +37,8 @@ def copied(name: str, to: str | Path | None = None) -> dict[str, str]:
     path = Path("." if to is None else to)
     if path.is_dir():
         path /= f"{Path(study['name']).name}.gin"
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first, or name another place")
     with storage_errors(f"{path}: cannot be written"):
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

@@ -22,7 +22,7 @@ def add_commands(add: AddCommand) -> None:
     evaluate.add_argument("--bytes", type=int, metavar="N", help="score about the first N bytes (default: all)")
     evaluate.add_argument("--at", type=_lengths, default=[], metavar="N,...",
                           help="of a task, difficulties to test at: 256,512 (default: its own)")  # fmt: skip
-    evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC against memory length, table and plot: "
+    evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC or accuracy against memory length: "
                           "1,256,512 [positions]")  # fmt: skip
 
     generate = add("generate", _generate, "Continue a prompt, byte by byte.", prints_json=False)
@@ -48,6 +48,8 @@ def add_commands(add: AddCommand) -> None:
     probe.add_argument("--text", metavar="FILE", help="color this text by surprisal instead: a picture and a page")
     probe.add_argument("--arrays", metavar="FILE.npz", help="with --text, or of a task's example: write surprisal, "
                        "hidden states, attention weights and gates")  # fmt: skip
+    probe.add_argument("--memory", type=int, metavar="M", help="with --text, the memory to read it with [positions] "
+                       "(default: the run's own)")  # fmt: skip
     probe.add_argument("--corpus", metavar="NAME_OR_PATH", help="another text than the run's own")
     probe.add_argument("--split", metavar="S", help="train, valid, test or all (default: valid)")
     probe.add_argument("--at", type=int, metavar="N", help="of a task, the difficulty of the examples that are drawn")
@@ -70,8 +72,6 @@ def _eval(options: argparse.Namespace) -> None:
     if options.bytes is not None and options.bytes < 1:
         raise ConfigError(f"--bytes {options.bytes}: at least 1; leave it out to score all of the split")
     if options.memory is not None:
-        if options.at:
-            raise ConfigError("--at does not go with --memory, which is for a model of a text; leave one of them out")
         if options.bytes is not None:
             raise ConfigError("--bytes does not go with --memory, which scores all of the split; leave one of them out")
         return _eval_memory(options)
@@ -97,8 +97,9 @@ def _eval_memory(options: argparse.Namespace) -> None:
     from rnnlab.views import memory_curve, tables
 
     curve = memory_curve.memory_curve(
-        options.run, options.memory, options.split, best=options.best, corpus=options.corpus, device=options.device
-    )
+        options.run, options.memory, options.split, best=options.best, corpus=options.corpus, device=options.device,
+        at=options.at,
+    )  # fmt: skip
     stem = options.split if options.corpus is None else f"{Path(options.corpus).stem}-{options.split}"
     files = [str(path) for path in memory_curve.write(curve, options.run, stem)]
     table = curve.table(options.run)
@@ -144,6 +145,11 @@ def _probe(options: argparse.Namespace) -> None:
     if options.text is None:
         from rnnlab.views.probe import probe
 
+        if options.memory is not None:
+            raise ConfigError(
+                f"--memory {options.memory} goes with --text; `rnnlab eval {options.run} --memory {options.memory}` "
+                f"scores the run with another memory"
+            )
         split = options.split or "valid"
         told = probe(options.run, out, corpus=options.corpus, split=split, at=options.at, **read)
     else:
@@ -154,7 +160,7 @@ def _probe(options: argparse.Namespace) -> None:
                 raise ConfigError(
                     f"--{name} does not go with --text, which reads a file as it is; leave one of them out"
                 )
-        told = probe_text(options.run, options.text, out, **read)
+        told = probe_text(options.run, options.text, out, memory=options.memory, **read)
     print_answer(options, told, "\n".join(told["files"]))
 
 

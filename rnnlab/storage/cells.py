@@ -21,6 +21,8 @@ from rnnlab.storage.runfolder import RunFolder
 CELLS_FILE = "cells.jsonl"
 FORMAT = 1
 VERSIONS = ("rnnlab", "torch")
+ENDED = ("done", "diverged")  # status of a run that came to its end
+SCORES = ("_bpc", "_accuracy", "_nats")  # how the names of scores in result.json end
 COSTS = ("bytes_per_second", "peak_memory_mb", "seconds", "seconds_evaluating", "seconds_saving")
 """Figures that two equal runs differ in, since they tell of the machine."""
 
@@ -185,10 +187,24 @@ def _cell(line: bytes, place: str) -> FinishedCell:
     for name, kind in _FIELDS.items():
         if not isinstance(told.get(name), kind) or isinstance(told[name], bool):
             raise StorageError(f"{place}: {name} is {told.get(name)!r:.60}; {remedy}")
+    _check_result(told["result"], place, remedy)
     found = {name: told[name] for name in _FIELDS}
     found["bindings"] = tuple(map(str, told["bindings"]))
     found["versions"] = {str(name): str(version) for name, version in told["versions"].items()}
     return FinishedCell(**found)
+
+
+def _check_result(result: Mapping[str, Any], place: str, remedy: str) -> None:
+    """Raises: StorageError if it is not that of a run that came to its end, or a score is no number."""
+    if (status := result.get("status")) not in ENDED:
+        raise StorageError(
+            f"{place}: the status of its result is {status!r:.60}, and not {' or '.join(ENDED)}; {remedy}"
+        )
+    for key, value in result.items():
+        if key.endswith(SCORES) and (isinstance(value, bool) or not isinstance(value, int | float | None)):
+            raise StorageError(f"{place}: {key:.60} is {value!r:.60}, which is no number; {remedy}")
+    if status == "done" and not any(key.endswith(SCORES) for key in result):
+        raise StorageError(f"{place}: its result has no score; {remedy}")
 
 
 _FIELDS: dict[str, type] = {

@@ -42,7 +42,12 @@ TAGS = {
 """Tag of a field of metrics.jsonl where it is not `kind/field`."""
 
 UNDRAWN = ("kind", "step", "bytes", "seconds", "bytes_scored", "examples", "answers")
-TESTED = {"test_bpc": "bpc/test", "test_accuracy": "accuracy/test", "test_nats": "nats/test"}
+AT_THE_END = {
+    "test_bpc": "bpc/test",
+    "test_accuracy": "accuracy/test",
+    "test_nats": "nats/test",
+    "bytes_per_second": "cost/bytes_per_second",  # of the whole run; the curve has that of its last steps
+}
 """Tag of a figure of result.json."""
 
 ENDED = {"done": int(api_pb2.STATUS_SUCCESS), "diverged": int(api_pb2.STATUS_FAILURE)}
@@ -139,9 +144,9 @@ def scalars(record: Mapping[str, Any]) -> dict[str, float]:
 
 
 def test_points(result: Mapping[str, Any]) -> Iterator[tuple[int, dict[str, float]]]:
-    """(where it stands, figures by tag) of the test: all at the bytes that were trained on, and of a task a curve over
-    the difficulties, which take the place of bytes."""
-    reached = {tag: value for key, tag in TESTED.items() if (value := number(result.get(key))) is not None}
+    """(where it stands, figures by tag) of the test and the whole run: all at the bytes that were trained on, and of a
+    task a curve over the difficulties, which take the place of bytes."""
+    reached = {tag: value for key, tag in AT_THE_END.items() if (value := number(result.get(key))) is not None}
     if reached:
         yield int(result["bytes_trained"]), reached
     for difficulty, row in by_difficulty(result).items():

@@ -19,7 +19,7 @@ METRICS = {
     "best/valid_bpc": "Best valid BPC",
     "bpc/valid": "Valid BPC",
     "bpc/test": "Test BPC",
-    "machine/bytes_per_second": "Bytes/s",
+    "cost/bytes_per_second": "Bytes/s",
     "cost/parameters": "Parameters",
     "cost/macs_per_byte": "MACs/byte",
 }
@@ -29,7 +29,7 @@ OF_TASKS = {
     "best/valid_accuracy": "Best valid accuracy",
     "accuracy/valid": "Valid accuracy",
     "accuracy/test": "Test accuracy",
-    "machine/bytes_per_second": "Positions/s",
+    "cost/bytes_per_second": "Positions/s",
     "cost/parameters": "Parameters",
     "cost/macs_per_byte": "MACs/position",
 }

@@ -37,11 +37,13 @@ def results(path: str | Path) -> list[Row]:
         if not told:
             raise
         found = []
+    outside = dict[Key, FinishedCell]()  # of a study around `path`: its other cells were not asked for
     for study in dict.fromkeys(run.parents[2] for run in found if run.parent.parent.name == "cells"):
-        told.update(_told(study / CELLS_FILE))
+        (told if study == path or path in study.parents else outside).update(_told(study / CELLS_FILE))
     runs = [read_run(folder, str(folder)) for folder in found]
     columns = differing([run.bindings for run in runs])
-    rows = [_of_run(run, told, {key: of[i] for key, of in columns.items()}) for i, run in enumerate(runs)]
+    bound = [{key: of[i] for key, of in columns.items()} for i in range(len(runs))]
+    rows = [_of_run(run, told, outside, differs) for run, differs in zip(runs, bound, strict=True)]
     return [*rows, *map(_of_cell, told.values())]
 
 
@@ -65,12 +67,15 @@ def _of_cell(cell: FinishedCell) -> Row:
     }
 
 
-def _of_run(run: Run, told: dict[Key, FinishedCell], bindings: Mapping[str, str | None]) -> Row:
+def _of_run(
+    run: Run, told: dict[Key, FinishedCell], outside: Mapping[Key, FinishedCell], bindings: Mapping[str, str | None]
+) -> Row:
     """The row of a run; its cell is taken out of `told`, where it is one."""
     folder = RunFolder.open(run.path)
     facts, environment = run.facts, folder.environment
     seed = run.seed if run.seed is not None else facts.get("seed")
-    cell = told.pop((folder.config_sha, seed, folder.corpus_sha), None) if isinstance(seed, int) else None
+    key = (folder.config_sha, seed, folder.corpus_sha) if isinstance(seed, int) else None
+    cell = (told.pop(key, None) or outside.get(key)) if key else None
     figures = facts.keys() - environment.keys() | (folder.result() or {}).keys() | SIZES
     reached = {key: value for key, value in facts.items() if key in figures}
     return {

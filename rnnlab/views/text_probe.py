@@ -20,6 +20,7 @@ def probe_text(
     arrays: Path | None = None,
     size: int = 100_000,
     best: bool = False,
+    memory: int | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Let a run's model read a file, and write `text.png` and `text.html`.
@@ -29,13 +30,13 @@ def probe_text(
         out: where picture and page go; None for `probe/` in the run.
         arrays: an .npz to write with what `rnnlab.inspect` gives; None for none.
         size: how much of the file to read, from its beginning [bytes].
-        run, best, device: as for `rnnlab.inspect`.
-    Returns: step, text, bytes_read, bpc, and the paths of what was written under "files".
+        run, best, memory, device: as for `rnnlab.inspect`.
+    Returns: step, text, bytes_read, bpc, memory, and the paths of what was written under "files".
     Raises: DataError if the file cannot be read; StorageError if something cannot be written; else as `rnnlab.inspect`.
     """
     if size < 2:
         raise ConfigError(f"--bytes {size}: two or more, since nothing predicts the first byte")
-    found = inspect(run, _beginning(text, size), best=best, attention=arrays is not None, device=device)
+    found = inspect(run, _beginning(text, size), best=best, memory=memory, attention=arrays is not None, device=device)
     name = Path(text).name
     folder = found.run / "probe" if out is None else out
     with storage_errors(f"{folder}: cannot be written"):
@@ -49,7 +50,13 @@ def probe_text(
             lambda: {"text": draw_text(found, name)}, folder, tensorboard, found.step, "text.html has the text"
         )
     files = [*pictures, page, *([] if arrays is None else [arrays])]
-    told = {"step": found.step, "text": name, "bytes_read": len(found["text"]), "bpc": found.bpc}
+    told = {
+        "step": found.step,
+        "text": name,
+        "bytes_read": len(found["text"]),
+        "bpc": found.bpc,
+        "memory": found.memory,
+    }
     return {**told, "files": [str(path) for path in files]}
 
 

@@ -76,6 +76,8 @@ def known_cells(plan: AblationPlan, others: Sequence[Path] = ()) -> KnownCells:
     told: dict[Key, FinishedCell] = {}
     read: dict[Path, tuple[list[FinishedCell], int]] = {}
     for path in [own, *others]:
+        if path != own and path.is_dir():
+            raise ConfigError(f"--with {path}: is a folder; name the {CELLS_FILE} in it")
         if path != own and not path.is_file():
             raise ConfigError(f"--with {path}: there is no such file; name the {CELLS_FILE} of a study's folder")
         taken = dict[Key, FinishedCell]()

@@ -29,7 +29,8 @@ STUDIES = {
 }
 VARIANTS = {study: ["baseline", *deltas] for study, deltas in STUDIES.items()}
 SEEDS = (1, 2)
-FIGURES = {"best/valid_bpc": "best_valid_bpc", "bpc/test": "test_bpc", "cost/parameters": "parameters"}
+FIGURES = {"best/valid_bpc": "best_valid_bpc", "bpc/test": "test_bpc", "cost/parameters": "parameters",
+           "cost/bytes_per_second": "bytes_per_second"}  # fmt: skip
 
 
 def ablate(folder: Path, study: str) -> subprocess.Popen[str]:
@@ -130,11 +131,7 @@ def test_hparams_has_one_row_a_variant_with_the_mean_of_its_seeds(url: str, stud
             row = found[f"{variant} ({study.name})"]
             assert [session["status"] for session in row["sessions"]] == ["STATUS_SUCCESS"] * len(SEEDS)
             shown = {metric["name"]["tag"]: metric["value"] for metric in row["metricValues"]}
-            for tag, key in {
-                "best/valid_bpc": "best_valid_bpc",
-                "bpc/test": "test_bpc",
-                "cost/parameters": "parameters",
-            }.items():
+            for tag, key in FIGURES.items():
                 assert shown[tag] == pytest.approx(statistics.mean(result[key] for result in results), rel=1e-6)
 
 

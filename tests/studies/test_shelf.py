@@ -43,6 +43,8 @@ def test_a_study_is_copied_once_and_the_copy_runs(tmp_path: Path, monkeypatch: p
     assert made == {"name": "residual", "path": "residual.gin", "run": "rnnlab ablate ./residual.gin"}
     assert (tmp_path / "residual.gin").read_bytes() == (definition.HERE / "residual.gin").read_bytes()
     assert definition.find("./residual.gin") == Path("residual.gin")
+    with pytest.raises(ConfigError, match="there is no folder sub; make it first"):
+        shelf.copied("residual", "sub/mine.gin")
     (tmp_path / "residual.gin").write_text("mine")
     with pytest.raises(ConfigError, match="is there already, and is not overwritten"):
         shelf.copied("residual", "residual.gin")

@@ -96,3 +96,28 @@ def test_what_is_too_long_or_nested_too_deep_does_not_travel() -> None:
     deep: Any = {"a": {"b": {"c": {"d": 1}}}}
     kept = portable({"status": "done", "note": "x" * 300, "place": "a/b", "deep": deep, "n": 1})
     assert kept == {"status": "done", "deep": {"a": {"b": {}}}, "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        ({}, "the status of its result is None, and not done or diverged"),
+        ({"valid_bpc": 2.25, "status": "unfinished"}, "the status of its result is 'unfinished'"),
+        ({"status": "done"}, "its result has no score"),
+        ({"status": "done", "valid_bpc": "2.25"}, "valid_bpc is '2.25', which is no number"),
+        ({"status": "done", "valid_accuracy": True}, "valid_accuracy is True, which is no number"),
+    ],
+)
+def test_what_is_no_result_of_a_run_that_ended_is_refused_by_its_line(
+    result: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "cells.jsonl"
+    append_cells(path, [ONE, replace(ONE, seed=4, result=result)])
+    with pytest.raises(StorageError, match=f"cells.jsonl:2: {message}.*; bring the file back"):
+        read_cells(path)
+
+
+def test_a_run_that_diverged_has_scores_that_are_no_numbers_by_right(tmp_path: Path) -> None:
+    lost = replace(ONE, result={"status": "diverged", "valid_bpc": None})
+    append_cells(tmp_path / "cells.jsonl", [lost])
+    assert read(tmp_path / "cells.jsonl") == [lost]

@@ -217,23 +217,29 @@ def test_an_evaluation_that_was_made_is_not_made_again(text: Path, tmp_path: Pat
     assert again["seconds_evaluating"] > 0
 
 
-def test_accumulated_chunks_carry_the_state_and_average_their_gradients(text: Path) -> None:
+@pytest.mark.parametrize(
+    "lengths", [(24, 24, 24), (24, 3, 9)], ids=["equal", "as jitter and the end of a text make them"]
+)
+def test_accumulated_chunks_carry_the_state_and_weigh_by_their_bytes(lengths: tuple[int, ...], text: Path) -> None:
     built = build(text, "Trainer.accumulate = 3", "Trainer.jitter = False", "dropout = 0.0")
     built.model.double()
     learner = Learner(built)
-    chunks = learner.chunks()
-    assert [chunk.position for chunk in chunks] == [0, 24, 48]
+    planned = learner.chunks()
+    assert [chunk.position for chunk in planned] == [0, 24, 48]
+    starts = [sum(lengths[:i]) for i in range(3)]
+    chunks = [planned[0]._replace(position=start, length=n) for start, n in zip(starts, lengths, strict=True)]
     told, _ = learner.backward(chunks)
     together = {name: p.grad.clone() for name, p in learner.model.named_parameters() if p.grad is not None}
-    single, gradients = [], {name: torch.zeros_like(x) for name, x in together.items()}
+    loss, gradients = torch.zeros(()), {name: torch.zeros_like(x) for name, x in together.items()}
     learner.trainer.accumulate = 1
     for chunk in chunks:
+        share = chunk.length / sum(lengths)
         one, learner.state = learner.backward([chunk])
-        single.append(one.loss)
+        loss = loss + share * one.loss
         for name, p in learner.model.named_parameters():
             assert p.grad is not None
-            gradients[name] += p.grad / 3
-    torch.testing.assert_close(told.loss, torch.stack(single).mean())
+            gradients[name] += share * p.grad
+    torch.testing.assert_close(told.loss, loss)
     torch.testing.assert_close(together, gradients)
 
 

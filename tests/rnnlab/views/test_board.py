@@ -109,6 +109,9 @@ def test_the_configuration_costs_and_test_score_are_shown(trained: RunFolder) ->
     assert points(trained.tensorboard, "bpc/test") == [
         (result["bytes_trained"], pytest.approx(result["test_bpc"], rel=1e-6))
     ]
+    assert points(trained.tensorboard, "cost/bytes_per_second") == [
+        (result["bytes_trained"], pytest.approx(result["bytes_per_second"], rel=1e-6))
+    ], "of the whole run, and not of its last steps"
     assert statuses(trained.tensorboard) == [api_pb2.STATUS_SUCCESS]
     assert {tag for tag in METRICS if tag not in shown} == set()
 

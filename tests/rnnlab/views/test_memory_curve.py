@@ -9,7 +9,7 @@ from rnnlab import api, cli
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import evaluate
 from rnnlab.views.memory_curve import memory_curve
-from tests.rnnlab import tiny_runs
+from tests.rnnlab import small_tasks, tiny_runs
 
 SHORT = ("Trainer.steps = 6", "Trainer.eval_every = 10_000")
 
@@ -76,3 +76,27 @@ def test_the_command_line_refuses_lengths_that_are_no_numbers(run: Path, capsys:
         cli.main(["eval", str(run), "--memory", "1,many"])
     assert caught.value.code == 2
     assert "whole numbers with commas between them" in capsys.readouterr().err
+
+
+def test_a_run_on_a_task_is_scored_by_difficulty_with_each_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    small_tasks.train(run, "Trainer.steps = 2", "Parity.test = [12, 20, 40]")
+    assert cli.main(["eval", str(run), "--memory", "1,6,64", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["memory"], row["trained"]) for row in rows] == [(1, None), (6, "as trained"), (64, None)]
+    for row in rows:
+        built = api.load(run, overrides=[f"memory = {row['memory']}"], needs_source=True)
+        trainer = built.experiment.trainer
+        want = evaluate(
+            built.model, built.experiment.source.test, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt
+        )  # type: ignore[union-attr]
+        assert (row["accuracy"], row["nats"]) == (want.accuracy, want.nats)
+        assert [row[f"accuracy@{one.difficulty}"] for one in want.by] == [one.accuracy for one in want.by]
+    assert len({row["nats"] for row in rows}) == 3, "the memory acts"
+    assert (run / "memory" / "test.png").stat().st_size > 100
+    assert cli.main(["eval", str(run), "--memory", "4", "--at", "16", "--json"]) == 0
+    assert list(json.loads(capsys.readouterr().out)["rows"][0]) == ["memory", "accuracy", "nats", "trained"]
+    assert cli.main(["eval", str(run), "--memory", "4", "--at", "16", "--split", "valid"]) == 2
+    assert "it takes test examples of the run's own task" in capsys.readouterr().err

@@ -59,3 +59,15 @@ def test_where_there_is_nothing_that_is_told(tmp_path: Path) -> None:
         rnnlab.results(tmp_path)
     with pytest.raises(StorageError, match="there is no such folder"):
         rnnlab.results(tmp_path / "nowhere")
+
+
+def test_a_folder_within_a_study_gives_its_own_runs_alone(tmp_path: Path) -> None:
+    cells = []
+    for name, of in (("base", 2.5), ("variant", 2.4)):
+        run = write_run(tmp_path / "cells" / name / "seed-1", bpc=of, figures={"format": 2}, memory=str(int(10 * of)))
+        result = json.loads((run / "result.json").read_text())
+        cells.append(finished_cell(RunFolder.open(run), result, name, 1, [f"memory = {int(10 * of)}"]))
+    append_cells(tmp_path / "cells.jsonl", cells)
+    assert [row["variant"] for row in rnnlab.results(tmp_path)] == ["base", "variant"]
+    (row,) = rnnlab.results(tmp_path / "cells" / "variant")
+    assert (row["variant"], row["bindings"]) == ("variant", "memory = 24"), "as the study calls it"

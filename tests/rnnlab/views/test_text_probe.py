@@ -142,6 +142,15 @@ def test_the_command_writes_picture_page_and_arrays(
     ]
 
 
+def test_a_text_is_read_with_another_memory(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = written(tmp_path / "mine.txt", bytes(range(256)))
+    assert main(["probe", str(run), "--text", str(text), "--memory", "2", "--out", str(tmp_path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["memory"] == 2
+    assert told["bpc"] == pytest.approx(rnnlab.inspect(run, bytes(range(256)), memory=2).bpc)
+    assert told["bpc"] != pytest.approx(rnnlab.inspect(run, bytes(range(256))).bpc)
+
+
 def test_what_does_not_go_together_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = written(tmp_path / "mine.txt", b"some words")
     refusals = {
@@ -149,6 +158,8 @@ def test_what_does_not_go_together_is_refused(run: Path, tmp_path: Path, capsys:
         "--at does not go with --text": ["--text", str(text), "--at", "3"],
         "it takes the text that they are about: --text FILE": ["--arrays", str(tmp_path / "a.npz")],
         "--bytes 1: two or more": ["--text", str(text), "--bytes", "1"],
+        "--memory 8 goes with --text; `rnnlab eval": ["--memory", "8"],
+        "memory 0: a query sees at least itself": ["--text", str(text), "--memory", "0"],
         "missing.txt cannot be read: no such file or directory; name": ["--text", str(tmp_path / "missing.txt")],
         "has 1 bytes: a probe needs two": ["--text", str(written(tmp_path / "short", b"a"))],
         "none/a.npz: cannot be written": ["--text", str(text), "--arrays", str(tmp_path / "none" / "a.npz")],

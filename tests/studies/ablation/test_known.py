@@ -138,6 +138,8 @@ def test_cells_of_other_texts_and_a_file_that_is_not_there(
     assert "0 of 3 cells are taken as done; the others are known, or are no cells of this" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="nowhere: there is no such file"):
         known_cells(elsewhere, [tmp_path / "nowhere"])
+    with pytest.raises(ConfigError, match=r"is a folder; name the cells\.jsonl in it"):
+        known_cells(elsewhere, [tmp_path])
 
 
 def test_cells_of_another_version_are_said(
