@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from rnnlab import config
-from rnnlab.config import Config, identity
+from rnnlab.config import Config
 from rnnlab.config.bindings import macro_chain
 from rnnlab.errors import ConfigError
 from rnnlab.studies.source import name_of_source, task_of, trains_on_task
@@ -107,14 +107,20 @@ def refuse_to_vary_a_step(base: Config, keys: Iterable[str]) -> None:
 
 def refuse_another_comparison(before: Config, after: Config) -> None:
     """Raises: ConfigError if a choice by valid changes what is trained on, how long, or how valid is scored."""
-    one, other = (
-        {line for line in identity(config.text).splitlines() if line.startswith(COMPARED)} for config in (before, after)
-    )
-    if changed := sorted(other ^ one):
+    one, other = _compared(before), _compared(after)
+    if changed := sorted(key for key in {**one, **other} if one.get(key) != other.get(key)):
         raise ConfigError(
-            f"{changed[0].partition(' = ')[0]} decides what is trained on, how long, or how valid is scored, and valid "
-            f"chooses; take it out"
+            f"{changed[0]} decides what is trained on, how long, or how valid is scored, and valid chooses; take it out"
         )
+
+
+def _compared(config: Config) -> dict[str, tuple[str, ...]]:
+    """What is bound of that, by key: as it is written, with the macros behind it."""
+    return {
+        key: (binding.text, *(config.bindings[name].text for name in macro_chain(binding.macros, config.bindings)))
+        for key, binding in config.bindings.items()
+        if key.startswith(COMPARED)
+    }
 
 
 def positions(config: Config) -> int:

@@ -75,6 +75,7 @@ def test_what_is_done_of_a_study_that_tuned_is_counted_at_what_was_chosen(tmp_pa
         train_job(_job(plan, cell), lambda: None)
     tuned = plan.tuned()
     assert tuned is not None
+    _write_definitions(tuned)
     for cell in tuned.cells():
         train_job(_job(tuned, cell), lambda: None)
     seen.write(tuned, seen.open_plan(tuned).with_look(3, is_planned=True))

@@ -18,13 +18,13 @@ from rnnlab.studies.launch.pool import Check, Job
 from rnnlab.studies.launch.process import process_identity
 from rnnlab.studies.launch.run import train_job
 from rnnlab.studies.search.ahead import forecast_search
-from rnnlab.studies.search.database import Release, SharedStudy, open_study, run_one_trial
+from rnnlab.studies.search.database import Release, SharedStudy, run_one_trial
 from rnnlab.studies.search.driver import run_search
 from rnnlab.studies.search.objective import _plan_of
 from rnnlab.studies.search.plan import create_or_resume, plan_search
 from rnnlab.studies.standing import standing
 from rnnlab.studies.status import status
-from tests.studies.small_studies import search_in, small_ablation, small_search, write_study
+from tests.studies.small_studies import search_in, small_ablation, small_search, watch_study, write_study
 
 
 @pytest.fixture(scope="module")
@@ -258,9 +258,8 @@ def test_a_try_of_a_trial_that_failed_is_told_and_counts_where_it_is_tried_again
 def test_a_trial_whose_worker_is_gone_does_not_run(tmp_path: Path) -> None:
     plan = small_search(tmp_path, trials=2)
     create_or_resume(plan)
-    with open_study(plan.address) as study:
-        trial = study.optuna.ask()
-        trial.set_user_attr("worker", {"trial": trial.number, **process_identity(), "pid": 2**22 + 1})
+    trial = watch_study(plan.address.url, plan.address.name).ask()
+    trial.set_user_attr("worker", {"trial": trial.number, **process_identity(), "pid": 2**22 + 1})
     facts, text = status(plan.folder)
     assert facts["trials"] == {"done": 0, "running": 0, "interrupted": 1, "failed": 0, "waiting": 1}
     assert "the command that began it goes on with it" in text
