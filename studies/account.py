@@ -20,7 +20,7 @@ Answer = tuple[dict[str, Any], str]
 
 
 @dataclass(frozen=True)
-class Account:
+class StudyAccount:
     """What is known of a study.
 
     Attributes:

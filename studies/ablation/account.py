@@ -14,12 +14,12 @@ from rnnlab.studies.ablation.report import reported_variants, tables_of
 from rnnlab.studies.ablation.stage import LookStage, Stage, stage_of
 from rnnlab.studies.ablation.table import ablation_table
 from rnnlab.studies.ablation.tuning_table import tuning_table
-from rnnlab.studies.account import STATES, Account, count_states, seconds_left
+from rnnlab.studies.account import STATES, StudyAccount, count_states, seconds_left
 from rnnlab.studies.standing import Standing, standing
 from rnnlab.views.tables import Table
 
 
-def account_of_ablation(plan: AblationPlan) -> Account:
+def account_of_ablation(plan: AblationPlan) -> StudyAccount:
     """Args: plan: as `rnnlab.studies.ablation.reopen.reopen_ablation` gives it. Raises: StorageError."""
     stage, failed = stage_of(plan), failures(plan.folder)
     cells, look = stage.plan.cells(), stage.look
@@ -39,7 +39,7 @@ def account_of_ablation(plan: AblationPlan) -> Account:
         facts |= {"tuning": dict(of_tuning), "chosen": _chosen(stage)}
     if look is not None:
         facts["look"] = _look_facts(look, stage)
-    return Account(
+    return StudyAccount(
         folder=plan.folder,
         head=_head(stage),
         noun="cells",

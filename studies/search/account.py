@@ -4,7 +4,7 @@ from collections import Counter
 
 from optuna.trial import FrozenTrial, TrialState
 
-from rnnlab.studies.account import Account
+from rnnlab.studies.account import StudyAccount
 from rnnlab.studies.search.confirm import candidate_folders
 from rnnlab.studies.search.database import FINISHED, failure, may_be_alive
 from rnnlab.studies.search.look import SearchState
@@ -13,7 +13,7 @@ from rnnlab.studies.search.report import trials_table
 from rnnlab.studies.standing import Standing, standing
 
 
-def account_of_search(found: SearchState) -> Account:
+def account_of_search(found: SearchState) -> StudyAccount:
     """Raises: StorageError if the folder of a run is damaged."""
     plan, search = found.plan, found.plan.search
     begun = [trial for trial in found.trials if trial.state is TrialState.RUNNING]
@@ -34,7 +34,7 @@ def account_of_search(found: SearchState) -> Account:
         ended = sum(candidate.state in FINISHED for candidate in found.candidates)
         head += f"; of its {len(found.candidates)} candidates with fresh seeds, {ended} are done"
     failed = [trial for trial in [*found.trials, *found.candidates] if trial.state is TrialState.FAIL]
-    return Account(
+    return StudyAccount(
         folder=plan.folder,
         head=head,
         noun="trials",
