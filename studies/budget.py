@@ -20,6 +20,12 @@ READ_BY_A_STEP = {"Trainer.batch_size": None, "Trainer.bptt": None, "Trainer.jit
 """What decides how much that is, beside the seed; with its default."""
 
 
+SOURCE = ("Trainer.source", "corpus.", "task.", "TaskSplits.")  # what begins a line that says what is trained on
+COMPARED = (*SOURCE, "Trainer.seed", "Trainer.bytes", "Trainer.steps", "Trainer.epochs", "Trainer.eval_")
+"""What begins a line that decides what is trained on, how long, or how valid is scored. Who chooses by valid varies
+none of it: what is best would be what has more of it."""
+
+
 class Budgeted(Protocol):
     """A study: what its runs share, and how long they train."""
 
@@ -73,8 +79,8 @@ def counts_in_steps(config: Config) -> bool:
 
 
 def refuse_unequal_steps(name: str, base: Config, variant: Config) -> None:
-    """Raises: ConfigError if a step of the variant reads another number of positions, and steps are the budget."""
-    if not (trains_on_task(variant) and counts_in_steps(variant)):
+    """Raises: ConfigError if a step of the variant reads another number of positions, and steps may end a run."""
+    if variant.value("Trainer.steps") is None:
         return
     for key, default in READ_BY_A_STEP.items():
         before, after = base.value(key, default), variant.value(key, default)
@@ -86,8 +92,8 @@ def refuse_unequal_steps(name: str, base: Config, variant: Config) -> None:
 
 
 def refuse_to_vary_a_step(base: Config, keys: Iterable[str]) -> None:
-    """Raises: ConfigError if a space holds what decides how much a step reads, and steps are the budget."""
-    if not (trains_on_task(base) and counts_in_steps(base)):
+    """Raises: ConfigError if a space holds what decides how much a step reads, and steps may end a run."""
+    if base.value("Trainer.steps") is None:
         return
     for key in READ_BY_A_STEP:
         binding = base.get(key)
@@ -97,6 +103,24 @@ def refuse_to_vary_a_step(base: Config, keys: Iterable[str]) -> None:
                 f"Search.space varies {varied.pop()!r}, so trials of equal steps read unequal positions; give the "
                 f"budget as Search.bytes, which counts positions"
             )
+
+
+def refuse_another_comparison(before: Config, after: Config) -> None:
+    """Raises: ConfigError if a choice by valid changes what is trained on, how long, or how valid is scored."""
+    one, other = _compared(before), _compared(after)
+    if changed := sorted(key for key in {**one, **other} if one.get(key) != other.get(key)):
+        raise ConfigError(
+            f"{changed[0]} decides what is trained on, how long, or how valid is scored, and valid chooses; take it out"
+        )
+
+
+def _compared(config: Config) -> dict[str, tuple[str, ...]]:
+    """What is bound of that, by key: as it is written, with the macros behind it."""
+    return {
+        key: (binding.text, *(config.bindings[name].text for name in macro_chain(binding.macros, config.bindings)))
+        for key, binding in config.bindings.items()
+        if key.startswith(COMPARED)
+    }
 
 
 def positions(config: Config) -> int:

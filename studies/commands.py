@@ -29,6 +29,7 @@ def add_commands(add: AddCommand) -> None:
 
     status = add("status", _status, "How a study or a run stands; nothing is locked, trained or written.")
     status.add_argument("folder", metavar="FOLDER", help="folder of an ablation, a search or a run")
+    status.add_argument("--storage", metavar="URL", help="database of the search, if it was begun with one")
 
     studies = add("studies", _studies, "List the studies that ship; show one, or copy one to change it.")
     studies.add_argument("action", nargs="?", choices=("show", "copy"), help="what to do with NAME (default: list all)")
@@ -46,6 +47,7 @@ def _add_study(command: argparse.ArgumentParser) -> None:
 
 
 def _search(options: argparse.Namespace) -> None:
+    from rnnlab.studies.launch.urls import shown
     from rnnlab.studies.search.ahead import forecast_search
     from rnnlab.studies.search.driver import run_search
     from rnnlab.studies.search.plan import plan_search
@@ -57,14 +59,15 @@ def _search(options: argparse.Namespace) -> None:
     )  # fmt: skip
     ahead = forecast_search(plan, options.workers)
     if options.dry_run:
-        print_answer(options, vars(ahead), ahead.text())
+        print_answer(options, ahead.facts(), ahead.text())
         return
     say(ahead.text())
     try:
         run_search(plan, options.workers)
     except Stopped:
         print_answer(options, *write_report(plan))  # of what there is
-        say(f"`rnnlab status {plan.folder}` shows this again")
+        where = f" --storage {shown(options.storage)}" if options.storage else ""
+        say(f"`rnnlab status {plan.folder}{where}` shows this again")
         raise
     print_answer(options, *write_report(plan))
 
@@ -79,11 +82,11 @@ def _ablate(options: argparse.Namespace) -> None:
         options.study, options.fragments, overrides(options), seeds=options.seeds, until=options.until, run=options.run
     )
     others = list(map(Path, options.others))
-    known = known_cells(plan, others)
+    known = known_cells(plan.at_most(), others)
     say_what_is_known(known)
     ahead = forecast_ablation(plan, known, options.workers)
     if options.dry_run:
-        print_answer(options, vars(ahead), ahead.text())
+        print_answer(options, ahead.facts(), ahead.text())
         return
     say(ahead.text())
     try:
@@ -101,7 +104,7 @@ def _print_what_there_is(options: argparse.Namespace, folder: Path) -> None:
 
     try:
         print_answer(options, *status(folder))
-    except RnnlabError as error:  # of a search in a database elsewhere, or of a study that had hardly begun
+    except RnnlabError as error:  # of a study that had hardly begun
         say(f"what there is cannot be shown: {error}")
     say(f"`rnnlab status {folder}` shows this again")
 
@@ -109,7 +112,7 @@ def _print_what_there_is(options: argparse.Namespace, folder: Path) -> None:
 def _status(options: argparse.Namespace) -> None:
     from rnnlab.studies.status import status
 
-    print_answer(options, *status(Path(options.folder)))
+    print_answer(options, *status(Path(options.folder), options.storage))
 
 
 def _studies(options: argparse.Namespace) -> None:

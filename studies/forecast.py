@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,6 +40,22 @@ UNMEASURED = Rate(0.0, 0.0, checkpoint=12.0)  # the weight and two averages of a
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a number of runs takes; the attributes are those of a forecast.
+
+    Attributes:
+        runs: how many.
+    """
+
+    runs: int
+    trained: int
+    scored: int
+    seconds: float | None
+    evaluation_share: float | None
+    disk: int
+
+
+@dataclass(frozen=True)
 class Forecast:
     """What is left of a study.
 
@@ -54,6 +71,7 @@ class Forecast:
         evaluation_share: the part of it that scores [fraction].
         basis: what the time is from, or why there is none.
         disk: [bytes] that their checkpoints will take; free: those of the disk.
+        most: the same if all seeds are needed that the study may add; None where it adds none.
     """
 
     noun: str
@@ -71,31 +89,38 @@ class Forecast:
     basis: str
     disk: int
     free: int | None
+    most: Work | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """For programs."""
+        return {**vars(self), "most": None if self.most is None else vars(self.most)}
 
     def text(self) -> str:
         """For a terminal."""
-        least = "at most " if self.at_most else ""
-        lines = [
-            f"{self.noun} {self.folder}: {self.shape}",
-            f"{self.cells:,} cells, {self.done:,} done, {self.cells - self.done:,} to train",
-        ]
-        if self.cells > self.done:
+        least, most, left = "at most " if self.at_most else "", self.most, self.cells - self.done
+        to_train = f"{left:,} to train" + ("" if most is None else f", at most {most.runs:,} if all looks are taken")
+        lines = [f"{self.noun} {self.folder}: {self.shape}", f"{self.cells:,} cells, {self.done:,} done, {to_train}"]
+        if left or most is not None:
             lines += [
-                f"{least}{self.trained:,} {self.unit} to train on, and {self.scored:,} to score in evaluations",
+                f"{least}{self.trained:,} {self.unit} to train on, and {self.scored:,} to score in evaluations"
+                + ("" if most is None else f"; at most {most.trained:,} and {most.scored:,}"),
                 self._time(),
                 f"{least}{_size(self.disk)} of checkpoints"
+                + ("" if most is None else f", at most {_size(most.disk)}")
                 + ("" if self.free is None else f", {_size(self.free)} free"),
             ]
-            if self.free is not None and self.disk > self.free:
+            if self.free is not None and (most or self).disk > self.free:
                 lines.append("warning: that is more than the disk has free; choose a --run on another")
         return "\n".join(lines)
 
     def _time(self) -> str:
-        if self.seconds is None or self.evaluation_share is None:
+        share = self.evaluation_share if self.most is None else self.most.evaluation_share
+        if self.seconds is None or share is None:
             return f"time: {self.basis}"
-        share = f"{100 * self.evaluation_share:.0f}% of it evaluation"
-        least = "at most " if self.at_most else ""
-        return f"{least}about {numerals.duration(self.seconds)} with {self.workers} at a time, {share} ({self.basis})"
+        least, most = "at most " if self.at_most else "", self.most
+        longest = "" if most is None or most.seconds is None else f", at most {numerals.duration(most.seconds)}"
+        time = f"{least}about {numerals.duration(self.seconds)}{longest} with {self.workers} at a time"
+        return f"{time}, {100 * share:.0f}% of it evaluation ({self.basis})"
 
 
 def _size(size: int) -> str:
@@ -110,6 +135,7 @@ def forecast(
     done: int,
     workers: int,
     at_most: bool = False,
+    further: Sequence[int] = (),
 ) -> Forecast:
     """Plan what is left of a study. A few steps are taken, unless nothing is left; nothing is written.
 
@@ -117,20 +143,15 @@ def forecast(
         runs: each configuration with the number of its runs that are left, the baseline first, be it with 0.
         done: runs that are done.
         workers: runs at a time.
+        further: how many runs more there may be of each configuration; empty where there is no question of it.
     Raises: ConfigError, DataError of what cannot be built; steps that fail are no error.
     """
-    left = sum(count for _, count in runs)
-    needs = [(planned(config), count) for config, count in runs] if left else []
-    rates, basis = _rates([of for of, _ in needs]) if left else ({}, "")
-    training = scoring = longest = disk = 0.0
-    for of, count in needs:
-        rate = _between(rates, of.macs)
-        own = of.budget * rate.training, _scored(of) * rate.scoring
-        training, scoring = training + count * own[0], scoring + count * own[1]
-        longest = max(longest, sum(own) if count else 0.0)
-        disk += count * (of.trainer.keep + 1) * of.parameters * rate.checkpoint
-    at_a_time = max(1, min(workers, left))
-    seconds = max(longest, (training + scoring) / at_a_time)
+    counts = [count for _, count in runs]
+    left, many = sum(counts), sum(counts) + sum(further)
+    needs = [planned(config) for config, _ in runs] if many else []
+    rates, basis = _rates(needs) if many else ({}, "")
+    least = _work(needs, counts, rates, workers)
+    every = [count + more for count, more in zip(counts, further, strict=True)] if sum(further) else []
     return Forecast(
         noun=noun,
         folder=str(folder),
@@ -139,14 +160,35 @@ def forecast(
         done=done,
         at_most=at_most,
         unit="positions" if trains_on_task(runs[0][0]) else "bytes",
-        trained=sum(count * of.budget for of, count in needs),
-        scored=sum(count * _scored(of) for of, count in needs),
-        workers=at_a_time,
-        seconds=seconds if rates else None,
-        evaluation_share=scoring / (training + scoring) if rates else None,
+        trained=least.trained,
+        scored=least.scored,
+        workers=max(1, min(workers, many)),
+        seconds=least.seconds,
+        evaluation_share=least.evaluation_share,
         basis=basis,
-        disk=round(disk),
+        disk=least.disk,
         free=_free(folder),
+        most=_work(needs, every, rates, workers) if every else None,
+    )
+
+
+def _work(needs: Sequence[PlannedRun], counts: Sequence[int], rates: Mapping[int, Rate], workers: int) -> Work:
+    """Of so many runs of each; nothing is known of the time without rates."""
+    training = scoring = longest = disk = 0.0
+    for of, count in zip(needs, counts, strict=bool(needs)):
+        rate = _between(rates, of.macs)
+        own = of.budget * rate.training, _scored(of) * rate.scoring
+        training, scoring = training + count * own[0], scoring + count * own[1]
+        longest = max(longest, sum(own) if count else 0.0)
+        disk += count * (of.trainer.keep + 1) * of.parameters * rate.checkpoint
+    whole = training + scoring
+    return Work(
+        runs=sum(counts),
+        trained=sum(count * of.budget for of, count in zip(needs, counts, strict=bool(needs))),
+        scored=sum(count * _scored(of) for of, count in zip(needs, counts, strict=bool(needs))),
+        seconds=max(longest, whole / max(1, min(workers, sum(counts)))) if rates else None,
+        evaluation_share=(scoring / whole if whole else 0.0) if rates else None,
+        disk=round(disk),
     )
 
 

@@ -1,4 +1,7 @@
-"""How one run stands, from its folder alone: nothing is locked, built or written."""
+"""How one run stands, from its folder alone: nothing is locked, built or written.
+
+What a process that died of an error leaves is not told from an interruption here: a study notes how its cells fail.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +25,14 @@ class Standing:
     """One run.
 
     Attributes:
-        state: "failed" of one without enough memory, "waiting" where there is no run yet.
+        state: "failed" of one that ended with an error, as far as is known, or without enough memory; "waiting" where
+            there is no run yet.
         step: of the last record of its journal.
         trained: [bytes] by then, of a task [positions].
         fraction: of its budget; None if that is in epochs, or nothing is recorded yet.
         seconds: that training, evaluating and saving took until then.
         by: the process that runs it.
+        said: how its worker ended, of one that failed in a study.
     """
 
     path: Path
@@ -37,6 +42,7 @@ class Standing:
     fraction: float | None = None
     seconds: float = 0.0
     by: str = ""
+    said: str = ""
 
     @property
     def steps(self) -> int | None:
@@ -56,7 +62,7 @@ class Standing:
         if self.state == "running":
             left = self.seconds_left
             words += f", by {self.by}" + (f", about {numerals.duration(left)} left" if left is not None else "")
-        return words
+        return f"{words}: {self.said}" if self.said else words
 
     def facts(self) -> dict[str, Any]:
         """For programs."""

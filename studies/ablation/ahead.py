@@ -4,6 +4,7 @@ from collections import Counter
 
 from rnnlab.studies.ablation.known import KnownCells
 from rnnlab.studies.ablation.plan import AblationPlan
+from rnnlab.studies.ablation.stage import Stage, stage_of
 from rnnlab.studies.forecast import Forecast, forecast
 from rnnlab.studies.launch.pool import worker_environments
 from rnnlab.studies.launch.run import finished
@@ -11,16 +12,34 @@ from rnnlab.training import experiment
 
 
 def forecast_ablation(plan: AblationPlan, known: KnownCells, workers: int | None = None) -> Forecast:
-    """The cells that are left of it; nothing is written. Raises: as `forecast`."""
-    tuning, cells = plan.tuning_cells(), plan.cells()
+    """The cells that are left of it, to the next look and at most; nothing is written.
+
+    Args:
+        known: the cells of `plan.at_most()` that are done.
+    Raises: as `forecast`.
+    """
+    stage = stage_of(plan)
+    tuning, cells = plan.tuning_cells(), stage.plan.cells()
+    most = stage.plan if stage.look is None else stage.plan.with_seeds(stage.look.most_seeds)
+    further = most.cells()[len(cells) :]  # seed by seed
     todo = [cell for cell in tuning if finished(cell.folder) is None]
-    todo += [cell for cell in cells if not known.is_done(cell)]
-    left = Counter(cell.variant.config.text for cell in todo)
-    configs = {cell.variant.config.text: cell.variant.config for cell in [*tuning, *cells]}
+    todo += [cell for cell in cells if not (stage.is_tuned and known.is_done(cell))]
+    may_follow = [cell for cell in further if not (stage.is_tuned and known.is_done(cell))]
+    left, added = (Counter(cell.variant.config.text for cell in each) for each in (todo, may_follow))
+    configs = {cell.variant.config.text: cell.variant.config for cell in [*cells, *tuning]}
     device = experiment.build(plan.variants[0].config, shapes_only=True, needs_source=False).trainer.training_device()
-    shape = f"{len(cells) // len(plan.seeds)} variants x {len(plan.seeds)} seeds"
-    if tuning:
-        shape += f", and {len(tuning):,} cells of tuning"
-    runs = [(config, left[text]) for text, config in configs.items()]
-    done = len(tuning) + len(cells) - left.total()
-    return forecast("ablation", plan.folder, shape, runs, done, len(worker_environments(workers, device)))
+    return forecast(
+        "ablation", plan.folder, _shape(stage), [(config, left[text]) for text, config in configs.items()],
+        len(tuning) + len(cells) - left.total(), len(worker_environments(workers, device)),
+        further=[added[text] for text in configs] if stage.look is not None else (),
+    )  # fmt: skip
+
+
+def _shape(stage: Stage) -> str:
+    plan, tuning = stage.plan, stage.plan.tuning_cells()
+    variants = len(plan.cells()) // len(plan.seeds)
+    words = f"{variants} variants x {len(plan.seeds)} seeds"
+    if stage.look is not None:
+        looks = ", ".join(str(look.seeds) for look in stage.look.looks)
+        words = f"{variants} variants x {looks} seeds, a look at each until ±{plan.ablation.until:g}"
+    return words + (f", and {len(tuning):,} cells of tuning" if tuning else "")

@@ -18,6 +18,7 @@ from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.cells import TUNING, Cell
+from rnnlab.studies.ablation.failures import Failures
 from rnnlab.studies.ablation.known import CellsFile, known_cells
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.reopen import write_plan
@@ -101,7 +102,7 @@ def _write_definitions(plan: AblationPlan) -> None:
 
 def _write_cells(plan: AblationPlan) -> None:
     """Write which cells there are to be, for `rnnlab status`."""
-    _write_configurations(plan.folder, plan.cells())
+    _write_configurations(plan.folder, [*plan.tuning_cells(), *plan.cells()])
     with storage_errors(f"{plan.folder}: the study cannot be kept there"):
         write_plan(plan)
 
@@ -131,7 +132,6 @@ def _tune(pool: Pool, plan: AblationPlan) -> AblationPlan:
     """
     cells = plan.tuning_cells()
     todo = [cell for cell in cells if finished(cell.folder) is None]
-    _write_configurations(plan.folder, todo)
     if failed := _train(pool, plan, cells, todo, doing="tuning").failed:
         raise RnnlabError(f"{len(failed)} of {len(cells)} cells of tuning failed, so nothing is compared; {failed[0]}")
     tuned = plan.tuned()
@@ -158,6 +158,7 @@ def _train(
     kept = len(cells) - len(todo)
     waiting = [_job(plan, cell) for cell in todo]
     attempts = Counter[str]()
+    failures = Failures(plan.folder)
     failed: list[str] = []
     with tqdm(total=kept + len(todo), initial=kept, desc=doing, unit="cell", disable=None) as bar:
         while waiting or pool.busy:
@@ -166,13 +167,16 @@ def _train(
                     if file is not None:
                         file.note(Path(ended.job["folder"]))
                     bar.update()
-                elif _may_try_again(ended, attempts[ended.job["folder"]]):
+                    continue
+                failures.note(Path(ended.job["folder"]), str(ended))
+                if _may_try_again(ended, attempts[ended.job["folder"]]):
                     waiting.append(ended.job)
                 else:
                     failed.append(str(ended))
             while waiting and pool.free:
                 job = waiting.pop(0)
                 attempts[job["folder"]] += 1
+                failures.forget(Path(job["folder"]))
                 pool.start(train_job, job)
             time.sleep(0.1)
     return CellTally(len(todo) - len(failed), failed)

@@ -4,16 +4,19 @@ from collections.abc import Sequence
 
 from rnnlab.studies.ablation.factors import Grid, Interaction
 from rnnlab.studies.ablation.floor import label_of
+from rnnlab.studies.ablation.looks import ALPHA, held_to, interval_at
 from rnnlab.studies.ablation.statistics import MIN_SEEDS
 from rnnlab.views import numerals, tables
+from rnnlab.views.intervals import Interval
 from rnnlab.views.metrics import Metric
 
 
-def factor_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = ()) -> tables.Table:
+def factor_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = (), level: float | None = None) -> tables.Table:
     """A row a level: its mean over all levels of the other factors, and the difference to the base's level.
 
     Args:
         at_floor: names of the variants that have learned nothing.
+        level: of the look at which a study with several looks ended; see `rnnlab.studies.ablation.looks`.
     """
     columns = [
         tables.Column("factor", "Factor"),
@@ -28,7 +31,7 @@ def factor_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = ()) -> ta
             "level": one.level,
             "seeds": len(grid.seeds),
             metric.key: one.mean,
-            "difference": one.difference,
+            "difference": _held(one.difference, level),
         }
         for one in grid.level_means()
     ]
@@ -37,15 +40,19 @@ def factor_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = ()) -> ta
         "Each row is the mean over all levels of the other factors.",
         f"Δ {metric.word}: mean difference to the first level of the factor, paired by seed; {better} zero is better.",
         *_common_notes(grid, metric, at_floor),
+        *_look_notes(level),
     ]
     return tables.Table(f"Levels of each factor: {metric.title}", columns, rows, notes)
 
 
-def interaction_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = ()) -> tables.Table:
+def interaction_table(
+    grid: Grid, metric: Metric, at_floor: Sequence[str] = (), level: float | None = None
+) -> tables.Table:
     """A row for every two levels of two factors: what a change does with the one and with the other.
 
     Args:
         at_floor: names of the variants that have learned nothing.
+        level: as in `factor_table`.
     """
     found = grid.interactions()
     signed = numerals.plus_minus(metric.digits, signed=True)
@@ -64,24 +71,43 @@ def interaction_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = ()) 
     return tables.Table(
         title=f"Does one factor matter more with another? Differences of differences: {metric.title}",
         columns=columns,
-        rows=[_row(one, len(grid.seeds)) for one in found],
-        notes=[*_interaction_notes(found, metric, len(grid.factors)), *_common_notes(grid, metric, at_floor)],
+        rows=[_row(one, len(grid.seeds), level) for one in found],
+        notes=[
+            *_interaction_notes(found, metric, len(grid.factors)),
+            *_common_notes(grid, metric, at_floor),
+            *_look_notes(level),
+        ],
     )
 
 
-def _row(one: Interaction, seeds: int) -> dict[str, tables.Cell]:
+def _row(one: Interaction, seeds: int, level: float | None) -> dict[str, tables.Cell]:
+    difference = one.difference if level is None else held_to(one.difference, level)
     return {
         "change": f"{one.change[0]} → {one.change[1]}",
         "first": one.between[0],
-        "effect_first": one.effects[0],
+        "effect_first": _held(one.effects[0], level),
         "second": one.between[1],
-        "effect_second": one.effects[1],
-        "difference": one.difference.interval,
-        "p": one.difference.p,
-        "p_holm": one.difference.p_holm,
+        "effect_second": _held(one.effects[1], level),
+        "difference": difference.interval,
+        "p": difference.p,
+        "p_holm": difference.p_holm,
         "factors": tuple(one.factors),
         "seeds": seeds,
     }
+
+
+def _held(interval: Interval | None, level: float | None) -> Interval | None:
+    return interval if level is None else interval_at(interval, level)
+
+
+def _look_notes(level: float | None) -> list[str]:
+    """What several looks at the study change about differences."""
+    if level is None:
+        return []
+    return [
+        f"Of several looks at the study: ± of a difference is the {100 * (1 - level):.2f}% interval, and p (Holm) is "
+        f"also corrected for the looks, times {ALPHA / level:.1f}: compare it with {ALPHA}."
+    ]
 
 
 def _interaction_notes(found: Sequence[Interaction], metric: Metric, factors: int) -> list[str]:

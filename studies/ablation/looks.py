@@ -57,9 +57,13 @@ def at_look(statistics: Mapping[str, VariantStatistics], level: float) -> dict[s
 
     The interval of a difference is at 1 - level: over all looks, and wherever the study ends, it holds the difference
     with at least 95% (a repeated confidence interval, Jennison & Turnbull 1989). p after Holm is multiplied by
-    ALPHA / level, so that it may be compared with ALPHA. Means and p by itself stay as they are.
+    ALPHA / level, so that it may be compared with ALPHA: that of the t-test and that of the sign-flip test, as what a
+    look may spend holds for every test. Means and p by itself stay as they are.
     """
-    return {name: replace(one, difference=_held_to(one.difference, level)) for name, one in statistics.items()}
+    return {
+        name: one if one.difference is None else replace(one, difference=held_to(one.difference, level))
+        for name, one in statistics.items()
+    }
 
 
 def widest(statistics: Mapping[str, VariantStatistics]) -> tuple[str, float] | None:
@@ -72,21 +76,25 @@ def _half_width(difference: PairedDifference | None) -> float | None:
     return None if difference is None or difference.interval is None else difference.interval.half_width
 
 
-def _held_to(difference: PairedDifference | None, level: float) -> PairedDifference | None:
-    if difference is None:
-        return None
-    interval, p_holm = difference.interval, difference.p_holm
+def held_to(difference: PairedDifference, level: float) -> PairedDifference:
+    """One difference, as `at_look` has it."""
     return replace(
         difference,
-        interval=None if interval is None else _at_confidence(interval, 1 - level),
-        p_holm=None if p_holm is None else min(1.0, p_holm * ALPHA / level),
+        interval=interval_at(difference.interval, level),
+        p_holm=_corrected(difference.p_holm, level),
+        p_flip_holm=_corrected(difference.p_flip_holm, level),
     )
 
 
-def _at_confidence(interval: Interval, confidence: float) -> Interval:
-    """An interval of CONFIDENCE, at another one."""
-    if interval.half_width is None:
+def _corrected(p: float | None, level: float) -> float | None:
+    """For the other looks."""
+    return None if p is None else min(1.0, p * ALPHA / level)
+
+
+def interval_at(interval: Interval | None, level: float) -> Interval | None:
+    """An interval of CONFIDENCE, at 1 - level."""
+    if interval is None or interval.half_width is None:
         return interval
-    was, now = (stats.t.ppf((1 + one) / 2, interval.count - 1) for one in (CONFIDENCE, confidence))
+    was, now = (stats.t.ppf((1 + one) / 2, interval.count - 1) for one in (CONFIDENCE, 1 - level))
     half = interval.half_width * float(now / was)
     return replace(interval, low=interval.mean - half, high=interval.mean + half)

@@ -9,9 +9,10 @@ from rnnlab.studies import definition
 from rnnlab.studies.ablation.cells import CELLS, TUNING, Cell, PlannedVariant
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import shown
-from rnnlab.studies.ablation.study import SOURCE, Ablation
+from rnnlab.studies.ablation.study import Ablation
 from rnnlab.studies.ablation.tuning import best, candidates, tuning_seeds
 from rnnlab.studies.ablation.variants import build, design, make_variants
+from rnnlab.studies.budget import SOURCE
 from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import choose
 from rnnlab.studies.names import check_names
@@ -51,6 +52,11 @@ class AblationPlan:
         """The same with so many seeds."""
         return replace(self, ablation=replace(self.ablation, seeds=count))
 
+    def at_most(self) -> "AblationPlan":
+        """The same with what tuning has chosen, if it has, and with as many seeds as there may be."""
+        plan, ablation = self.tuned() or self, self.ablation
+        return plan if ablation.until is None else plan.with_seeds(max(ablation.first_look, ablation.most_seeds))
+
     def cells(self) -> list[Cell]:
         """Each once, all variants with the first seed before any with the second: a table needs pairs."""
         every = {variant.config.text: variant for variant in [*self.matched, *self.variants]}
@@ -59,9 +65,10 @@ class AblationPlan:
     def tuning_cells(self) -> list[Cell]:
         """Those that decide the settings, each once; they are trained before any other."""
         every = {one.config.text: one for tuned in self.candidates.values() for one in tuned}
-        return [cell for variant in every.values() for cell in self._tuning_cells_of(variant)]
+        return [cell for variant in every.values() for cell in self.tuning_cells_of(variant)]
 
-    def _tuning_cells_of(self, candidate: PlannedVariant) -> list[Cell]:
+    def tuning_cells_of(self, candidate: PlannedVariant) -> list[Cell]:
+        """Those of a variant at one setting."""
         seeds = tuning_seeds(self._first_seed, self.ablation.tune_seeds)
         return [Cell(self.folder, candidate, seed, TUNING) for seed in seeds]
 
@@ -69,7 +76,7 @@ class AblationPlan:
         """The same with every variant at its best setting; None as long as a cell that decides it is not finished."""
         chosen = {}
         for name, tuned in self.candidates.items():
-            found = [(one, [finished(cell.folder) for cell in self._tuning_cells_of(one)]) for one in tuned]
+            found = [(one, [finished(cell.folder) for cell in self.tuning_cells_of(one)]) for one in tuned]
             done = [(one, [result for result in results if result is not None]) for one, results in found]
             if [len(results) for _, results in done] != [len(results) for _, results in found]:
                 return None

@@ -83,7 +83,7 @@ def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None 
             continue
         report = _Report(plan.folder, stem)
         _add_table(report, plan, shown, title, notes, stop)
-        _add_factors(report, plan, shown)
+        _add_factors(report, plan, shown, stop)
         _add_over_training(report, plan, shown)
         _add_tests(report, shown)
         facts["tables"] |= report.facts
@@ -121,7 +121,7 @@ def _add_table(
         report.draw("forest", lambda: forest_plot(statistics, baseline, metric, frozenset(_at_floor(plan, variants))))
 
 
-def _add_factors(report: _Report, plan: AblationPlan, shown: Shown) -> None:
+def _add_factors(report: _Report, plan: AblationPlan, shown: Shown, stop: Stop | None) -> None:
     """Of a grid of which every combination is there: its levels, and what its factors do to each other."""
     if plan.ablation.design != "grid":
         return
@@ -129,11 +129,12 @@ def _add_factors(report: _Report, plan: AblationPlan, shown: Shown) -> None:
     grid = grid_of(plan.ablation.levels_by_factor(), scores)
     if grid is None:
         return
-    level = floor.level([told.floor(plan.metric) for _, told in shown], plan.metric)
+    level = stop.look.level if stop else None
     at_floor = _at_floor(plan, [told for _, told in shown])
-    report.add("factors", factor_table(grid, plan.metric, at_floor))
-    report.add("interactions", interaction_table(grid, plan.metric, at_floor))
-    report.draw("interactions", lambda: interaction_plot(grid, plan.metric, level))
+    report.add("factors", factor_table(grid, plan.metric, at_floor, level))
+    report.add("interactions", interaction_table(grid, plan.metric, at_floor, level))
+    floor_line = floor.level([told.floor(plan.metric) for _, told in shown], plan.metric)
+    report.draw("interactions", lambda: interaction_plot(grid, plan.metric, floor_line))
 
 
 def _at_floor(plan: AblationPlan, variants: Sequence[TrainedVariant]) -> list[str]:

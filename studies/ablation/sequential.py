@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rnnlab.console import say
 from rnnlab.studies.ablation import seen as history
-from rnnlab.studies.ablation.known import known_cells
+from rnnlab.studies.ablation.known import KnownCells, known_cells
 from rnnlab.studies.ablation.looks import ALPHA, Look, at_look, widest
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.seen import LookHistory
@@ -35,8 +35,9 @@ class Stop:
             f"Looks at {_listed(taken)} seeds, of those planned at {_listed([look.seeds for look in looks])}; stopped "
             f"because {self.why}.",
             f"This look may spend {self.look.level:.4f} of {ALPHA} (all so far {spent:.4f}): ± of Δ is the "
-            f"{100 * (1 - self.look.level):.2f}% interval, so that 95% hold over all looks. p is of this look alone; "
-            f"p (Holm) is also corrected for the looks, times {ALPHA / self.look.level:.1f}: compare it with {ALPHA}.",
+            f"{100 * (1 - self.look.level):.2f}% interval, so that 95% hold over all looks. p and p (flip) "
+            f"are of this look alone; p (Holm) and p (flip, Holm) are also corrected for the looks, times "
+            f"{ALPHA / self.look.level:.1f}: compare these with {ALPHA}.",
         ]
         if len(self.seen.until) > 1:
             notes.append(f"Asked for ±{' first, then ±'.join(f'{half:g}' for half in self.seen.until)}.")
@@ -59,39 +60,53 @@ def run_until(plan: AblationPlan, train: Callable[[AblationPlan], bool]) -> tupl
         complete = train(at)
         seen = seen.with_look(look.seeds, is_planned=True)
         history.write(plan, seen)
-        why = _why_it_ends(at, look, seen.plan[-1]) if complete else "cells failed"
+        found = widest_at(at, look, known_cells(at))
+        if complete and found is not None:
+            say(f"{look.seeds} seeds: {_shown(at, found)}; asked for {plan.ablation.until:g}")
+        why = why_it_ends(at, look, seen.plan[-1], found) if complete else "cells failed"
         if why:
             break
     return at, Stop(look, seen, why)
 
 
-def _why_it_ends(plan: AblationPlan, look: Look, last: Look) -> str:
-    """Why no seeds are added after this look; empty if they are."""
-    until, unit = plan.ablation.until, plan.metric.unit
+Widest = tuple[str, float]
+"""(variant, half-width of the interval of its difference)."""
+
+
+def why_it_ends(plan: AblationPlan, look: Look, last: Look, found: Widest | None) -> str:
+    """Why no seeds are added after a look whose cells are done; empty if they are.
+
+    Args:
+        last: of the looks that were planned.
+        found: as `widest_at` has it.
+    """
+    until = plan.ablation.until
     assert until is not None
-    found = _widest(plan, look)
     if found is None:
         return "no variant has an interval, and seeds do not give it one"
-    name, half = found
-    shown = f"the widest ± of Δ, of {name}, is {half:.2g} {unit}"
-    say(f"{look.seeds} seeds: {shown}; asked for {until:g}")
-    if half <= until:
-        return f"{shown}, and {until:g} was asked for"
-    return f"there may be no more than {last.seeds} seeds; {shown}, not {until:g}" if look == last else ""
+    if found[1] <= until:
+        return f"{_shown(plan, found)}, and {until:g} was asked for"
+    more = f"there may be no more than {last.seeds} seeds; {_shown(plan, found)}, not {until:g}"
+    return more if look == last else ""
 
 
-def _widest(plan: AblationPlan, look: Look) -> tuple[str, float] | None:
-    """Of all tables of the study."""
-    found, known = [], known_cells(plan)
+def widest_at(plan: AblationPlan, look: Look, known: KnownCells) -> Widest | None:
+    """The widest interval of a difference in all tables of the study, held to a look; None if there is none."""
+    found = []
     for variants in filter(None, (plan.variants, plan.matched)):
+        results = {variant.name: known.results(plan, variant) for variant in variants}
         scores = {
-            variant.name: {
-                seed: score(result, plan.metric.key) for seed, result in known.results(plan, variant).items()
-            }
-            for variant in variants
+            name: {seed: score(result, plan.metric.key) for seed, result in by_seed.items()}
+            for name, by_seed in results.items()
+            if by_seed
         }
-        found.append(widest(at_look(analyze(scores, variants[0].name), look.level)))
+        if variants[0].name in scores:
+            found.append(widest(at_look(analyze(scores, variants[0].name), look.level)))
     return max((one for one in found if one is not None), key=lambda one: one[1], default=None)
+
+
+def _shown(plan: AblationPlan, found: Widest) -> str:
+    return f"the widest ± of Δ, of {found[0]}, is {found[1]:.2g} {plan.metric.unit}"
 
 
 def _listed(counts: tuple[int, ...] | list[int]) -> str:

@@ -23,7 +23,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.views.intervals import Interval, mean_interval
 
 MIN_SEEDS = 3
-MOST_EXACT = 16  # seeds: 65,536 patterns of signs
+MOST_EXACT = 20  # seeds: a million patterns of signs, and as many seeds as planned looks go to
 RESAMPLES = 99_999  # patterns that are drawn where there are more seeds than that
 
 

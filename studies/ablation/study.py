@@ -11,11 +11,9 @@ from rnnlab.studies.ablation import levels
 from rnnlab.studies.ablation.matching import Cost
 from rnnlab.studies.ablation.proof import Delta
 from rnnlab.studies.ablation.statistics import MIN_SEEDS
-from rnnlab.studies.budget import refuse_two_budgets
+from rnnlab.studies.budget import COMPARED, refuse_two_budgets
 
 MOST_CELLS = 100_000
-SOURCE = ("Trainer.source", "corpus.", "task.", "TaskSplits.")  # what begins a line that says what is trained on
-NOT_TUNED = (*SOURCE, "Trainer.seed", "Trainer.bytes", "Trainer.steps", "Trainer.epochs", "Trainer.eval_")
 
 Deltas = Mapping[str, Any]
 
@@ -114,7 +112,7 @@ class Ablation:
                 raise ConfigError(f"Ablation.tune[{key!r}] = {values!r}: a list of different values is expected")
             if len(values) < 2:
                 raise ConfigError(f"Ablation.tune[{key!r}] = {values!r}: two values or more; bind a single one instead")
-            if key.rpartition("/")[2].startswith(NOT_TUNED):
+            if key.rpartition("/")[2].startswith(COMPARED):
                 raise ConfigError(
                     f"Ablation.tune[{key!r}]: decides what is trained on, how long, or how valid is scored, and valid "
                     f"chooses; take it out"

@@ -80,7 +80,7 @@ def ablation_table(
         statistics = at_look(statistics, level)
     return tables.Table(
         title=title or f"Ablation against {baseline}: {compared.title}",
-        columns=_columns(compared),
+        columns=_columns(compared, is_look=level is not None),
         rows=[_row(variant, statistics[variant.name], compared) for variant in variants],
         notes=_notes(variants, statistics, baseline, compared, caveats),
     )
@@ -130,7 +130,7 @@ def analyze_variants(variants: Sequence[TrainedVariant], baseline: str, metric: 
     return analyze({variant.name: variant.scores(metric) for variant in variants}, baseline)
 
 
-def _columns(metric: Metric) -> list[tables.Column]:
+def _columns(metric: Metric, is_look: bool) -> list[tables.Column]:
     unit = counted_in(metric)
     return [
         tables.Column("variant", "Variant", marked_by=floor.AT_FLOOR),
@@ -141,6 +141,9 @@ def _columns(metric: Metric) -> list[tables.Column]:
         tables.Column("p", "p", "number", numerals.probability, marked_by=floor.AT_FLOOR),
         tables.Column("p_holm", "p (Holm)", "number", numerals.probability, marked_by=floor.AT_FLOOR),
         tables.Column("p_flip", "p (flip)", "number", numerals.probability, marked_by=floor.AT_FLOOR),
+        tables.Column(
+            "p_flip_holm", "p (flip, Holm)", "number", numerals.probability, marked_by=floor.AT_FLOOR, is_shown=is_look
+        ),
         tables.Column("parameters", "Parameters", "number", numerals.engineering),
         tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
         tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
@@ -162,6 +165,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric)
         "p": difference.p,
         "p_holm": difference.p_holm,
         "p_flip": difference.p_flip,
+        "p_flip_holm": difference.p_flip_holm,
         **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
         "tuned": "; ".join(variant.tuned) or None,
         "bindings": variant.bindings,

@@ -17,7 +17,7 @@ from rnnlab.studies.ablation.cells import PlannedVariant, Setting, setting_text
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs
 from rnnlab.studies.ablation.study import MOST_CELLS, Ablation
 from rnnlab.studies.ablation.variants import build
-from rnnlab.studies.budget import refuse_unequal_steps
+from rnnlab.studies.budget import refuse_another_comparison, refuse_unequal_steps
 from rnnlab.studies.metric import rank, score
 from rnnlab.views.metrics import METRICS, Metric
 
@@ -126,9 +126,11 @@ def _refuse_varied_keys(
 
 
 def _check(candidate: PlannedVariant, baseline: Config, untuned: Config, match: Cost | None) -> None:
-    """Raises: ConfigError for a setting that cannot be built, reads more in a step, or has another cost."""
+    """Raises: ConfigError for a setting that cannot be built, reads or scores something else, or has another cost."""
     what = f"{candidate.name} at {'; '.join(candidate.shown_setting)}"
     build(what, candidate.config)
+    with definition.config_errors(f"variant {what!r}: Ablation.tune"):
+        refuse_another_comparison(untuned, candidate.config)
     refuse_unequal_steps(what, baseline, candidate.config)
     if match is None:
         return

@@ -5,6 +5,7 @@ from contextlib import suppress
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.forecast import Forecast, forecast
 from rnnlab.studies.launch.pool import worker_environments
+from rnnlab.studies.launch.urls import file_url
 from rnnlab.studies.search.database import FINISHED
 from rnnlab.studies.search.look import look
 from rnnlab.studies.search.plan import BASE, SearchPlan
@@ -21,9 +22,10 @@ def forecast_search(plan: SearchPlan, workers: int | None = None) -> Forecast:
     candidates = (search.confirm + search.baseline) if search.confirm else 0
     seeds = candidates * search.confirm_seeds
     done = 0
-    if (plan.folder / DATABASE).is_file() and (plan.folder / BASE).is_file():
+    if (plan.folder / BASE).is_file():
+        own = file_url(plan.folder.resolve() / DATABASE)
         with suppress(ConfigError, StorageError):  # it is being made, or a killed worker left what the search will mend
-            found = look(plan.folder)
+            found = look(plan.folder, None if plan.address.url == own else plan.address.url)
             done = min(len(found.finished), search.trials)
             done += min(seeds, sum(search.confirm_seeds for one in found.candidates if one.state in FINISHED))
     device = experiment.build(plan.base, shapes_only=True, needs_source=False).trainer.training_device()

@@ -8,7 +8,7 @@ and it continues from the newest checkpoint.
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -21,6 +21,8 @@ from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback, fail_stale_trials
 from optuna.trial import FrozenTrial, TrialState
 
+from rnnlab.errors import Stopped, first_line
+from rnnlab.safe_text import hide_secrets
 from rnnlab.studies.launch.locks import exclusive
 from rnnlab.studies.launch.process import may_be_running, process_identity
 from rnnlab.studies.launch.urls import database_errors
@@ -113,7 +115,7 @@ class SharedStudy:
 
         A worker of this machine and PID namespace is gone when its process is; any other when its heartbeat is overdue.
         """
-        gone = {trial.number for trial in self.trials(TrialState.RUNNING) if not _may_be_alive(trial)}
+        gone = {trial.number for trial in self.trials(TrialState.RUNNING) if not may_be_alive(trial)}
         # One that ended between the two questions has finished its trial; after its end nobody changes the state.
         gone &= {trial.number for trial in self.trials(TrialState.RUNNING)}
         for number in sorted(gone):
@@ -196,7 +198,8 @@ def run_one_trial(
             claimed.append(trial.number)
             trial.set_user_attr("worker", {"trial": trial.number, **process_identity()})
             trial.set_user_attr("draw", draw)
-            value = objective(study, trial, release)
+            with _noting_failure(trial):
+                value = objective(study, trial, release)
             if study.trials()[trial.number].state is not TrialState.RUNNING:
                 raise TrialLost
             return value
@@ -212,8 +215,29 @@ def run_one_trial(
     return True
 
 
-def _may_be_alive(trial: FrozenTrial) -> bool:
-    """False only if it is certain: a claim that nobody signed was cut short, since signing is done under the lock."""
+@contextmanager
+def _noting_failure(trial: optuna.Trial) -> Iterator[None]:
+    """Leave the error that ends a trial with it, signed as its worker is: a retry inherits what stands there."""
+    try:
+        yield
+    except (optuna.TrialPruned, Stopped):
+        raise
+    except Exception as error:
+        said = hide_secrets(f"{type(error).__name__}: {first_line(error)}")
+        with suppress(UpdateFinishedTrialError):
+            trial.set_user_attr("failure", {"trial": trial.number, "said": said})
+        raise
+
+
+def failure(trial: FrozenTrial) -> str:
+    """The error that ended a trial; empty if none did, or its worker died without a word."""
+    noted: Mapping[str, Any] = trial.user_attrs.get("failure", {})
+    return str(noted["said"]) if noted.get("trial") == trial.number else ""
+
+
+def may_be_alive(trial: FrozenTrial) -> bool:
+    """Whether a trial that runs has a worker. False only if it is certain that it has none: a claim that nobody signed
+    was cut short, since signing is done under the lock."""
     worker: Mapping[str, Any] = trial.user_attrs.get("worker", {})
     is_signed = worker.get("trial") == trial.number  # and not by the worker of the trial that this one repeats
     return is_signed and may_be_running(worker)

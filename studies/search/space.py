@@ -15,6 +15,7 @@ from rnnlab.config.checks import full_selector
 from rnnlab.config.values import scoped
 from rnnlab.errors import ConfigError
 from rnnlab.registry import bindable, did_you_mean
+from rnnlab.studies.budget import refuse_another_comparison
 from rnnlab.studies.definition import config_errors
 from rnnlab.training import experiment
 
@@ -147,7 +148,7 @@ class Space:
 
     def check(self, base: Config) -> None:
         """Build the base with every end of every key: a key that binds nothing, or a value that nothing can be built
-        from, is refused before the first trial.
+        from, is refused before the first trial; so is a key by which trials would be compared at unequal budgets.
 
         Raises: ConfigError naming the key and the value.
         """
@@ -158,7 +159,9 @@ class Space:
             start[entry.key] = value if entry.holds(value) else entry.ends()[0]
         for params in self._corners(start):
             with config_errors(f"Search.space, at {', '.join(self.bindings(params))}"):
-                experiment.build(base.vary([], self.bindings(params)), shapes_only=True, needs_source=False)
+                varied = base.vary([], self.bindings(params))
+                refuse_another_comparison(base, varied)
+                experiment.build(varied, shapes_only=True, needs_source=False)
 
     def _corners(self, start: Params) -> Iterator[dict[str, Any]]:
         by_key = {entry.key: entry for entry in self.entries}

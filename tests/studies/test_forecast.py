@@ -11,9 +11,12 @@ from rnnlab.planning.cards import Card, find_card
 from rnnlab.planning.needs import planned
 from rnnlab.planning.plan import plan
 from rnnlab.studies import forecast as forecasts
+from rnnlab.studies.ablation import seen
 from rnnlab.studies.ablation.ahead import forecast_ablation
+from rnnlab.studies.ablation.driver import _job, _write_definitions
 from rnnlab.studies.ablation.known import known_cells
 from rnnlab.studies.forecast import Rate, _between, forecast
+from rnnlab.studies.launch.run import train_job
 from tests.studies.small_studies import small_ablation, write_study
 
 pytestmark = pytest.mark.slow  # whole runs
@@ -39,6 +42,45 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     text = capsys.readouterr().out
     assert "2 variants x 3 seeds\n6 cells, 0 done, 6 to train\n3,840 bytes to train on, and " in text
     assert "(from 2 steps of the baseline and of the largest)" in text
+
+
+def test_a_study_with_planned_looks_is_planned_to_the_first_and_at_most_to_the_last_with_its_tuning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_study(
+        tmp_path, "Ablation", deltas={"wide": ["LanguageModel.dim = 16"]}, seeds=3, most_seeds=5,
+        tune={"Muon.lr": [1e-3, 1e-2]},
+    )  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    arguments = ["ablate", str(path), "--until", "0.01", "--dry-run", "--workers", "2"]
+    assert cli.main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["cells"], told["most"]["runs"]) == (4 + 6, 4 + 10)
+    assert (told["trained"], told["most"]["trained"]) == (10 * 640, 14 * 640)
+    for name in ("scored", "disk"):
+        assert told["most"][name] == pytest.approx(1.4 * told[name], rel=0.05)
+    assert told["seconds"] < told["most"]["seconds"]
+    assert cli.main(arguments) == 0
+    text = capsys.readouterr().out
+    assert "2 variants x 3, 5 seeds, a look at each until ±0.01, and 4 cells of tuning\n" in text
+    assert "10 cells, 0 done, 10 to train, at most 14 if all looks are taken\n6,400 bytes to train on, and " in text
+    assert "; at most 8,960 and " in text
+
+
+def test_what_is_done_of_a_study_that_tuned_is_counted_at_what_was_chosen(tmp_path: Path) -> None:
+    plan = small_ablation(tmp_path, tune={"Muon.lr": [1e-3, 1e-2]}, seeds=3, until=1e-9, most_seeds=4, bytes=64)
+    plan.folder.mkdir()
+    _write_definitions(plan)
+    for cell in plan.tuning_cells():
+        train_job(_job(plan, cell), lambda: None)
+    tuned = plan.tuned()
+    assert tuned is not None
+    _write_definitions(tuned)
+    for cell in tuned.cells():
+        train_job(_job(tuned, cell), lambda: None)
+    seen.write(tuned, seen.open_plan(tuned).with_look(3, is_planned=True))
+    told = forecast_ablation(plan, known_cells(plan.at_most()))
+    assert (told.cells, told.done, told.most) == (4 + 8, 4 + 6, None), "the second look is the last"
 
 
 def test_a_search_is_planned_at_most_with_its_second_stage(

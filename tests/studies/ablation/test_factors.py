@@ -5,16 +5,21 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from rnnlab.studies.ablation.driver import run_ablation
 from rnnlab.studies.ablation.factor_plots import interaction_plot
 from rnnlab.studies.ablation.factor_tables import factor_table, interaction_table
 from rnnlab.studies.ablation.factors import Grid, grid_of
+from rnnlab.studies.ablation.looks import planned
 from rnnlab.views import plots, tables
+from rnnlab.views.intervals import Interval
 from rnnlab.views.metrics import metric
+from tests.studies.small_studies import DROPPED, small_ablation
 
 TWO = {"core": ("lstm", "qrnn"), "memory": ("memory 64", "memory 16")}
 THREE = {"core": ("lstm", "qrnn", "gru"), "memory": ("memory 64", "memory 16"), "self": ("base", "self")}
@@ -167,6 +172,37 @@ def test_the_tables_name_factors_and_levels_in_every_format() -> None:
     text = tables.to_text(interaction_table(grid(), ACCURACY))
     assert "above zero it does more good" in text
     assert "below zero it does more good" in tables.to_text(interaction_table(grid(), metric("valid_bpc")))
+
+
+def test_at_one_of_several_looks_intervals_and_p_are_held_to_what_it_may_spend() -> None:
+    for make in (factor_table, interaction_table):
+        plain, held = make(grid(), ACCURACY), make(grid(), ACCURACY, level=0.01)
+        assert any("± of a difference is the 99.00% interval" in note for note in held.notes)
+        assert not any("99.00%" in note for note in plain.notes)
+        for was, now in zip(plain.rows, held.rows, strict=True):
+            for key in {"difference", "effect_first", "effect_second"} & set(was):
+                before, after = was[key], now[key]
+                if before is None:
+                    continue
+                assert isinstance(before, Interval)
+                assert isinstance(after, Interval)
+                assert after.mean == before.mean
+                ratio = stats.t.ppf(0.995, 3) / stats.t.ppf(0.975, 3)
+                assert after.half_width == pytest.approx(before.half_width * ratio), "of four seeds"
+    (was,), (now,) = (interaction_table(grid(), ACCURACY, level=level).rows for level in (None, 0.01))
+    assert now["p"] == was["p"]
+    assert isinstance(was["p_holm"], float)
+    assert now["p_holm"] == pytest.approx(min(1.0, 5 * was["p_holm"]))
+
+
+@pytest.mark.slow
+def test_a_grid_with_planned_looks_holds_its_interactions_to_the_look(tmp_path: Path) -> None:
+    deltas = {"core": {"qrnn": ["core/qrnn"]}, **DROPPED}
+    plan = small_ablation(tmp_path, deltas=deltas, design="grid", seeds=3, until=1000.0, bytes=64)
+    facts, _ = run_ablation(plan, workers=2)
+    level = planned(3, 20)[0].level
+    notes = " ".join(facts["tables"]["interactions"]["notes"])
+    assert f"± of a difference is the {100 * (1 - level):.2f}% interval" in notes
 
 
 @pytest.mark.parametrize(("factors", "panels"), [(TWO, 1), (THREE, 3)])

@@ -47,6 +47,9 @@ def test_at_a_look_an_interval_has_its_level_and_p_is_multiplied_by_what_it_is_o
     assert difference.p == was.p
     assert was.p_holm is not None
     assert difference.p_holm == pytest.approx(min(1, 5 * was.p_holm))
+    assert was.p_flip_holm is not None
+    assert difference.p_flip == was.p_flip
+    assert difference.p_flip_holm == pytest.approx(min(1, 5 * was.p_flip_holm)), "of whatever test"
     assert held["other"].mean == before["other"].mean
     assert widest(held) == ("other", pytest.approx((expected.high - expected.low) / 2))
 
@@ -79,9 +82,9 @@ def study(rng: np.random.Generator, until: float) -> Study:
     return taken
 
 
-def claims(statistics: dict[str, VariantStatistics]) -> bool:
-    found = [one.difference.p_holm for one in statistics.values() if one.difference is not None]
-    return any(p is not None and p <= ALPHA for p in found)
+def claims(statistics: dict[str, VariantStatistics], p: str = "p_holm") -> bool:
+    found = [getattr(one.difference, p) for one in statistics.values() if one.difference is not None]
+    return any(one is not None and one <= ALPHA for one in found)
 
 
 def miss(statistics: dict[str, VariantStatistics]) -> Iterator[bool]:
@@ -99,19 +102,21 @@ def lower_bound(events: int, trials: int) -> float:
 
 def simulate(studies: int) -> None:
     rng = np.random.default_rng(20)
-    at_the_end = at_any = naive = missed = 0
+    at_the_end = at_any = naive = missed = flipped = 0
     ends = set()
     for number in range(studies):
         taken = study(rng, until=(1.0, 1.5, 2.5)[number % 3])
         held = [at_look(statistics, look.level) for look, statistics in taken]
         at_the_end += claims(held[-1])
         at_any += any(map(claims, held))
+        flipped += any(claims(statistics, "p_flip_holm") for statistics in held)
         naive += any(claims(statistics) for _, statistics in taken)
         missed += next(miss(held[-1]))
         ends.add(taken[-1][0].seeds)
     assert len(ends) >= 3, "the rule was not tried at several looks"
     assert lower_bound(at_the_end, studies) <= ALPHA
     assert lower_bound(at_any, studies) <= ALPHA, "whoever reads the table of each look claims no more"
+    assert lower_bound(flipped, studies) <= ALPHA, "nor by the sign-flip test"
     assert lower_bound(missed, studies) <= ALPHA, "the interval at the end holds the difference in 95%"
     assert lower_bound(naive, studies) > ALPHA, "or this simulation would not see a rule that looks too often"
 

@@ -48,6 +48,10 @@ def test_a_study_ends_at_the_first_look_that_is_narrow_enough_and_says_so(
     level = planned(3, 5)[0].level
     (row,) = (row for row in table["rows"] if row["variant"] == "dropped")
     assert row["p_holm"] == pytest.approx(min(1, row["p"] * 0.05 / level))
+    assert row["p_flip_holm"] == pytest.approx(min(1, row["p_flip"] * 0.05 / level)), "no test is spared"
+    text = (tmp_path / "study" / "ablation.txt").read_text()
+    assert "p (flip, Holm)" in text.splitlines()[2], "a reader sees the one that may be compared with .05"
+    assert "p (Holm) and p (flip, Holm) are also corrected for the looks" in " ".join(table["notes"])
     assert f"is the {100 * (1 - level):.2f}% interval" in " ".join(table["notes"])
 
     assert cli.main([*arguments, "--until", "1e-9"]) == 0

@@ -84,6 +84,7 @@ def test_a_seed_of_tuning_is_never_compared_however_many_seeds_are_added_later()
         ({"tune": {"Trainer.seed": [1, 2]}}, "decides what is trained on"),
         ({"tune": {"Muon.lr": [1e-3, 1e-2]}, "tune_seeds": 10**6}, "runs of tuning, more than 100,000"),
         ({"tune": {"LanguageModel.dim": [8, 12]}, "match": "parameters"}, "tune what changes no cost"),
+        ({**ON_PARITY, "tune": {"Parity.longest": [14, 15]}}, "task.Parity.longest decides what is trained on"),
         ({**ON_PARITY, "tune": {"Trainer.batch_size": [2, 4]}}, "so equal steps read unequal positions"),
     ],
 )  # fmt: skip

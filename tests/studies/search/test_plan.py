@@ -59,6 +59,21 @@ TWO_OR_FOUR = {"type": "categorical", "choices": [2, 4]}
             {"overrides": PARITY, "bytes": None, "steps": 5, "space": {"Trainer.batch_size": TWO_OR_FOUR}},
             "Search.space varies 'Trainer.batch_size'",
         ),
+        (
+            {"overrides": [*OVERRIDES, "Trainer.steps = 5"], "space": {"Trainer.batch_size": TWO_OR_FOUR}},
+            "Search.space varies 'Trainer.batch_size'",
+        ),
+        ({"space": {"Trainer.bytes": TWO_OR_FOUR}}, "Trainer.bytes decides what is trained on, how long"),
+        ({"space": {"Trainer.steps": TWO_OR_FOUR}}, "Trainer.steps decides what is trained on, how long"),
+        ({"space": {"Trainer.eval_bytes": TWO_OR_FOUR}}, "Trainer.eval_bytes decides"),
+        (
+            {"overrides": [*OVERRIDES, "budget = 640", "Trainer.bytes = %budget"], "space": {"budget": TWO_OR_FOUR}},
+            "Trainer.bytes decides what is trained on, how long",
+        ),
+        (
+            {"overrides": PARITY, "space": {"Parity.longest": {"type": "categorical", "choices": [20, 30]}}},
+            "task.Parity.longest decides what is trained on",
+        ),
     ],
 )
 def test_a_search_that_cannot_run_is_refused_in_words(arguments: dict[str, Any], told: str, tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from optuna.trial import TrialState
 
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.launch.locks import exclusive
 from rnnlab.studies.search.database import retry_history
+from rnnlab.studies.search.look import _read_only
 from rnnlab.studies.search.plan import SearchPlan, create_or_resume, plan_search
+from rnnlab.studies.status import status
 from tests.faults.test_search_workers import run_six_processes_at_once
 from tests.studies.postgres import server
 from tests.studies.small_studies import (
@@ -120,6 +123,21 @@ def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial(url: str, t
         os.kill(worker, signal.SIGCONT)
         parent.succeed()
     expect_exactly(plan, 2)
+
+
+def test_the_status_of_a_search_is_read_from_its_database_and_nothing_is_written(url: str, tmp_path: Path) -> None:
+    path = write_study(tmp_path, "Search", trials=1, bytes=64)
+    plan = plan_search(str(path), run=tmp_path / "told", storage=url)
+    create_or_resume(plan)
+    facts, text = status(plan.folder, url)
+    assert facts["trials"]["waiting"] == 1
+    assert "a search of 1 trials" in text
+    parsed, connect_args = _read_only(url)
+    engine = sqlalchemy.create_engine(parsed, connect_args=connect_args, poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection, pytest.raises(sqlalchemy.exc.InternalError, match="read-only transaction"):
+        connection.execute(sqlalchemy.text("CREATE TABLE mark (x int)"))
+    with pytest.raises(StorageError, match="cannot be read"):
+        status(plan.folder, url.replace("/postgres", "/nowhere"))
 
 
 def test_the_lock_of_a_database_lets_one_in_at_a_time(url: str) -> None:
