@@ -17,6 +17,7 @@ from rnnlab.studies.ablation.known import known_cells
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.reopen import reopen_ablation
 from rnnlab.studies.ablation.report import reported_variants, tables_of
+from rnnlab.studies.ablation.size_report import size_ladder
 from rnnlab.studies.ablation.table import ablation_table
 from rnnlab.studies.search.confirm import candidate_folders
 from rnnlab.studies.search.database import FINISHED
@@ -63,7 +64,11 @@ def _of_ablation(plan: AblationPlan) -> Answer:
         if reported:
             baseline, key = plan.ablation.baseline, plan.metric.key
             tables[stem] = ablation_table([told for _, told in reported], baseline, key, title, notes)
-    head = f"{plan.folder}: an ablation of {len(plan.variants)} variants x {len(plan.seeds)} seeds"
+    if ladder := size_ladder(plan, known):
+        tables["ladder"] = ladder.table()
+    sizes = f" x {len(plan.sizes)} sizes" if plan.sizes else ""
+    variants_at_one = len(plan.variants) // max(1, len(plan.sizes))
+    head = f"{plan.folder}: an ablation of {variants_at_one} variants{sizes} x {len(plan.seeds)} seeds"
     left = _seconds_left(list(runs.values()), counts["waiting"])
     return _answer(plan.folder, head, "cells", counts, runs, left, tables)
 

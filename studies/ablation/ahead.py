@@ -4,6 +4,7 @@ from collections import Counter
 
 from rnnlab.studies.ablation.known import KnownCells
 from rnnlab.studies.ablation.plan import AblationPlan
+from rnnlab.studies.ablation.size_report import described
 from rnnlab.studies.forecast import Forecast, forecast
 from rnnlab.studies.launch.pool import worker_environments
 from rnnlab.studies.launch.run import finished
@@ -18,9 +19,12 @@ def forecast_ablation(plan: AblationPlan, known: KnownCells, workers: int | None
     left = Counter(cell.variant.config.text for cell in todo)
     configs = {cell.variant.config.text: cell.variant.config for cell in [*tuning, *cells]}
     device = experiment.build(plan.variants[0].config, shapes_only=True, needs_source=False).trainer.training_device()
-    shape = f"{len(cells) // len(plan.seeds)} variants x {len(plan.seeds)} seeds"
+    shape = plan.shape()
     if tuning:
         shape += f", and {len(tuning):,} cells of tuning"
+    if plan.sizes:
+        shape += "".join(f"\n  {size}" for size in described(plan))
+        shape += f"\n{plan.largest} is trained last, and predicted before"
     runs = [(config, left[text]) for text, config in configs.items()]
     done = len(tuning) + len(cells) - left.total()
     return forecast("ablation", plan.folder, shape, runs, done, len(worker_environments(workers, device)))

@@ -24,6 +24,7 @@ def write_plan(plan: AblationPlan) -> None:
         "metric": plan.metric.key,
         "variants": [_told(plan, variant) for variant in plan.variants],
         "matched": [_told(plan, variant) for variant in plan.matched],
+        "sizes": dict(plan.sizes),
     }
     write_file(plan.folder / PLAN, (json.dumps(told, indent=1) + "\n").encode())
 
@@ -36,6 +37,7 @@ def _told(plan: AblationPlan, variant: PlannedVariant) -> dict[str, Any]:
         "bindings": list(variant.bindings),
         "match_error": variant.match_error,
         "corpus_sha": variant.corpus_sha,
+        "size": variant.size,
     }
 
 
@@ -52,16 +54,18 @@ def reopen_ablation(folder: Path) -> AblationPlan:
     try:
         variants, matched = (_variants(folder, told[name]) for name in ("variants", "matched"))
         compared = metric(told["metric"])
-    except (KeyError, TypeError, AttributeError) as error:
+        sizes = {str(size): int(parameters) for size, parameters in told.get("sizes", {}).items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(f"{path}: not the plan of an ablation ({error!r}); {remedy}") from None
-    return AblationPlan(definition.read(folder / definition.STUDY, Ablation), folder, variants, matched, compared)
+    ablation = definition.read(folder / definition.STUDY, Ablation)
+    return AblationPlan(ablation, folder, variants, matched, compared, sizes=sizes)
 
 
 def _variants(folder: Path, told: Sequence[dict[str, Any]]) -> list[PlannedVariant]:
     return [
         PlannedVariant(
             str(one["name"]), config.load(folder / one["config"]), tuple(map(str, one["bindings"])),
-            float(one["match_error"]), str(one["corpus_sha"]),
+            float(one["match_error"]), str(one["corpus_sha"]), size=str(one.get("size", "")),
         )
         for one in told
     ]  # fmt: skip
