@@ -19,7 +19,7 @@ SIZE = "parameters"
 Found = Mapping[str, Extrapolation | NoLaw]
 """By variant, what the laws of the smaller sizes say about the largest, as it may have been said before it was run."""
 
-OFFSET = 1.5  # [points] between the intervals of two variants at one size
+OFFSET = 3.0  # [points] between the intervals of two variants at one size
 
 
 def ladder_table(
@@ -125,7 +125,7 @@ def ladder_plot(
     for axis in (laws, differences):
         axis.set(xscale="log", xlim=(min(sizes) / 1.4, max(sizes) * 1.4), xlabel=sized_by.capitalize())
     for number, (name, ladder) in enumerate(ladders.items()):
-        _draw_law(laws, ladder, found[name], max(sizes), number)
+        _draw_law(laws, ladder, found[name], max(sizes), number, len(ladders))
         grown = growth(ladders[baseline], ladder) if name != baseline else None
         if isinstance(grown, Growth):
             _draw_growth(differences, grown, number, len(ladders))
@@ -141,11 +141,12 @@ def ladder_plot(
     return figure
 
 
-def _draw_law(axis: Any, ladder: Ladder, found: Extrapolation | NoLaw, largest: float, number: int) -> None:
+def _draw_law(axis: Any, ladder: Ladder, found: Extrapolation | NoLaw, largest: float, number: int, count: int) -> None:
     style: dict[str, Any] = {"marker": marker(number), "markersize": 5, "ls": "none", "color": stroke(number)["color"]}
     sizes = [size for size in sorted(ladder) if ladder[size] and np.isfinite(list(ladder[size].values())).all()]
+    apart = axis.transData + _apart(axis, number, count)
     for size in sizes:
-        hollow: dict[str, Any] = {"mfc": "white", "zorder": 4} if size == largest else {}
+        hollow: dict[str, Any] = {"mfc": "white", "zorder": 4, "transform": apart} if size == largest else {}
         axis.plot(size, mean_interval(list(ladder[size].values())).mean, **style, **hollow)
     fitted = [size for size in sizes if size < largest]
     if isinstance(found, NoLaw) or not fitted:
@@ -153,17 +154,25 @@ def _draw_law(axis: Any, ladder: Ladder, found: Extrapolation | NoLaw, largest: 
     through, beyond = np.geomspace(fitted[0], fitted[-1]), np.geomspace(fitted[-1], found.size)
     axis.plot(through, [found.law(size) for size in through], lw=1.6, color=style["color"])
     axis.plot(beyond, [found.law(size) for size in beyond], lw=1.2, color=style["color"], dashes=(3, 2))
-    half = found.predicted.half_width
-    axis.errorbar(found.size, found.predicted.mean, yerr=half, color=style["color"], capsize=3, lw=1.2, zorder=3)
+    interval: dict[str, Any] = {"color": style["color"], "capsize": 3, "lw": 1.2, "zorder": 3, "transform": apart}
+    axis.errorbar(found.size, found.predicted.mean, yerr=found.predicted.half_width, **interval)
+    ends = [end for end in (found.predicted.low, found.measured, found.predicted.high) if end is not None]
+    axis.update_datalim([(found.size, end) for end in ends])
+    axis.autoscale_view(scalex=False)  # what is moved apart does not count for the axis by itself
+
+
+def _apart(axis: Any, number: int, count: int) -> ScaledTranslation:
+    """Variants are moved apart by points of the picture: intervals on top of each other could not be told apart."""
+    return ScaledTranslation(OFFSET * (number - (count - 1) / 2) / 72, 0, axis.figure.dpi_scale_trans)
 
 
 def _draw_growth(axis: Any, grown: Growth, number: int, count: int) -> None:
-    """Variants are moved apart by points of the picture: intervals on top of each other could not be told apart."""
-    apart = ScaledTranslation(OFFSET * (number - count / 2) / 72, 0, axis.figure.dpi_scale_trans)
     means = [one.mean for one in grown.differences.values()]
     halves = [one.half_width or 0.0 for one in grown.differences.values()]
     style: dict[str, Any] = {"marker": marker(number), "markersize": 5, "capsize": 2, "lw": 1.4, **stroke(number)}
-    axis.errorbar(list(grown.differences), means, halves, **style, transform=axis.transData + apart)
+    axis.errorbar(
+        list(grown.differences), means, halves, **style, transform=axis.transData + _apart(axis, number, count)
+    )
     ends = [mean + side * half for mean, half in zip(means, halves, strict=True) for side in (-1.0, 1.0)]
     axis.update_datalim([(size, 0.0) for size in grown.differences] + [(1.0, end) for end in ends], updatex=False)
     axis.autoscale_view(scalex=False)  # what is moved apart does not count for the axis by itself

@@ -99,7 +99,8 @@ def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None 
 
 
 def tables_of(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVariant]]]:
-    yield "ablation", "", plan.variants
+    sizes = f"Ablation against {plan.ablation.baseline} at {len(plan.sizes)} sizes: {plan.metric.title}"
+    yield "ablation", sizes if plan.sizes else "", plan.variants
     if plan.matched:
         worst = max(abs(variant.match_error) for variant in plan.matched)
         cost = f"MACs per {counted_in(plan.metric)}" if plan.ablation.match == "macs" else "parameters"
@@ -121,8 +122,9 @@ def _add_table(
     statistics = analyze_variants(variants, baseline, metric.key)
     if level is not None:
         statistics = at_look(statistics, level)
-    if len(statistics) > 1:
-        report.draw("forest", lambda: forest_plot(statistics, baseline, metric, frozenset(_at_floor(plan, variants))))
+    if any(one.difference is not None for one in statistics.values()):
+        whose = f"{baseline} of the same size" if plan.sizes else baseline
+        report.draw("forest", lambda: forest_plot(statistics, whose, metric, frozenset(_at_floor(plan, variants))))
 
 
 def _add_ladder(report: _Report, plan: AblationPlan, known: KnownCells) -> None:

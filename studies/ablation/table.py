@@ -100,7 +100,7 @@ def cost_plot(variants: Sequence[TrainedVariant], baseline: str, metric: str = "
     for variant in variants:
         mean, price = statistics[variant.name].mean, variant.mean("macs_per_byte")
         if mean is not None and price is not None:
-            points.append(CostPoint(variant.name, price, mean, variant.name == named(baseline, variant.size)))
+            points.append(CostPoint(variant.name, price, mean, variant.name == baseline))
     y_label = f"{compared.heading} [{compared.unit}]"
     level = floor.level([variant.floor(compared) for variant in variants], compared)
     return reached_against_cost(points, f"MACs per {counted_in(compared)}", y_label, level)
