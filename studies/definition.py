@@ -107,7 +107,8 @@ def read_with(
     base, bindings = (anchored(list(items), path.parent) for items in (study.base, study.overrides))
     study = replace(study, base=[*base, *fragments], overrides=[*bindings, *of_runs])
     if hasattr(study, "deltas"):
-        study = replace(study, deltas=anchored(study.deltas, path.parent))
+        deltas, sizes = (anchored(items, path.parent) for items in (study.deltas, study.sizes))
+        study = replace(study, deltas=deltas, sizes=sizes)
     return study, folder
 
 

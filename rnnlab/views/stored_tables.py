@@ -23,6 +23,8 @@ SHOWN: dict[str, Callable[[Any], str]] = {
     "bytes_trained": numerals.engineering,
     "peak_memory_mb": numerals.grouped,
     "seconds": numerals.duration,
+    "largest": numerals.engineering,
+    "miss": lambda miss: f"{miss:+.3f}",
     **dict.fromkeys(("seed", "seeds", "trial"), str),
 }
 """By the key of a column."""

@@ -16,9 +16,10 @@ from rnnlab.views.runs import natural
 from rnnlab.views.stored_tables import read_table
 from rnnlab.views.tables import Table
 
-TABLES = ("ablation", "matched", "confirm", "factors", "interactions", "trials")  # then all others
+TABLES = ("ablation", "matched", "ladder", "confirm", "factors", "interactions", "trials")  # then all others
 PICTURES = {
     "forest": "Difference to the baseline",
+    "ladder": "Size ladder",
     "difference": "Difference over training",
     "factors": "Factors",
     "interactions": "Interactions",

@@ -11,6 +11,7 @@ from rnnlab.studies.ablation.cells import Cell
 from rnnlab.studies.ablation.failures import failures
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.report import reported_variants, tables_of
+from rnnlab.studies.ablation.size_report import size_ladder
 from rnnlab.studies.ablation.stage import LookStage, Stage, stage_of
 from rnnlab.studies.ablation.table import ablation_table
 from rnnlab.studies.ablation.tuning_table import tuning_table
@@ -55,7 +56,9 @@ def account_of_ablation(plan: AblationPlan) -> StudyAccount:
 
 def _head(stage: Stage) -> str:
     plan, look = stage.plan, stage.look
-    seeds = f"{len(plan.seeds)} seeds" if look is None else f"{look.looks[0].seeds} to {look.looks[-1].seeds} seeds"
+    if look is None:
+        return f"{plan.folder}: an ablation of {plan.shape()}"
+    seeds = f"{look.looks[0].seeds} to {look.looks[-1].seeds} seeds"
     return f"{plan.folder}: an ablation of {len(plan.variants)} variants x {seeds}"
 
 
@@ -122,6 +125,8 @@ def _tables(stage: Stage) -> dict[str, Table]:
         level = None if look is None else look.look.level
         told = [told for _, told in shown]
         tables[stem] = ablation_table(told, plan.ablation.baseline, plan.metric.key, title, caveats, level)
+    if ladder := size_ladder(plan, stage.known):
+        tables["ladder"] = ladder.table()
     return tables
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 
 from rnnlab.studies.ablation.known import KnownCells
 from rnnlab.studies.ablation.plan import AblationPlan
+from rnnlab.studies.ablation.size_report import described
 from rnnlab.studies.ablation.stage import Stage, stage_of
 from rnnlab.studies.forecast import Forecast, forecast
 from rnnlab.studies.launch.pool import worker_environments
@@ -37,9 +38,13 @@ def forecast_ablation(plan: AblationPlan, known: KnownCells, workers: int | None
 
 def _shape(stage: Stage) -> str:
     plan, tuning = stage.plan, stage.plan.tuning_cells()
-    variants = len(plan.cells()) // len(plan.seeds)
-    words = f"{variants} variants x {len(plan.seeds)} seeds"
+    words = plan.shape()
     if stage.look is not None:
-        looks = ", ".join(str(look.seeds) for look in stage.look.looks)
+        variants, looks = len(plan.cells()) // len(plan.seeds), ", ".join(str(look.seeds) for look in stage.look.looks)
         words = f"{variants} variants x {looks} seeds, a look at each until ±{plan.ablation.until:g}"
-    return words + (f", and {len(tuning):,} cells of tuning" if tuning else "")
+    if tuning:
+        words += f", and {len(tuning):,} cells of tuning"
+    if plan.sizes:
+        words += "".join(f"\n  {size}" for size in described(plan))
+        words += f"\n{plan.largest} is trained last, and predicted before"
+    return words

@@ -7,8 +7,7 @@ from rnnlab.studies.ablation import seen as history
 from rnnlab.studies.ablation.cells import PlannedVariant
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.sequential import Stop
-from rnnlab.studies.ablation.statistics import analyze
-from rnnlab.studies.ablation.table import TrainedVariant
+from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants
 from rnnlab.studies.ablation.tuning import BY, edges
 from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import counted_in, score
@@ -49,7 +48,7 @@ def look_notes(plan: AblationPlan, variants: Sequence[TrainedVariant], stop: Sto
     It is noted before there is a table: whoever is stopped in between is warned once too often.
     Raises: StorageError.
     """
-    statistics = analyze({one.name: one.scores(plan.metric.key) for one in variants}, variants[0].name)
+    statistics = analyze_variants(variants, plan.ablation.baseline, plan.metric.key)
     tested = [
         len(one.seeds) for one in statistics.values() if one.difference is not None and one.difference.p is not None
     ]

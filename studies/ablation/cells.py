@@ -22,6 +22,11 @@ def setting_text(key: str, value: Any) -> str:
     return f"{key} = {literal}"
 
 
+def slug(name: str) -> str:
+    """A name as that of a folder or a file."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.") or hashlib.sha256(name.encode()).hexdigest()[:8]
+
+
 @dataclass(frozen=True)
 class PlannedVariant:
     """One row of the table.
@@ -32,6 +37,7 @@ class PlannedVariant:
         corpus_sha: of the text that it trains on.
         setting: what tuning gave it; empty where nothing is tuned.
         levels: of a grid, the level that it has of each factor.
+        size: of a study of several sizes, the one that it has; its name says it too.
     """
 
     name: str
@@ -41,6 +47,7 @@ class PlannedVariant:
     corpus_sha: str = ""
     setting: Setting = ()
     levels: tuple[str, ...] = ()
+    size: str = ""
 
     @property
     def shown_setting(self) -> tuple[str, ...]:
@@ -50,8 +57,7 @@ class PlannedVariant:
     @property
     def slug(self) -> str:
         """Its name as that of a folder."""
-        plain = re.sub(r"[^A-Za-z0-9.]+", "-", self.name).strip("-.")
-        return plain or hashlib.sha256(self.name.encode()).hexdigest()[:8]
+        return slug(self.name)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from rnnlab.errors import RnnlabError, RunHeldError
 from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
+from rnnlab.studies.ablation import predictions
 from rnnlab.studies.ablation.cells import TUNING, Cell
 from rnnlab.studies.ablation.failures import Failures
 from rnnlab.studies.ablation.known import CellsFile, known_cells
@@ -63,10 +64,10 @@ def run_ablation(
         with Pool(environments, plan.folder) as pool:
             plan = _tune(pool, plan)
             _write_study_root(plan)
-            if plan.ablation.until is None:
-                train(plan)
-            else:
+            if plan.ablation.until is not None:
                 plan, stop = run_until(plan, train)
+            elif not plan.sizes or _predict_largest(plan, train, others):
+                train(plan)
         cells = len(plan.cells())
         report = write_report(plan, tally.trained, cells - tally.trained - len(tally.failed), stop)
     if tally.failed:
@@ -137,6 +138,20 @@ def _tune(pool: Pool, plan: AblationPlan) -> AblationPlan:
     tuned = plan.tuned()
     assert tuned is not None
     return tuned
+
+
+def _predict_largest(plan: AblationPlan, train: Callable[[AblationPlan], bool], others: Sequence[Path]) -> bool:
+    """Train the smaller sizes, and write down what they say of the largest before it is trained.
+
+    Returns: whether the largest is to be trained: not if cells failed, since the prediction is made once.
+    """
+    if not train(plan.smaller()):
+        say(f"cells failed, so {plan.largest} is neither predicted nor trained; the same command goes on")
+        return False
+    known = known_cells(plan, others)
+    if not all(known.is_done(cell) for cell in plan.cells()):
+        predictions.write_and_say(plan, known)
+    return True
 
 
 def _train(
@@ -218,7 +233,8 @@ def _say_what_changed(plan: AblationPlan) -> None:
     path = plan.folder / BASELINE
     if not path.is_file():
         return
-    found = diff(config.load(path), plan.variants[0].config)
+    before = config.load(path)
+    found = min((diff(before, variant.config) for variant in plan.baselines), key=len)  # a smaller size may be new
     cells = [*plan.tuning_cells(), *plan.cells()]
     begun = any(any(cell.config_file.parent.glob("seed-*")) for cell in cells if cell.config_file.exists())
     anew = "all cells are trained anew; those of before stay beside them"

@@ -8,8 +8,8 @@ The growth of an effect needs no law: a slope for each seed of its paired differ
 """
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,22 +46,26 @@ class PowerLaw:
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """What a law that was fitted to the smaller sizes says about the largest."""
+    """What a law that was fitted to the smaller sizes says about the largest.
+
+    Nobody knows yet what was measured if that is None.
+    """
 
     law: PowerLaw
     exponent: Interval  # with its 95% interval; its count is that of the runs fitted
     size: float  # that was held out
-    predicted: Interval  # metric at that size, with the 95% interval of the mean over as many seeds as were run there
-    measured: float  # mean over its seeds
+    predicted: Interval  # metric at that size, with the 95% interval of the mean over as many seeds as are run there
+    measured: float | None = None  # mean over its seeds
 
     @property
-    def miss(self) -> float:
+    def miss(self) -> float | None:
         """Measured - predicted, in the metric's unit."""
-        return self.measured - self.predicted.mean
+        return None if self.measured is None else self.measured - self.predicted.mean
 
     @property
     def is_within(self) -> bool:
         """Whether the interval holds what was measured."""
+        assert self.measured is not None
         assert self.predicted.low is not None
         assert self.predicted.high is not None
         return self.predicted.low <= self.measured <= self.predicted.high
@@ -75,37 +79,63 @@ class NoLaw:
 
 
 def extrapolate(ladder: Ladder, floor: bool | None = None) -> Extrapolation | NoLaw:
-    """Fit all sizes but the largest, and predict that one.
+    """Fit all sizes but the largest, predict that one, and put beside it what was measured there.
 
     Args:
         ladder: of one variant; the metric is lower the better and above 0, such as BPC or nats.
         floor: fit a floor a as well, and leave out one below 0; None: if there are SIZES_FOR_FLOOR sizes to fit.
     """
-    values = [value for by_seed in ladder.values() for value in by_seed.values()]
     if len(ladder) < FEWEST_SIZES:
-        return NoLaw(f"{len(ladder)} sizes, and a law takes at least {FEWEST_SIZES}, the largest held out")
-    if not all(map(math.isfinite, values)):
-        return NoLaw("a run diverged")
-    if min(values) <= 0.0 or min(ladder) <= 0.0:
-        return NoLaw("a power law takes sizes and values above 0")
+        return _too_few(len(ladder))
     if not all(ladder.values()):
         return NoLaw("a size has no finished seed")
     *fitted, largest = sorted(ladder)
+    measured = list(ladder[largest].values())
+    found = predict({size: ladder[size] for size in fitted}, largest, len(measured), floor)
+    return found if isinstance(found, NoLaw) else measured_at(found, measured)
+
+
+def measured_at(prediction: Extrapolation, measured: Sequence[float]) -> Extrapolation | NoLaw:
+    """The prediction beside what the seeds of the largest size reached."""
+    if not all(map(math.isfinite, measured)):
+        return NoLaw("a run diverged")
+    if min(measured) <= 0.0:
+        return NoLaw("a power law takes sizes and values above 0")
+    return replace(prediction, measured=math.fsum(measured) / len(measured))
+
+
+def predict(ladder: Ladder, size: float, seeds: int, floor: bool | None = None) -> Extrapolation | NoLaw:
+    """Fit all sizes that there are, and predict the mean over so many seeds at a larger one.
+
+    Args:
+        ladder, floor: as in `extrapolate`, without the size that is predicted.
+    """
+    values = [value for by_seed in ladder.values() for value in by_seed.values()]
+    if len(ladder) < FEWEST_SIZES - 1:
+        return _too_few(len(ladder) + 1)
+    if not all(map(math.isfinite, values)):
+        return NoLaw("a run diverged")
+    if not all(ladder.values()):
+        return NoLaw("a size has no finished seed")
+    if min(values) <= 0.0 or min(ladder) <= 0.0:
+        return NoLaw("a power law takes sizes and values above 0")
+    fitted = sorted(ladder)
     with_floor = len(fitted) >= SIZES_FOR_FLOOR if floor is None else floor
-    sizes = np.array([size for size in fitted for _ in ladder[size]])
-    metric = np.array([value for size in fitted for value in ladder[size].values()])
+    sizes = np.array([at for at in fitted for _ in ladder[at]])
+    metric = np.array([value for at in fitted for value in ladder[at].values()])
     if len(metric) < 4 or (with_floor and len(fitted) < 3):
         return NoLaw(f"{len(metric)} runs at {len(fitted)} sizes leave nothing to estimate the scatter from")
-    held_out = list(ladder[largest].values())
-    found = _fit(sizes, metric, with_floor, largest, held_out)
+    found = _fit(sizes, metric, with_floor, size, seeds)
     if with_floor and (isinstance(found, NoLaw) or found.law.floor < 0.0):  # no floor is in sight
-        return _fit(sizes, metric, False, largest, held_out)
+        return _fit(sizes, metric, False, size, seeds)
     return found
 
 
-def _fit(
-    sizes: Floats, metric: Floats, with_floor: bool, largest: float, held_out: list[float]
-) -> Extrapolation | NoLaw:
+def _too_few(sizes: int) -> NoLaw:
+    return NoLaw(f"{sizes} sizes, and a law takes at least {FEWEST_SIZES}, the largest held out")
+
+
+def _fit(sizes: Floats, metric: Floats, with_floor: bool, largest: float, seeds: int) -> Extrapolation | NoLaw:
     free = len(metric) - (3 if with_floor else 2)  # degrees of freedom that are left for the scatter
     middle = float(np.log(sizes).mean())  # or coefficient and exponent could hardly be told apart
 
@@ -122,14 +152,13 @@ def _fit(
         return NoLaw("no law fits: the sizes do not determine it")
     scatter = float(((metric - law(sizes, *found)) ** 2).sum()) / free  # variance of a run
     gradient = optimize.approx_fprime(found, lambda unknowns: law(largest, *unknowns))
-    variance = float(gradient @ covariance @ gradient) + scatter / len(held_out)
+    variance = float(gradient @ covariance @ gradient) + scatter / seeds
     a = float(found[2]) if with_floor else 0.0
     return Extrapolation(
         PowerLaw(a, math.exp(found[0] + found[1] * middle), float(found[1])),
         _interval(float(found[1]), float(covariance[1, 1]), free, len(metric)),
         largest,
         _interval(float(law(largest, *found)), variance, free, len(metric)),
-        math.fsum(held_out) / len(held_out),
     )
 
 

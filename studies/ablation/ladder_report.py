@@ -1,6 +1,6 @@
 """The table and the picture of a ladder of sizes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,19 @@ from rnnlab.views.intervals import mean_interval
 from rnnlab.views.plots import DASHED, legend_columns, legible, marker, stroke, styled, tick
 
 SIZE = "parameters"
-OFFSET = 1.5  # [points] between the intervals of two variants at one size
+Found = Mapping[str, Extrapolation | NoLaw]
+"""By variant, what the laws of the smaller sizes say about the largest, as it may have been said before it was run."""
+
+OFFSET = 3.0  # [points] between the intervals of two variants at one size
 
 
 def ladder_table(
-    ladders: Mapping[str, Ladder], baseline: str, metric: str = "valid_bpc", sized_by: str = SIZE
+    ladders: Mapping[str, Ladder],
+    baseline: str,
+    metric: str = "valid_bpc",
+    sized_by: str = SIZE,
+    found: Found | None = None,
+    caveats: Sequence[str] = (),
 ) -> tables.Table:
     """A row a variant: the law of its smaller sizes, how it foretells the largest, and how its effect grows.
 
@@ -28,10 +36,12 @@ def ladder_table(
         ladders: by variant, the baseline among them.
         metric: what was measured: see `rnnlab.views.metrics`; lower is better.
         sized_by: what the sizes count.
+        found: predictions that were made before; None to make them of these ladders, whose largest size is held out.
+        caveats: notes on how the study was run.
     Raises: ConfigError if there is no such metric or baseline, or if more of the metric is better.
     """
     compared = _metric(ladders, baseline, metric)
-    found = {name: extrapolate(ladder) for name, ladder in ladders.items()}
+    found = {name: extrapolate(ladder) for name, ladder in ladders.items()} if found is None else found
     grown = {name: growth(ladders[baseline], ladder) for name, ladder in ladders.items() if name != baseline}
     digits = compared.digits
     columns = [
@@ -53,7 +63,11 @@ def ladder_table(
         f"Δ {compared.word} per doubling: slope of the difference to {baseline} against log2 N, paired by seed, with "
         "its 95% interval over seeds; where it holds zero, the effect is not seen to grow.",
     ]
-    outside = [name for name, one in found.items() if isinstance(one, Extrapolation) and not one.is_within]
+    outside = [
+        name
+        for name, one in found.items()
+        if isinstance(one, Extrapolation) and one.miss is not None and not one.is_within
+    ]
     if outside:
         notes.append(
             f"The measured value lies outside of the interval for {', '.join(outside)}: the law does not hold."
@@ -61,7 +75,8 @@ def ladder_table(
     for outcomes, what in ((found, "law"), (grown, "growth")):
         reasons = {name: one.reason for name, one in outcomes.items() if isinstance(one, NoLaw)}
         notes += [f"No {what} for {name}: {reason}." for name, reason in reasons.items()]
-    return tables.Table(f"{compared.heading} against {sized_by}, the largest size held out", columns, rows, notes)
+    title = f"{compared.heading} against {sized_by}, the largest size held out"
+    return tables.Table(title, columns, rows, [*notes, *caveats])
 
 
 def _metric(ladders: Mapping[str, Ladder], baseline: str, key: str) -> metrics.Metric:
@@ -89,22 +104,28 @@ def _row(
 
 @styled()
 def ladder_plot(
-    ladders: Mapping[str, Ladder], baseline: str, metric: str = "valid_bpc", sized_by: str = SIZE
+    ladders: Mapping[str, Ladder],
+    baseline: str,
+    metric: str = "valid_bpc",
+    sized_by: str = SIZE,
+    found: Found | None = None,
 ) -> Figure:
     """The metric against size with the laws, dashed where they foretell; beside it the differences to the baseline.
 
-    Raises: as `ladder_table`.
+    Args, Raises: as `ladder_table`.
     """
     compared = _metric(ladders, baseline, metric)
+    found = {name: extrapolate(ladder) for name, ladder in ladders.items()} if found is None else found
     labels = [f" {legible(name)}" for name in ladders]
     columns = legend_columns(labels, 9.6)
     figure = Figure(figsize=(9.6, 4.3 + 0.22 * -(-len(labels) // columns)), layout="constrained")
     laws, differences = figure.subplots(1, 2)
     sizes = [size for ladder in ladders.values() for size in ladder]
+    sizes += [one.size for one in found.values() if isinstance(one, Extrapolation)]
     for axis in (laws, differences):
         axis.set(xscale="log", xlim=(min(sizes) / 1.4, max(sizes) * 1.4), xlabel=sized_by.capitalize())
     for number, (name, ladder) in enumerate(ladders.items()):
-        _draw_law(laws, ladder, number)
+        _draw_law(laws, ladder, found[name], max(sizes), number, len(ladders))
         grown = growth(ladders[baseline], ladder) if name != baseline else None
         if isinstance(grown, Growth):
             _draw_growth(differences, grown, number, len(ladders))
@@ -120,29 +141,38 @@ def ladder_plot(
     return figure
 
 
-def _draw_law(axis: Any, ladder: Ladder, number: int) -> None:
+def _draw_law(axis: Any, ladder: Ladder, found: Extrapolation | NoLaw, largest: float, number: int, count: int) -> None:
     style: dict[str, Any] = {"marker": marker(number), "markersize": 5, "ls": "none", "color": stroke(number)["color"]}
     sizes = [size for size in sorted(ladder) if ladder[size] and np.isfinite(list(ladder[size].values())).all()]
-    means = [mean_interval(list(ladder[size].values())) for size in sizes]
-    axis.plot(sizes[:-1], [one.mean for one in means[:-1]], **style)
-    axis.plot(sizes[-1:], [one.mean for one in means[-1:]], **style, mfc="white", zorder=4)
-    found = extrapolate(ladder)
-    if isinstance(found, NoLaw):
+    apart = axis.transData + _apart(axis, number, count)
+    for size in sizes:
+        hollow: dict[str, Any] = {"mfc": "white", "zorder": 4, "transform": apart} if size == largest else {}
+        axis.plot(size, mean_interval(list(ladder[size].values())).mean, **style, **hollow)
+    fitted = [size for size in sizes if size < largest]
+    if isinstance(found, NoLaw) or not fitted:
         return
-    fitted, beyond = np.geomspace(sizes[0], sizes[-2]), np.geomspace(sizes[-2], found.size)
-    axis.plot(fitted, [found.law(size) for size in fitted], lw=1.6, color=style["color"])
+    through, beyond = np.geomspace(fitted[0], fitted[-1]), np.geomspace(fitted[-1], found.size)
+    axis.plot(through, [found.law(size) for size in through], lw=1.6, color=style["color"])
     axis.plot(beyond, [found.law(size) for size in beyond], lw=1.2, color=style["color"], dashes=(3, 2))
-    half = found.predicted.half_width
-    axis.errorbar(found.size, found.predicted.mean, yerr=half, color=style["color"], capsize=3, lw=1.2, zorder=3)
+    interval: dict[str, Any] = {"color": style["color"], "capsize": 3, "lw": 1.2, "zorder": 3, "transform": apart}
+    axis.errorbar(found.size, found.predicted.mean, yerr=found.predicted.half_width, **interval)
+    ends = [end for end in (found.predicted.low, found.measured, found.predicted.high) if end is not None]
+    axis.update_datalim([(found.size, end) for end in ends])
+    axis.autoscale_view(scalex=False)  # what is moved apart does not count for the axis by itself
+
+
+def _apart(axis: Any, number: int, count: int) -> ScaledTranslation:
+    """Variants are moved apart by points of the picture: intervals on top of each other could not be told apart."""
+    return ScaledTranslation(OFFSET * (number - (count - 1) / 2) / 72, 0, axis.figure.dpi_scale_trans)
 
 
 def _draw_growth(axis: Any, grown: Growth, number: int, count: int) -> None:
-    """Variants are moved apart by points of the picture: intervals on top of each other could not be told apart."""
-    apart = ScaledTranslation(OFFSET * (number - count / 2) / 72, 0, axis.figure.dpi_scale_trans)
     means = [one.mean for one in grown.differences.values()]
     halves = [one.half_width or 0.0 for one in grown.differences.values()]
     style: dict[str, Any] = {"marker": marker(number), "markersize": 5, "capsize": 2, "lw": 1.4, **stroke(number)}
-    axis.errorbar(list(grown.differences), means, halves, **style, transform=axis.transData + apart)
+    axis.errorbar(
+        list(grown.differences), means, halves, **style, transform=axis.transData + _apart(axis, number, count)
+    )
     ends = [mean + side * half for mean, half in zip(means, halves, strict=True) for side in (-1.0, 1.0)]
     axis.update_datalim([(size, 0.0) for size in grown.differences] + [(1.0, end) for end in ends], updatex=False)
     axis.autoscale_view(scalex=False)  # what is moved apart does not count for the axis by itself

@@ -9,9 +9,11 @@ from rnnlab.studies import definition
 from rnnlab.studies.ablation.cells import CELLS, TUNING, Cell, PlannedVariant
 from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import shown
+from rnnlab.studies.ablation.size_plan import make_all, refuse_no_ladder
+from rnnlab.studies.ablation.sizes import named
 from rnnlab.studies.ablation.study import Ablation
 from rnnlab.studies.ablation.tuning import best, candidates, tuning_seeds
-from rnnlab.studies.ablation.variants import build, design, make_variants
+from rnnlab.studies.ablation.variants import build, design
 from rnnlab.studies.budget import SOURCE
 from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import choose
@@ -27,10 +29,11 @@ class AblationPlan:
     """An ablation whose every variant was built and proven.
 
     Attributes:
-        variants: the baseline first.
+        variants: the baseline first; of several sizes those of the smallest first, and of each its baseline first.
         matched: the same at equal costs, the baseline first; empty if the study does not ask for it.
         metric: what is compared.
         candidates: by the name of a variant, the variant at every setting that it may get; empty if nothing is tuned.
+        sizes: by name the parameters of the baseline at that size, ascending; empty of a study of one size.
     """
 
     ablation: Ablation
@@ -39,6 +42,29 @@ class AblationPlan:
     matched: Sequence[PlannedVariant]
     metric: Metric
     candidates: Mapping[str, Sequence[PlannedVariant]] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def baselines(self) -> list[PlannedVariant]:
+        """What variants are compared with: one, or one for each size."""
+        names = {named(self.ablation.baseline, size) for size in self.sizes or [""]}
+        return [variant for variant in self.variants if variant.name in names]
+
+    @property
+    def largest(self) -> str:
+        """The size that is held out; empty of a study of one size."""
+        return max(self.sizes, key=self.sizes.__getitem__, default="")
+
+    def shape(self) -> str:
+        """As in: 2 variants x 3 sizes x 5 seeds; those at equal costs count as well."""
+        variants, sizes = len({cell.variant.config.text for cell in self.cells()}), max(1, len(self.sizes))
+        counts = [f"{variants // sizes} variants", *([f"{sizes} sizes"] if self.sizes else [])]
+        return " x ".join([*counts, f"{len(self.seeds)} seeds"])
+
+    def smaller(self) -> "AblationPlan":
+        """The same without the largest size."""
+        variants = [variant for variant in self.variants if variant.size != self.largest]
+        return replace(self, variants=variants, sizes={size: self.sizes[size] for size in list(self.sizes)[:-1]})
 
     @property
     def seeds(self) -> list[int]:
@@ -58,9 +84,18 @@ class AblationPlan:
         return plan if ablation.until is None else plan.with_seeds(max(ablation.first_look, ablation.most_seeds))
 
     def cells(self) -> list[Cell]:
-        """Each once, all variants with the first seed before any with the second: a table needs pairs."""
+        """Each once, all variants with the first seed before any with the second: a table needs pairs.
+
+        A size comes before any that is larger.
+        """
         every = {variant.config.text: variant for variant in [*self.matched, *self.variants]}
-        return [Cell(self.folder, variant, seed) for seed in self.seeds for variant in every.values()]
+        return [
+            Cell(self.folder, variant, seed)
+            for size in self.sizes or [""]
+            for seed in self.seeds
+            for variant in every.values()
+            if variant.size == size
+        ]
 
     def tuning_cells(self) -> list[Cell]:
         """Those that decide the settings, each once; they are trained before any other."""
@@ -100,13 +135,18 @@ def plan_ablation(
     """
     ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds, until=until)
     with definition.config_errors(str(definition.find(study))):
-        check_names([ablation.baseline, *(name for name, _, _ in design(ablation))])
-    variants = make_variants(ablation)
+        names = [ablation.baseline, *(name for name, _, _ in design(ablation))]
+        check_names([named(name, size) for size in ablation.sizes or [""] for name in names])
+    variants, sizes = make_all(ablation)
     metric = _metric(ablation, variants)
     variants = _with_texts(variants)
     matched = _matched(ablation, ablation.match, variants) if ablation.match else []
-    named = {variant.name: variant for variant in [*variants, *matched]}
-    return AblationPlan(ablation, folder, variants, matched, metric, candidates(ablation, list(named.values())))
+    every = {variant.name: variant for variant in [*variants, *matched]}
+    tuned = candidates(ablation, list(every.values()))
+    plan = AblationPlan(ablation, folder, variants, matched, metric, tuned, sizes)
+    if sizes:
+        refuse_no_ladder(plan.baselines, metric)
+    return plan
 
 
 def _metric(ablation: Ablation, variants: Sequence[PlannedVariant]) -> Metric:

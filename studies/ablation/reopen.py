@@ -29,6 +29,7 @@ def write_plan(plan: AblationPlan) -> None:
         "candidates": {
             name: [_config_file(plan, one, TUNING) for one in tuned] for name, tuned in plan.candidates.items()
         },
+        "sizes": dict(plan.sizes),
     }
     write_file(plan.folder / PLAN, (json.dumps(told, indent=1) + "\n").encode())
 
@@ -40,6 +41,7 @@ def _told(plan: AblationPlan, variant: PlannedVariant) -> dict[str, Any]:
         "bindings": list(variant.bindings),
         "match_error": variant.match_error,
         "corpus_sha": variant.corpus_sha,
+        "size": variant.size,
     }
 
 
@@ -67,9 +69,10 @@ def reopen_ablation(folder: Path) -> AblationPlan:
             name: _candidates(folder, named[name], ablation, files) for name, files in told["candidates"].items()
         }
         compared = metric(told["metric"])
+        sizes = {str(size): int(parameters) for size, parameters in told.get("sizes", {}).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(f"{path}: not the plan of an ablation ({error!r}); {remedy}") from None
-    return AblationPlan(ablation, folder, variants, matched, compared, candidates)
+    return AblationPlan(ablation, folder, variants, matched, compared, candidates, sizes)
 
 
 def _candidates(
@@ -86,7 +89,7 @@ def _variants(folder: Path, told: Sequence[dict[str, Any]]) -> list[PlannedVaria
     return [
         PlannedVariant(
             str(one["name"]), config.load(folder / one["config"]), tuple(map(str, one["bindings"])),
-            float(one["match_error"]), str(one["corpus_sha"]),
+            float(one["match_error"]), str(one["corpus_sha"]), size=str(one.get("size", "")),
         )
         for one in told
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rnnlab.storage import metrics
 from rnnlab.storage.runfolder import METRICS
 from rnnlab.studies.ablation import floor
 from rnnlab.studies.ablation.caveats import look_notes, tuning_notes
-from rnnlab.studies.ablation.cells import Cell, PlannedVariant
+from rnnlab.studies.ablation.cells import Cell, PlannedVariant, slug
 from rnnlab.studies.ablation.factor_plots import interaction_plot
 from rnnlab.studies.ablation.factor_tables import factor_table, interaction_table
 from rnnlab.studies.ablation.factors import grid_of
@@ -24,6 +25,8 @@ from rnnlab.studies.ablation.over_training import difference_plot, difference_ta
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.processors import on_one_processor
 from rnnlab.studies.ablation.sequential import Stop
+from rnnlab.studies.ablation.size_report import size_ladder
+from rnnlab.studies.ablation.sizes import named
 from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, write_table_and_plot
 from rnnlab.studies.metric import counted_in, is_of_tasks
 from rnnlab.views import plots, tables
@@ -83,6 +86,7 @@ def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None 
             continue
         report = _Report(plan.folder, stem)
         _add_table(report, plan, shown, title, notes, stop)
+        _add_ladder(report, plan, known)
         _add_factors(report, plan, shown, stop)
         _add_over_training(report, plan, shown)
         _add_tests(report, shown)
@@ -95,7 +99,8 @@ def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None 
 
 
 def tables_of(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVariant]]]:
-    yield "ablation", "", plan.variants
+    sizes = f"Ablation against {plan.ablation.baseline} at {len(plan.sizes)} sizes: {plan.metric.title}"
+    yield "ablation", sizes if plan.sizes else "", plan.variants
     if plan.matched:
         worst = max(abs(variant.match_error) for variant in plan.matched)
         cost = f"MACs per {counted_in(plan.metric)}" if plan.ablation.match == "macs" else "parameters"
@@ -117,8 +122,16 @@ def _add_table(
     statistics = analyze_variants(variants, baseline, metric.key)
     if level is not None:
         statistics = at_look(statistics, level)
-    if len(statistics) > 1:
-        report.draw("forest", lambda: forest_plot(statistics, baseline, metric, frozenset(_at_floor(plan, variants))))
+    if any(one.difference is not None for one in statistics.values()):
+        whose = f"{baseline} of the same size" if plan.sizes else baseline
+        report.draw("forest", lambda: forest_plot(statistics, whose, metric, frozenset(_at_floor(plan, variants))))
+
+
+def _add_ladder(report: _Report, plan: AblationPlan, known: KnownCells) -> None:
+    """Of several sizes: what the smaller ones said of the largest, and how the effects grow."""
+    if ladder := size_ladder(plan, known):
+        report.add("ladder", ladder.table())
+        report.draw("ladder", ladder.plot)
 
 
 def _add_factors(report: _Report, plan: AblationPlan, shown: Shown, stop: Stop | None) -> None:
@@ -144,13 +157,16 @@ def _at_floor(plan: AblationPlan, variants: Sequence[TrainedVariant]) -> list[st
 
 
 def _add_over_training(report: _Report, plan: AblationPlan, shown: Shown) -> None:
-    """The difference to the baseline at every evaluation; in files alone, as there are many."""
-    baseline, metric = plan.ablation.baseline, plan.metric
-    (_, of_baseline), *others = [(told.name, _curves(plan, variant, told)) for variant, told in shown]
-    found = {name: points for name, curves in others if (points := differences(of_baseline, curves))}
-    if found:
-        report.add("difference", difference_table(found, baseline, metric), printed=False)
-        report.draw("difference", lambda: difference_plot(found, baseline, metric))
+    """The difference to the baseline at every evaluation, of each size; in files alone, as there are many."""
+    for size in dict.fromkeys(planned.size for planned, _ in shown):
+        own = [(planned, told) for planned, told in shown if planned.size == size]
+        baseline = own[0][0].name
+        (_, of_baseline), *others = [(told.name, _curves(plan, variant, told)) for variant, told in own]
+        found = {name: points for name, curves in others if (points := differences(of_baseline, curves))}
+        if found:
+            stem = f"difference_{slug(size)}" if size else "difference"
+            report.add(stem, difference_table(found, baseline, plan.metric), printed=False)
+            report.draw(stem, partial(difference_plot, found, baseline, plan.metric))
 
 
 def _add_tests(report: _Report, shown: Shown) -> None:
@@ -164,16 +180,23 @@ def _add_tests(report: _Report, shown: Shown) -> None:
 def reported_variants(
     plan: AblationPlan, variants: Sequence[PlannedVariant], known: KnownCells
 ) -> tuple[Shown, list[str]]:
-    """(the variants that have a finished cell, what the cells' processors give to note); none without the baseline."""
-    planned = [variant for variant in variants if known.results(plan, variant)]
-    if not planned or planned[0].name != plan.ablation.baseline:
+    """(the variants that have a finished cell, what the cells' processors give to note); none without the baseline.
+
+    Of several sizes, those at sizes whose baseline has one.
+    """
+    begun = [variant for variant in variants if known.results(plan, variant)]
+    names = {variant.name for variant in begun}
+    planned = [variant for variant in begun if named(plan.ablation.baseline, variant.size) in names]
+    if not planned:
         return [], []
     told, notes = on_one_processor([_trained(plan, variant, known) for variant in planned])
     return list(zip(planned, told, strict=True)), notes
 
 
 def _trained(plan: AblationPlan, variant: PlannedVariant, known: KnownCells) -> TrainedVariant:
-    return TrainedVariant(variant.name, known.results(plan, variant), variant.bindings, variant.shown_setting)
+    return TrainedVariant(
+        variant.name, known.results(plan, variant), variant.bindings, variant.shown_setting, variant.size
+    )
 
 
 def _curves(plan: AblationPlan, variant: PlannedVariant, told: TrainedVariant) -> dict[int, Sequence[Point]]:

@@ -80,17 +80,29 @@ def analyze(results: Mapping[str, Mapping[int, float]], baseline: str) -> dict[s
     differences = {
         name: paired_difference(results[baseline], seeds) for name, seeds in results.items() if name != baseline
     }
-    corrected = holm({name: d.p for name, d in differences.items() if d.p is not None})
-    flipped = holm({name: d.p_flip for name, d in differences.items() if d.p_flip is not None})
-    return {
+    return corrected({
         name: VariantStatistics(
             seeds=tuple(sorted(by_seed)),
             mean=mean_interval(list(by_seed.values())) if _finite(by_seed) else None,
-            difference=None
-            if name == baseline
-            else replace(differences[name], p_holm=corrected.get(name), p_flip_holm=flipped.get(name)),
+            difference=differences.get(name),
         )
         for name, by_seed in results.items()
+    })  # fmt: skip
+
+
+def corrected(statistics: Mapping[str, VariantStatistics]) -> dict[str, VariantStatistics]:
+    """The same with p-values that are corrected for all comparisons among them, whatever they were before."""
+    found = {name: one.difference for name, one in statistics.items() if one.difference is not None}
+    by_t = holm({name: difference.p for name, difference in found.items() if difference.p is not None})
+    by_flip = holm({name: difference.p_flip for name, difference in found.items() if difference.p_flip is not None})
+    return {
+        name: replace(
+            one,
+            difference=None
+            if one.difference is None
+            else replace(one.difference, p_holm=by_t.get(name), p_flip_holm=by_flip.get(name)),
+        )
+        for name, one in statistics.items()
     }
 
 

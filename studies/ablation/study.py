@@ -8,6 +8,7 @@ from typing import Any, Literal
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.studies.ablation import levels
+from rnnlab.studies.ablation import sizes as of_sizes
 from rnnlab.studies.ablation.matching import Cost
 from rnnlab.studies.ablation.proof import Delta
 from rnnlab.studies.ablation.statistics import MIN_SEEDS
@@ -42,6 +43,8 @@ class Ablation:
         until: half-width of the widest interval of a difference, in the metric's unit: seeds are added to all variants
             until it is no more than this. `seeds` is then how many there are at the first look, at least three.
         most_seeds: where that ends.
+        sizes: {name: [fragments and bindings]}, a budget among them: all variants are compared at every size, and the
+            largest is predicted by a power law from the others before it is trained.
     Raises: ConfigError for an empty delta, a name that is taken, less than one seed, too many runs, or two budgets; for
         a grid that tunes nothing, or what decides what is trained on, how long, or how valid is scored.
     """
@@ -62,6 +65,7 @@ class Ablation:
     tune_seeds: int = 1
     until: float | None = None
     most_seeds: int = 20
+    sizes: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         refuse_two_budgets(self)
@@ -75,6 +79,9 @@ class Ablation:
         variants = 1 + len(names)
         if self.design == "grid":
             variants = math.prod(1 + len(factor) for factor in self.factors())
+        if self.sizes is not None:
+            of_sizes.refuse(self.sizes, vars(self))
+            variants *= len(self.sizes)
         if variants * self.seeds > MOST_CELLS:
             raise ConfigError(
                 f"Ablation.seeds = {self.seeds}: {variants:,} variants make {variants * self.seeds:,} runs, more than "

@@ -13,11 +13,13 @@ from rnnlab.studies.ablation import floor
 from rnnlab.studies.ablation.floor import MetricFloor
 from rnnlab.studies.ablation.looks import at_look
 from rnnlab.studies.ablation.scored import scored_note
+from rnnlab.studies.ablation.sizes import named, plain
 from rnnlab.studies.ablation.statistics import (
     MIN_SEEDS,
     PairedDifference,
     VariantStatistics,
     analyze,
+    corrected,
     least_p_flip,
 )
 from rnnlab.studies.metric import counted_in, score
@@ -35,12 +37,14 @@ class TrainedVariant:
         results: `result.json` by seed.
         bindings: what differs from the baseline, as `key = value`; empty for the baseline.
         tuned: the setting that tuning chose for it, as `key = value`.
+        size: of a study of several sizes, the one that it has; it is compared with the baseline of this size.
     """
 
     name: str
     results: Mapping[int, Mapping[str, Any]]
     bindings: tuple[str, ...] = ()
     tuned: tuple[str, ...] = ()
+    size: str = ""
 
     def scores(self, metric: str) -> dict[int, float]:
         """The metric by seed; NaN where training diverged."""
@@ -127,12 +131,17 @@ def analyze_variants(variants: Sequence[TrainedVariant], baseline: str, metric: 
     names = [variant.name for variant in variants]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ConfigError(f"two variants are called {twice[0]!r}; rename one of them")
-    return analyze({variant.name: variant.scores(metric) for variant in variants}, baseline)
+    found: dict[str, VariantStatistics] = {}
+    for size in dict.fromkeys(variant.size for variant in variants):
+        scores = {variant.name: variant.scores(metric) for variant in variants if variant.size == size}
+        found |= analyze(scores, named(baseline, size))
+    return corrected(found)
 
 
 def _columns(metric: Metric, is_look: bool) -> list[tables.Column]:
     unit = counted_in(metric)
     return [
+        tables.Column("size", "Size"),
         tables.Column("variant", "Variant", marked_by=floor.AT_FLOOR),
         tables.Column("seeds", "Seeds", "number"),
         tables.Column(metric.key, metric.heading, "interval", numerals.plus_minus(metric.digits)),
@@ -145,6 +154,7 @@ def _columns(metric: Metric, is_look: bool) -> list[tables.Column]:
             "p_flip_holm", "p (flip, Holm)", "number", numerals.probability, marked_by=floor.AT_FLOOR, is_shown=is_look
         ),
         tables.Column("parameters", "Parameters", "number", numerals.engineering),
+        tables.Column("bytes_trained", f"{unit.capitalize()}s", "number", numerals.engineering),
         tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
         tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
         tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
@@ -157,7 +167,8 @@ def _columns(metric: Metric, is_look: bool) -> list[tables.Column]:
 def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric) -> dict[str, tables.Cell]:
     difference = statistics.difference or PairedDifference(None)
     return {
-        "variant": variant.name,
+        "size": variant.size or None,
+        "variant": plain(variant.name, variant.size),
         "seeds": len(statistics.seeds),
         metric.key: statistics.mean,
         **floor.cells(variant.floor(metric), statistics.mean, metric),
@@ -167,6 +178,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric)
         "p_flip": difference.p_flip,
         "p_flip_holm": difference.p_flip_holm,
         **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
+        "bytes_trained": variant.mean("bytes_trained") if variant.size else None,  # elsewhere it is the same throughout
         "tuned": "; ".join(variant.tuned) or None,
         "bindings": variant.bindings,
     }
@@ -187,8 +199,9 @@ def _notes(
         notes.append("± is half the 95% confidence interval (Student t) over seeds.")
     if any(difference.interval is not None for difference in differences):
         better = "above" if metric.higher_is_better else "below"
+        whose = f"{baseline} of the same size" if any(variant.size for variant in variants) else baseline
         notes.append(
-            f"Δ {metric.word}: mean difference to {baseline}, paired by seed; {better} zero is better than {baseline}."
+            f"Δ {metric.word}: mean difference to {whose}, paired by seed; {better} zero is better than {baseline}."
         )
     if tested := sum(difference.p is not None for difference in differences):
         comparisons = "1 comparison" if tested == 1 else f"{tested} comparisons"

@@ -31,7 +31,7 @@ def make_variants(ablation: Ablation) -> list[PlannedVariant]:
         refuse_unequal_steps(name, baseline, resolved)
         own = levels.chosen(factors, [delta.name for delta in deltas])
         variants.append(PlannedVariant(name, resolved, shown(differences), levels=own))
-    _refuse_twins(variants)
+    refuse_twins(variants)
     return variants
 
 
@@ -83,7 +83,8 @@ def _refuse_idle_items(base: Config, whole: Config, deltas: Sequence[Delta]) -> 
                 raise ConfigError(f"delta {delta} says {item!r}, which changes nothing; take it out")
 
 
-def _refuse_twins(variants: Sequence[PlannedVariant]) -> None:
+def refuse_twins(variants: Sequence[PlannedVariant]) -> None:
+    """Raises: ConfigError for two variants of one configuration, or of one folder."""
     for keys, trouble in (
         ([variant.config.text for variant in variants], "are one configuration; drop one of them"),
         ([variant.slug.lower() for variant in variants], "would share a folder; rename one of them"),

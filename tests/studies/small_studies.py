@@ -62,6 +62,22 @@ def small_ablation(folder: Path, *overrides: str, **arguments: Any) -> AblationP
     return plan_ablation(str(path), (), overrides, run=folder / "study")
 
 
+def small_ladder(folder: Path, *overrides: str, **arguments: Any) -> AblationPlan:
+    """The plan of an ablation at three sizes in `folder/study`."""
+    path = write_ladder(folder, **arguments)
+    return plan_ablation(str(path), (), overrides, run=folder / "study")
+
+
+def write_ladder(folder: Path, **arguments: Any) -> Path:
+    """A study file of three sizes, the largest first: where it stands says nothing about its size."""
+    sizes = {str(dim): [f"LanguageModel.dim = {dim}", f"Trainer.bytes = {40 * dim}"] for dim in (24, 8, 16)}
+    text = write_text(folder, size=4000)
+    bound = [line for line in OVERRIDES if not line.startswith("LanguageModel.dim")]
+    overrides = [*bound, "Trainer.source = @corpus.File", f"File.path = {str(text)!r}"]
+    common = {"sizes": sizes, "bytes": None, "overrides": overrides, "deltas": DROPPED, "seeds": 2}
+    return write_study(folder, "Ablation", **(common | arguments))
+
+
 def small_search(folder: Path, *overrides: str, trials: int | None = None, **arguments: Any) -> SearchPlan:
     """The plan of a search in `folder/study`."""
     path = write_study(folder, "Search", **arguments)

@@ -28,7 +28,8 @@ def arguments_of(study: str, folder: Path) -> list[str]:
 
 
 def _is_varied(study: str, line: str) -> bool:
-    return study == "memory_length" and line.startswith("memory ")
+    varied = {"memory_length": "memory ", "size_ladder": "LanguageModel.dim "}
+    return study in varied and line.startswith(varied[study])
 
 
 def test_the_studies_that_are_promised_ship() -> None:
@@ -36,7 +37,7 @@ def test_the_studies_that_are_promised_ship() -> None:
         "attention_kind", "boom_vs_standard", "core_swap", "initialization", "memory_dropout", "memory_length",
         "memory_by_core", "paper_table", "residual", "parity", "recall", "memory_staircase", "published/xlstm_parity",
         "published/min_gru_selective_copy_32", "published/min_gru_selective_copy_64", "published/mad_memorize",
-        "published/mqar_64_4",
+        "published/mqar_64_4", "size_ladder",
     }  # fmt: skip
 
 
@@ -55,7 +56,11 @@ def test_every_ablation_that_ships_runs_at_its_smallest(
     facts = json.loads(capsys.readouterr().out)
     declared = definition.read(definition.find(study), Ablation)
     rows = facts["tables"]["ablation"]["rows"]
-    assert [row["variant"] for row in rows] == [declared.baseline, *(name for name, _, _ in design(declared))]
+    names = [declared.baseline, *(name for name, _, _ in design(declared))]
+    assert [(row.get("size"), row["variant"]) for row in rows] == [
+        (size, name) for size in declared.sizes or [None] for name in names
+    ]
+    assert ("ladder" in facts["tables"]) == (declared.sizes is not None)
     assert ("matched" in facts["tables"]) == (declared.match is not None)
 
 
