@@ -26,7 +26,9 @@ def _like_it(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
 
 
 def _broadcast(x: Tensor, y: Tensor | float) -> Tensor:
-    return x.new_empty(torch.broadcast_shapes(x.shape, y.shape) if isinstance(y, Tensor) else x.shape)
+    if not isinstance(y, Tensor):
+        return torch.empty_like(x)
+    return x.new_empty(torch.broadcast_shapes(x.shape, y.shape))  # type: ignore[no-untyped-call]
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -56,4 +58,5 @@ class _WithoutNumbers(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        return INSTEAD.get(func, func)(*args, **(kwargs or {}))
+        instead: Callable[..., Any] = INSTEAD.get(func, func)
+        return instead(*args, **(kwargs or {}))
