@@ -8,6 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from rnnlab.errors import LawError
 from rnnlab.interfaces import Foldable
 from rnnlab.model import count_parameters
+from rnnlab.shapes import without_numbers
 from rnnlab.testing.case import Case, Setting, Subject
 from rnnlab.testing.modules import MODULES, law
 
@@ -42,7 +43,7 @@ def sizes_without_numbers(subject: Subject) -> None:
     """Built on torch's meta device, whose tensors have no numbers, it has the same parameters and the same macs()."""
     case = subject.case(T, B)
     try:
-        with torch.device("meta"):
+        with without_numbers():
             bare = case.with_module(subject.build(case.setting))
     except LawError as error:
         case.refuse(f"on the meta device, on which `rnnlab show` counts, {error}")

@@ -4,7 +4,7 @@ import os
 import platform
 import subprocess
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +24,7 @@ from rnnlab.interfaces import MeasuresParameters
 from rnnlab.matmul import use_fast_products
 from rnnlab.model import LanguageModel, count_parameters, fold, reach
 from rnnlab.safe_text import as_utf8, hide_secrets
+from rnnlab.shapes import without_numbers
 from rnnlab.task import Task
 from rnnlab.training.recipe import Trainer
 from rnnlab.training.schedules import Schedule
@@ -66,7 +67,7 @@ def build(config: Config, *, shapes_only: bool = False, needs_source: bool = Tru
                 raise
             source = None
         torch.manual_seed(rng.derive(trainer.seed, 0, "initialization"))
-        with torch.device("meta" if shapes_only else "cpu"):  # the same numbers whichever device trains
+        with without_numbers() if shapes_only else torch.device("cpu"):  # the same numbers whichever device trains
             vocabulary = VOCABULARY if source is None else source.vocabulary
             model: LanguageModel = config.construct("LanguageModel", vocabulary=vocabulary)
         model.to(device)
@@ -116,9 +117,11 @@ def _start_unlikely(
 def describe(experiment: Experiment) -> dict[str, Any]:
     """What a model is, before it learns anything: sizes and costs."""
     model = experiment.model
+    with without_numbers() if model.output_bias.is_meta else nullcontext():
+        deployable = count_parameters(fold(model))
     return {
         "parameters": count_parameters(model),
-        "parameters_deployable": count_parameters(fold(model)),
+        "parameters_deployable": deployable,
         "macs_per_byte": model.macs(),
         "layers": len(model.blocks),
         "dim": model.dim,
