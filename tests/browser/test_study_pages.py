@@ -1,4 +1,4 @@
-"""The page of each kind of study in a real browser, on a desk and on a phone: nothing is lost, and what matters is first."""
+"""The page of each kind of study in a real browser, on a desk and on a phone: nothing is lost, what matters is first."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -126,9 +126,8 @@ def test_pictures_follow_what_the_study_found_and_detail_follows_them(
     chromium: Browser, pages: dict[str, Path]
 ) -> None:
     with opened(chromium, pages["ablation"]) as page:
-        order = page.evaluate(
-            "[...document.querySelectorAll('.study > h3, .study > .pictures')].map(one => one.innerText.split('\\n')[0])"
-        )
+        shown = "[...document.querySelectorAll('.study > h3, .study > .pictures')]"
+        order = page.evaluate(f"{shown}.map(one => one.innerText.split('\\n')[0])")
         first = "Ablation against lstm: valid BPC"
         assert order == [first, "Difference to the baseline", "Factors", "Difference over training"]
 

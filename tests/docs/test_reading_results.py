@@ -66,9 +66,7 @@ def titles_of(file: str, call: ast.Call) -> list[str]:
         return [re.escape(str(title.value))]
     if isinstance(title, ast.JoinedStr):
         parts = [
-            re.escape(str(part.value))
-            if isinstance(part, ast.Constant)
-            else WORDS[ast.unparse(part.value)]  # type: ignore[attr-defined]
+            re.escape(str(part.value)) if isinstance(part, ast.Constant) else WORDS[ast.unparse(part.value)]  # type: ignore[attr-defined]
             for part in title.values
         ]
         return ["".join(parts)]
