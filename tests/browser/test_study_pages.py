@@ -1,4 +1,4 @@
-"""The page of each kind of study in a real browser, on a desk and on a phone: nothing is lost, what matters is first."""
+"""Pages of each kind of study in a real browser, on a desk and on a phone: nothing is lost, what matters is first."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
