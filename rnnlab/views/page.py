@@ -49,6 +49,7 @@ def _study(study: StudyReport) -> dict[str, Any]:
         "name": printable(study.name),
         "notes": [printable(note) for note in study.notes],
         "tables": [_table(table) for table in study.tables],
+        "opening": study.opening,
         "pictures": [{"title": printable(picture.title), "svg": picture.base64} for picture in study.pictures],
     }
 

@@ -16,7 +16,8 @@ from rnnlab.views.runs import natural
 from rnnlab.views.stored_tables import read_table
 from rnnlab.views.tables import Table
 
-TABLES = ("ablation", "matched", "ladder", "confirm", "factors", "interactions", "trials")  # then all others
+OPENING = ("ablation", "matched", "ladder", "confirm")  # stand before the pictures
+TABLES = (*OPENING, "factors", "interactions", "trials")  # then all others
 PICTURES = {
     "forest": "Difference to the baseline",
     "ladder": "Size ladder",
@@ -56,7 +57,8 @@ class StudyReport:
     path: Path
     tables: Sequence[Table]
     pictures: Sequence[Picture]
-    notes: Sequence[str]  # what a reader must know before
+    opening: int  # so many of the tables stand before the pictures: what the study found; the others add detail
+    notes: Sequence[str]  # what a reader must know before it
 
 
 def study_folders(path: Path, runs: Sequence[Path]) -> list[Path]:
@@ -78,7 +80,8 @@ def read_study(folder: Path, runs: Sequence[Path]) -> StudyReport:
     wanted = [stem for stem in stems if stem not in OF_COMPARE and not BY_DIFFICULTY.search(stem)]
     found = {stem: table for stem in wanted if (table := read_table(folder / f"{stem}.json")) is not None}
     notes = _notes(folder, [folder / f"{stem}.json" for stem in found], runs)
-    return StudyReport(study_name(folder), folder, list(found.values()), list(_pictures(folder)), notes)
+    opening = max(1, sum(stem in OPENING for stem in found))
+    return StudyReport(study_name(folder), folder, list(found.values()), list(_pictures(folder)), opening, notes)
 
 
 def _order(stem: str, known: Sequence[str]) -> tuple[int, int, object]:

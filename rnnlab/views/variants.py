@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from rnnlab.views.curves import Curves, Point
 from rnnlab.views.intervals import Interval, mean_interval
 from rnnlab.views.metrics import Word
-from rnnlab.views.naming import numbered
+from rnnlab.views.naming import numbered, study_of
 from rnnlab.views.runs import Run
 
 Split: TypeAlias = Literal["valid", "train"]
@@ -75,13 +75,29 @@ def _at_equal_bytes(curves: Sequence[Sequence[Point]]) -> list[list[Point]]:
 
 def group_by_seed(runs: Sequence[Run]) -> list[Variant]:
     """Runs by configuration, in order of appearance; a variant is called as its study calls it, else what the names of
-    its runs share."""
-    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    its runs share.
+
+    Runs of one configuration that one study calls by two names stay apart: a trial that a search chose for its score,
+    and the same over fresh seeds, whose mean that score would make too good.
+    """
+    found: dict[tuple[tuple[str, str], ...], list[Run]] = {}
     for run in runs:
-        groups.setdefault(tuple(sorted(run.bindings.items())), []).append(run)
+        found.setdefault(tuple(sorted(run.bindings.items())), []).append(run)
+    groups = [group for alike in found.values() for group in _as_called(alike)]
     folded = len(groups) < len(runs)
-    names = [_told_name(group) or _shared_name([run.name for run in group], folded) for group in groups.values()]
-    return [Variant(name, group) for name, group in zip(numbered(names), groups.values(), strict=True)]
+    names = [_told_name(group) or _shared_name([run.name for run in group], folded) for group in groups]
+    return [Variant(name, group) for name, group in zip(numbered(names), groups, strict=True)]
+
+
+def _as_called(runs: Sequence[Run]) -> list[list[Run]]:
+    """Runs of one configuration by name, if one study has several names for it; else all of them together."""
+    named = {(study_of(run), run.variant) for run in runs if run.variant}
+    if len({study for study, _ in named}) == len(named):
+        return [list(runs)]
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(run.variant, []).append(run)
+    return list(groups.values())
 
 
 def _told_name(runs: Sequence[Run]) -> str:

@@ -171,15 +171,16 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(chromium: Browser, url: str, page_name: str) -> Iterator[Page]:
-    """A page of TensorBoard, pictured at the end; nothing on it may have failed."""
-    page = chromium.new_page(viewport={"width": 1800, "height": 1000})
+def opened(chromium: Browser, url: str, page_name: str, width: int = 1800) -> Iterator[Page]:
+    """A page of TensorBoard, pictured at the end; nothing on it may have failed, nor the console hold an error."""
+    page = chromium.new_page(viewport={"width": width, "height": 1000})
     page.set_default_timeout(120_000)
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.goto(f"{url}#{page_name}")
     yield page
-    page.screenshot(path=SCREENSHOTS / f"tensorboard-{page_name}.png")
+    page.screenshot(path=SCREENSHOTS / f"tensorboard-{page_name}-{width}.png")
     assert errors == []
     page.close()
 
@@ -193,6 +194,15 @@ def test_a_person_sees_the_table_of_variants(chromium: Browser, url: str) -> Non
             assert table.get_by_text(f"{best:.4f}").count() >= 1
         for title in ("core.QRNN.width", "dropout", "Best valid BPC", "Test BPC", "Parameters"):
             table.get_by_text(title, exact=True).first.wait_for()
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_names_are_of_variants_and_seeds_on_a_desk_and_on_a_phone(chromium: Browser, url: str, width: int) -> None:
+    with opened(chromium, url, "hparams", width) as page:
+        page.locator("tf-hparams-table-view").get_by_text("qrnn (core_swap)", exact=True).wait_for()
+    with opened(chromium, url, "text", width) as page:
+        for run in (*(f"core_swap/qrnn/seed-{seed}" for seed in SEEDS), "core_swap/qrnn/mean"):
+            page.get_by_text(run, exact=True).first.wait_for()
 
 
 def test_a_person_sees_the_curves_beside_each_other(chromium: Browser, url: str) -> None:

@@ -46,6 +46,14 @@ def test_a_configuration_that_two_studies_share_has_both_names(tmp_path: Path) -
     assert variant.name == "baseline (a) = lstm (b)"
 
 
+def test_a_configuration_that_one_study_calls_by_two_names_is_two_variants(tmp_path: Path) -> None:
+    """A trial was chosen for its score with the search's seed, which the mean over fresh seeds must not hold."""
+    study = tmp_path / "search"
+    runs = [cell(study, "trial 8", 1), *(cell(study, "trial 8, fresh seeds", seed) for seed in (2, 3))]
+    variants = group_by_seed(with_names(runs))
+    assert [(variant.name, len(variant.runs)) for variant in variants] == [("trial 8", 1), ("trial 8, fresh seeds", 2)]
+
+
 def test_a_study_keeps_its_name_when_its_folder_moves(tmp_path: Path) -> None:
     run = cell(tmp_path / "moved", "lstm", 1, name="before")
     (tmp_path / "moved" / "study.name").write_text("before\n")
