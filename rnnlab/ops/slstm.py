@@ -27,8 +27,8 @@ def slstm(drive: Tensor, recurrent: Tensor, cell: Cell) -> tuple[Tensor, Cell]:
     outputs = []
     for drive_t in drive:
         log_input, forget, candidate, gate = torch.baddbmm(drive_t, cell.h, recurrent).chunk(4, dim=-1)
-        log_kept = F.logsigmoid(forget) + cell.m
-        m = torch.where(cell.n == 0, log_input, torch.maximum(log_input, log_kept)).detach()  # it cancels
+        log_kept = (F.logsigmoid(forget) + cell.m).masked_fill(cell.n == 0, -torch.inf)  # at first there is nothing
+        m = torch.maximum(log_input, log_kept).detach()  # it cancels
         new, kept = (log_input - m).exp(), (log_kept - m).exp()
         c, n = kept * cell.c + new * torch.tanh(candidate), kept * cell.n + new
         cell = Cell(torch.sigmoid(gate) * c / n, c, n, m)
