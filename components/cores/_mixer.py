@@ -9,6 +9,11 @@ from torch import Tensor, nn
 SLOWEST, FASTEST = 1e-3, 1e-1  # [1/position] where softplus(bias) begins: times of a decay
 
 
+def by_head(x: Tensor, heads: int) -> Tensor:
+    """(..., heads V) -> (..., heads, V)."""
+    return x.reshape(*x.shape[:-1], heads, -1)
+
+
 class Projection(nn.Module):
     """y = W x with W drawn uniformly from [-bound, bound], bound = inputs^-1/2, as torch draws an nn.Linear.
 
@@ -33,8 +38,7 @@ class BlockProjection(nn.Module):
         self.weight = nn.Parameter(torch.empty(width // block, block, block).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        blocks = x.unflatten(-1, self.weight.shape[:2])
-        return torch.einsum("tbni,noi->tbno", blocks, self.weight.to(x.dtype)).flatten(-2)
+        return torch.einsum("tbni,noi->tbno", by_head(x, len(self.weight)), self.weight.to(x.dtype)).flatten(-2)
 
 
 class ShortConvolution(nn.Module):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.components.cores._mixer import HeadNorm, Projection, ShortConvolution, decay_bias, decay_rates
+from rnnlab.components.cores._mixer import HeadNorm, Projection, ShortConvolution, by_head, decay_bias, decay_rates
 from rnnlab.errors import ConfigError, check_width
 from rnnlab.ops.fast_weights import fast_weights, products
 from rnnlab.ops.recurrence import full_precision
@@ -64,7 +64,7 @@ class GatedDeltaNet(nn.Module):
 
     def forward(self, x: Tensor, state: GatedDeltaNetState) -> tuple[Tensor, GatedDeltaNetState]:
         mixed, past = self.convolution(self.inputs(x), state.past)
-        q, k, v = full_precision(mixed).unflatten(-1, (3, self.heads, -1)).unbind(-3)
+        q, k, v = (by_head(part, self.heads) for part in full_precision(mixed).chunk(3, dim=-1))
         q, k = (F.normalize(one, dim=-1, eps=SMALLEST) for one in (q, k))
         strength = torch.sigmoid(full_precision(self.strength(x))) * (2.0 if self.negative else 1.0)
         log_decay = self._log_decay(x).unsqueeze(-1)

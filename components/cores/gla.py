@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
-from rnnlab.components.cores._mixer import HeadNorm, Projection
+from rnnlab.components.cores._mixer import HeadNorm, Projection, by_head
 from rnnlab.errors import ConfigError, check_width
 from rnnlab.ops.fast_weights import fast_weights, products
 from rnnlab.ops.recurrence import full_precision
@@ -59,7 +59,7 @@ class GLA(nn.Module):
 
     def forward(self, x: Tensor, state: GLAState) -> tuple[Tensor, GLAState]:
         q, k, v, log_decay = (
-            full_precision(one).unflatten(-1, (self.heads, -1))
+            by_head(full_precision(one), self.heads)
             for one in (self.query(x), self.key(x), self.value(x), self._log_decay(x))
         )
         read, memory = fast_weights(q, k, v, log_decay, full_precision(state.memory))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.components.cores._mixer import HeadNorm, Projection, ShortConvolution, decay_bias, decay_rates
+from rnnlab.components.cores._mixer import HeadNorm, Projection, ShortConvolution, by_head, decay_bias, decay_rates
 from rnnlab.errors import ConfigError, check_width
 from rnnlab.ops.fast_weights import fast_weights, products
 from rnnlab.ops.recurrence import full_precision
@@ -61,8 +61,8 @@ class Mamba2(nn.Module):
 
     def forward(self, x: Tensor, state: Mamba2State) -> tuple[Tensor, Mamba2State]:
         mixed, past = self.convolution(self.inputs(x), state.past)
-        u, written, asked = full_precision(mixed).split([self.inner, self.states, self.states], dim=-1)
-        u = u.unflatten(-1, (self.heads, -1))
+        u, written, asked = torch.split(full_precision(mixed), [self.inner, self.states, self.states], dim=-1)
+        u = by_head(u, self.heads)
         step = self._step(x).unsqueeze(-1)
         k, q = (one.unsqueeze(-2).expand(*one.shape[:-1], self.heads, -1) for one in (written, asked))
         read, memory = fast_weights(q, k, step * u, self._log_decay(step), full_precision(state.memory))

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
-from rnnlab.components.cores._mixer import BlockProjection, HeadNorm, Projection, ShortConvolution
+from rnnlab.components.cores._mixer import BlockProjection, HeadNorm, Projection, ShortConvolution, by_head
 from rnnlab.errors import ConfigError, check_width
 from rnnlab.ops.exponential_memory import exponential_memory
 from rnnlab.ops.fast_weights import products
@@ -71,9 +71,9 @@ class MLSTM(nn.Module):
 
     def forward(self, x: Tensor, state: MLSTMState) -> tuple[Tensor, MLSTMState]:
         q, k, v, log_input, log_forget, mixed, past = self._read(x, state)
-        by_head = (one.unflatten(-1, (self.heads, -1)) for one in (q, k * (self.inner // self.heads) ** -0.5, v))
+        q, k, v = (by_head(one, self.heads) for one in (q, k * (self.inner // self.heads) ** -0.5, v))
         memory, scale = full_precision(state.memory), full_precision(state.scale)
-        read, memory, scale = exponential_memory(*by_head, log_input, log_forget, memory, scale)
+        read, memory, scale = exponential_memory(q, k, v, log_input, log_forget, memory, scale)
         gated = (self.norm(read).flatten(-2) + self.skip * mixed) * F.silu(full_precision(self.gate(x)))
         y: Tensor = self.output(gated.to(x.dtype))
         kept = MLSTMState(past, memory.to(state.memory.dtype), scale.to(state.scale.dtype, copy=True))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rnnlab.components.cores._mixer import BlockProjection, HeadNorm, ShortConvolution
+from rnnlab.components.cores._mixer import BlockProjection, HeadNorm, ShortConvolution, by_head
 from rnnlab.errors import ConfigError, check_width
 from rnnlab.ops.recurrence import full_precision
 from rnnlab.ops.slstm import Cell, slstm
@@ -71,8 +71,8 @@ class SLSTM(nn.Module):
         """(T, H, B, 4 D/H): what each position adds by itself."""
         mixed, past = self.convolution(x, state.past)
         parts = (self.input(mixed), self.forget(mixed), self.candidate(x), self.gate(x))
-        by_head = torch.stack([full_precision(part).unflatten(-1, (self.heads, -1)) for part in parts], dim=-2)
-        return (by_head.flatten(-2) + self.bias).transpose(1, 2), past
+        split = torch.stack([by_head(full_precision(part), self.heads) for part in parts], dim=-2)
+        return (split.flatten(-2) + self.bias).transpose(1, 2), past
 
     def retention(self, x: Tensor, state: SLSTMState) -> Tensor:
         """sigmoid(f), which the input gate shortens; see `interfaces.HasForgetGate`."""

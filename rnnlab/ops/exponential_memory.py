@@ -27,12 +27,13 @@ def exponential_memory(
     Returns: y (T, B, H, V); state and scale after the last position.
     """
     memory, ones = state.movedim(-2, 0), torch.ones_like(v[..., :1])  # (B, H, K, V + 1)
-    heads = [x.permute(1, 2, 0, 3) for x in (q, k, torch.cat([v, ones], dim=-1))]  # (B, H, T, ...)
-    gates = [x.permute(1, 2, 0) for x in (log_input, log_forget)]  # (B, H, T)
+    q, k, v = (x.permute(1, 2, 0, 3) for x in (q, k, torch.cat([v, ones], dim=-1)))  # (B, H, T, ...)
+    log_input, log_forget = (x.permute(1, 2, 0) for x in (log_input, log_forget))  # (B, H, T)
     read = []
-    for first in range(0, len(q), CHUNK):
-        chunk = [x[:, :, first : first + CHUNK] for x in (*heads, *gates)]
-        y, memory, scale = _chunk(*chunk, memory, scale)
+    for first in range(0, q.shape[2], CHUNK):
+        now = slice(first, first + CHUNK)
+        gates = log_input[:, :, now], log_forget[:, :, now]
+        y, memory, scale = _chunk(q[:, :, now], k[:, :, now], v[:, :, now], *gates, memory, scale)
         read.append(y)
     return torch.cat(read, dim=2).permute(2, 0, 1, 3), memory.movedim(0, -2), scale
 

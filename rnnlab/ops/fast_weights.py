@@ -84,4 +84,5 @@ def _looks(q: Tensor, k: Tensor, total: Tensor, own: bool = True) -> Tensor:
 def _by_the_delta_rule(k: Tensor, total: Tensor, strength: Tensor, new: Tensor) -> Tensor:
     """What each position writes, when what those before it in the chunk wrote is taken away: u of (1 + L) u = new."""
     taken = strength.unsqueeze(-1) * _looks(k, k, total, own=False)
-    return torch.linalg.solve_triangular(taken, new, upper=False, unitriangular=True)
+    written: Tensor = torch.linalg.solve_triangular(taken, new, upper=False, unitriangular=True)
+    return written

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-CORES = ["lstm", "gru", "qrnn", "sru", "min_gru", "rg_lru", "convolution"]
+CORES = ["lstm", "gru", "qrnn", "sru", "min_gru", "rg_lru", "convolution", *NEW]
 ROOTS = [
     "sha_rnn",
     "sha_rnn_every_layer",

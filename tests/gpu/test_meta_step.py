@@ -52,7 +52,7 @@ def test_a_step_waits_once_mixes_no_devices_and_asks_for_no_more_than_was_record
 
 def _kinds() -> Iterator[tuple[str, str]]:
     yield from ((root, "fp32") for root in ("sha_rnn", "sha_rnn_every_layer", "sha_lstm_no_attention", "sru_pp"))
-    yield from ((f"sha_rnn core/{core}", "fp32") for core in ("convolution", "gru", "min_gru", "qrnn", "rg_lru", "sru"))
+    yield from ((f"sha_rnn core/{core}", "fp32") for core in CORES)
     yield "sha_rnn", "bf16"
 
 
