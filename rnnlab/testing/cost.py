@@ -13,6 +13,8 @@ from rnnlab.testing.case import Case, Setting, Subject
 from rnnlab.testing.modules import MODULES, law
 
 T, B = 12, 2
+WIDE = 8
+"""Times the usual width: there, what does not depend on the width is a small part of a cost."""
 LONG_ENOUGH = 256
 """Positions over which whatever a part computes once a call no longer shows in its cost per position."""
 
@@ -22,9 +24,10 @@ def cost(subject: Subject) -> None:
     """macs() is a positive int that grows with width and memory and covers every product torch can count."""
     case = subject.case(T, B)
     here = _macs(case)
-    wider = _macs(subject.case(T, B, dim=2 * subject.dim))
-    if not 1.5 * here <= wider <= 4.5 * here:
-        case.refuse(f"macs() is {here} at width {subject.dim} and {wider} at twice that; it should grow 2 to 4 times")
+    wide, wider = (_macs(subject.case(1, 1, torch.float32, dim=WIDE * times * subject.dim)) for times in (1, 2))
+    if not 1.5 * wide <= wider <= 4.5 * wide:
+        at = WIDE * subject.dim
+        case.refuse(f"macs() is {wide} at width {at} and {wider} at twice that; it should grow 2 to 4 times")
     if subject.has_memory:
         costs = [_macs(subject.case(T, B, memory=memory)) for memory in (5, 10)]
         if costs[1] <= costs[0]:

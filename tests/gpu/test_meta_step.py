@@ -4,6 +4,7 @@ python -m tests.gpu.test_meta_step          # prints the table below anew, after
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,10 @@ from rnnlab.planning.shadow import Shadow, shadow
 pytestmark = pytest.mark.slow
 
 SHORT = ["Trainer.bptt = 64", "Trainer.jitter = False"]  # the shapes of the paper's size but for the length of a chunk
+BY_POSITION = {"mogrifier_lstm", "slstm"}  # operators at every position: minutes, and a count that says little
+CORES = sorted(
+    {path.stem for path in (Path(__file__).parents[2] / "gin" / "core").glob("*.gin")} - BY_POSITION - {"lstm"}
+)
 MORE = 1.05  # than was recorded is too much
 
 RECORDED = {
@@ -23,8 +28,12 @@ RECORDED = {
     ("sha_lstm_no_attention", "fp32"): (200, 976),
     ("sru_pp", "fp32"): (687, 912),
     ("sha_rnn core/convolution", "fp32"): (343, 701),
+    ("sha_rnn core/gated_delta_net", "fp32"): (1165, 1297),
+    ("sha_rnn core/gla", "fp32"): (1557, 1357),
     ("sha_rnn core/gru", "fp32"): (275, 958),
+    ("sha_rnn core/mamba2", "fp32"): (861, 1287),
     ("sha_rnn core/min_gru", "fp32"): (351, 733),
+    ("sha_rnn core/mlstm", "fp32"): (1037, 2006),
     ("sha_rnn core/qrnn", "fp32"): (399, 798),
     ("sha_rnn core/rg_lru", "fp32"): (495, 894),
     ("sha_rnn core/sru", "fp32"): (459, 846),
@@ -36,6 +45,10 @@ def step(fragments: str, precision: str) -> Shadow:
     memory = [] if "no_attention" in fragments else ["memory = 257"]
     bindings = [*SHORT, *memory, f"Trainer.precision = '{precision}'"]
     return shadow(config.resolve(fragments.split(), bindings), outline("a text", 10_000_000))
+
+
+def test_every_core_is_recorded() -> None:
+    assert {f"sha_rnn core/{core}" for core in CORES} == {name for name, _ in RECORDED if " core/" in name}
 
 
 @pytest.mark.parametrize(("fragments", "precision"), RECORDED)
@@ -52,7 +65,7 @@ def test_a_step_waits_once_mixes_no_devices_and_asks_for_no_more_than_was_record
 
 def _kinds() -> Iterator[tuple[str, str]]:
     yield from ((root, "fp32") for root in ("sha_rnn", "sha_rnn_every_layer", "sha_lstm_no_attention", "sru_pp"))
-    yield from ((f"sha_rnn core/{core}", "fp32") for core in ("convolution", "gru", "min_gru", "qrnn", "rg_lru", "sru"))
+    yield from ((f"sha_rnn core/{core}", "fp32") for core in CORES)
     yield "sha_rnn", "bf16"
 
 

@@ -1,0 +1,71 @@
+"""Mogrifier LSTM core."""
+
+import torch
+from torch import Tensor, nn
+
+from rnnlab.components.cores._affine import Affine
+from rnnlab.components.cores._mixer import Projection
+from rnnlab.components.cores.lstm import LSTMState
+from rnnlab.errors import check_width
+from rnnlab.registry import register
+
+
+class _LowRank(nn.Module):
+    """W = left right, of a rank; or W itself for rank 0."""
+
+    def __init__(self, dim: int, rank: int) -> None:
+        super().__init__()
+        self.factors = nn.Sequential(
+            *([Projection(dim, rank), Projection(rank, dim)] if rank else [Projection(dim, dim)])
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.factors(x)
+        return y
+
+
+@register("core")
+class MogrifierLSTM(nn.Module):
+    """LSTM whose input and previous output gate each other, in turns, before each step.
+
+    Source: Melis et al. 2019, arXiv:1909.01792, section 2.
+        x <- 2 sigmoid(Q_i h) x for odd i,  h <- 2 sigmoid(R_i x) h for even i,  i = 1 ... rounds
+        then a step of the LSTM on them: see core.LSTM
+    Shapes: x (T, B, D) -> y (T, B, D); state h (B, D), c (B, D).
+    Args:
+        dim: width D.
+        rounds: how often one gates the other; 0 leaves an LSTM.
+        rank: of Q and R, as products of two matrices; 0 for full ones.
+    Raises: ConfigError if dim < 1, or rounds or rank is negative.
+    """
+
+    stays_eager = True
+
+    def __init__(self, dim: int, rounds: int = 5, rank: int = 0) -> None:
+        super().__init__()
+        check_width("MogrifierLSTM", "dim", dim)
+        check_width("MogrifierLSTM", "rounds + 1", rounds + 1)
+        check_width("MogrifierLSTM", "rank + 1", rank + 1)
+        self.dim, self.rounds, self.rank = dim, rounds, rank
+        self.input, self.recurrent = (Affine(dim, 4 * dim, bound=dim**-0.5) for _ in range(2))
+        self.gates = nn.ModuleList(_LowRank(dim, rank) for _ in range(rounds))
+
+    def initial_state(self, batch: int) -> LSTMState:
+        zeros = self.input.bias.new_zeros(batch, self.dim)
+        return LSTMState(zeros, zeros)
+
+    def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
+        weights = self.input.weight, self.recurrent.weight, self.input.bias, self.recurrent.bias
+        h, c, outputs = state.h.to(x.dtype), state.c.to(x.dtype), []
+        for x_t in x:
+            for number, gate in enumerate(self.gates):
+                if number % 2 == 0:
+                    x_t = 2 * torch.sigmoid(gate(h)) * x_t
+                else:
+                    h = 2 * torch.sigmoid(gate(x_t)) * h
+            h, c = torch.lstm_cell(x_t, (h, c), *weights)
+            outputs.append(h)
+        return torch.stack(outputs), LSTMState(h.to(state.h.dtype, copy=True), c.to(state.c.dtype, copy=True))
+
+    def macs(self) -> int:
+        return 8 * self.dim * self.dim + self.rounds * (2 * self.rank * self.dim if self.rank else self.dim * self.dim)
