@@ -1,6 +1,7 @@
 """Mogrifier LSTM core."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
@@ -55,17 +56,30 @@ class MogrifierLSTM(nn.Module):
         return LSTMState(zeros, zeros)
 
     def forward(self, x: Tensor, state: LSTMState) -> tuple[Tensor, LSTMState]:
-        weights = self.input.weight, self.recurrent.weight, self.input.bias, self.recurrent.bias
         h, c, outputs = state.h.to(x.dtype), state.c.to(x.dtype), []
         for x_t in x:
-            for number, gate in enumerate(self.gates):
-                if number % 2 == 0:
-                    x_t = 2 * torch.sigmoid(gate(h)) * x_t
-                else:
-                    h = 2 * torch.sigmoid(gate(x_t)) * h
-            h, c = torch.lstm_cell(x_t, (h, c), *weights)
+            h, c = torch.lstm_cell(*self._mogrified(x_t, h, c), *self._weights())
             outputs.append(h)
         return torch.stack(outputs), LSTMState(h.to(state.h.dtype, copy=True), c.to(state.c.dtype, copy=True))
+
+    def _mogrified(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """What a step of the LSTM takes."""
+        for number, gate in enumerate(self.gates):
+            if number % 2 == 0:
+                x = 2 * torch.sigmoid(gate(h)) * x
+            else:
+                h = 2 * torch.sigmoid(gate(x)) * h
+        return x, (h, c)
+
+    def retention(self, x: Tensor, state: LSTMState) -> Tensor:
+        """The forget gate; see `interfaces.HasForgetGate`."""
+        before = torch.cat([state.h.to(x.dtype).unsqueeze(0), self(x, state)[0][:-1]])
+        x, (h, _) = self._mogrified(x, before, before)  # each position by itself, given the output before it
+        w, u, w_bias, u_bias = (weight[self.dim : 2 * self.dim] for weight in self._weights())
+        return torch.sigmoid(F.linear(x, w, w_bias) + F.linear(h, u, u_bias))
+
+    def _weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.input.weight, self.recurrent.weight, self.input.bias, self.recurrent.bias
 
     def macs(self) -> int:
         return 8 * self.dim * self.dim + self.rounds * (2 * self.rank * self.dim if self.rank else self.dim * self.dim)

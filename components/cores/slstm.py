@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from rnnlab.components.cores._mixer import BlockProjection, HeadNorm, ShortConvolution, by_head
 from rnnlab.errors import ConfigError, check_width
 from rnnlab.ops.recurrence import full_precision
-from rnnlab.ops.slstm import Cell, slstm
+from rnnlab.ops.slstm import SLSTMCell, slstm
 from rnnlab.registry import register
 
 FIRST_FORGET = (3.0, 6.0)  # bias of the forget gate, from the first channel of a head to the last
@@ -16,7 +16,7 @@ FIRST_FORGET = (3.0, 6.0)  # bias of the forget gate, from the first channel of 
 
 class SLSTMState(NamedTuple):
     past: Tensor  # (width - 1, B, D) last inputs of the convolution, oldest first
-    cell: Cell  # four of (H, B, D/H)
+    cell: SLSTMCell  # four of (H, B, D/H)
 
 
 @register("core")
@@ -58,13 +58,13 @@ class SLSTM(nn.Module):
 
     def initial_state(self, batch: int) -> SLSTMState:
         zeros = self.bias.new_zeros(self.heads, batch, self.dim // self.heads)
-        return SLSTMState(self.convolution.initial_past(batch), Cell(zeros, zeros, zeros, zeros))
+        return SLSTMState(self.convolution.initial_past(batch), SLSTMCell(zeros, zeros, zeros, zeros))
 
     def forward(self, x: Tensor, state: SLSTMState) -> tuple[Tensor, SLSTMState]:
         drive, past = self._drive(x, state)
-        h, cell = slstm(drive, full_precision(self.recurrent), Cell(*map(full_precision, state.cell)))
+        h, cell = slstm(drive, full_precision(self.recurrent), SLSTMCell(*map(full_precision, state.cell)))
         y = self.norm(h.transpose(1, 2)).flatten(-2)  # (T, B, D)
-        kept = Cell(*(new.to(old.dtype, copy=True) for new, old in zip(cell, state.cell, strict=True)))
+        kept = SLSTMCell(*(new.to(old.dtype, copy=True) for new, old in zip(cell, state.cell, strict=True)))
         return y.to(x.dtype), SLSTMState(past, kept)
 
     def _drive(self, x: Tensor, state: SLSTMState) -> tuple[Tensor, Tensor]:
@@ -77,7 +77,7 @@ class SLSTM(nn.Module):
     def retention(self, x: Tensor, state: SLSTMState) -> Tensor:
         """sigmoid(f), which the input gate shortens; see `interfaces.HasForgetGate`."""
         drive, _ = self._drive(x, state)
-        h = slstm(drive, full_precision(self.recurrent), Cell(*map(full_precision, state.cell)))[0]
+        h = slstm(drive, full_precision(self.recurrent), SLSTMCell(*map(full_precision, state.cell)))[0]
         before = torch.cat([full_precision(state.cell.h).unsqueeze(0), h[:-1]])
         raw = drive + before @ full_precision(self.recurrent)
         return torch.sigmoid(raw.chunk(4, dim=-1)[1]).transpose(1, 2).flatten(-2)

@@ -15,14 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-class Cell(NamedTuple):
+class SLSTMCell(NamedTuple):
     h: Tensor  # (H, B, W) output
     c: Tensor  # (H, B, W) cell, divided by e^m
     n: Tensor  # (H, B, W) sum of the input gates, divided by e^m; 0 before the first position
     m: Tensor  # (H, B, W) logarithm of what the two were divided by
 
 
-def slstm(drive: Tensor, recurrent: Tensor, cell: Cell) -> tuple[Tensor, Cell]:
+def slstm(drive: Tensor, recurrent: Tensor, cell: SLSTMCell) -> tuple[Tensor, SLSTMCell]:
     """h (T, H, B, W) for drive (T, H, B, 4 W), its parts i, f, z, o side by side, and R (H, W, 4 W)."""
     outputs = []
     for drive_t in drive:
@@ -31,6 +31,6 @@ def slstm(drive: Tensor, recurrent: Tensor, cell: Cell) -> tuple[Tensor, Cell]:
         m = torch.maximum(log_input, log_kept).detach()  # it cancels
         new, kept = (log_input - m).exp(), (log_kept - m).exp()
         c, n = kept * cell.c + new * torch.tanh(candidate), kept * cell.n + new
-        cell = Cell(torch.sigmoid(gate) * c / n, c, n, m)
+        cell = SLSTMCell(torch.sigmoid(gate) * c / n, c, n, m)
         outputs.append(cell.h)
     return torch.stack(outputs), cell
