@@ -43,6 +43,9 @@ INSTEAD: dict[Callable[..., Any], Callable[..., Tensor]] = {
     torch.sigmoid: _like_it,
     torch.tanh: _like_it,
     torch.logit: _like_it,
+    torch.exp: _like_it,
+    torch.expm1: _like_it,
+    torch.log: _like_it,
     F.linear: _linear,
 }
 """Of what our parts do when they are built and folded, that for which torch's meta device has no compiled code. In its

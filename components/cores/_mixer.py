@@ -78,10 +78,10 @@ class HeadNorm(nn.Module):
 
 def decay_rates(heads: int) -> Tensor:
     """log A (heads), A drawn uniformly from [1, 16], as Mamba-2 begins."""
-    return torch.empty(heads).uniform_(1.0, 16.0).log()
+    return torch.log(torch.empty(heads).uniform_(1.0, 16.0))
 
 
 def decay_bias(heads: int) -> Tensor:
     """b (heads): softplus(b) is drawn from [SLOWEST, FASTEST], uniformly in the logarithm, as Mamba-2 begins."""
-    first = torch.empty(heads).uniform_(math.log(SLOWEST), math.log(FASTEST)).exp()
-    return first + torch.log(-torch.expm1(-first))  # the inverse of softplus
+    first = torch.exp(torch.empty(heads).uniform_(math.log(SLOWEST), math.log(FASTEST)))
+    return torch.log(torch.expm1(first))  # the inverse of softplus

@@ -23,6 +23,9 @@ EXAMPLES: dict[Callable[..., Tensor], Sequence[Callable[[], Tensor]]] = {
     ],
     torch.logit: [lambda: torch.logit(torch.ones(3, 4) / 2)],
     torch.sigmoid: [lambda: torch.sigmoid(torch.ones(2, 4).t())],
+    torch.exp: [lambda: torch.exp(torch.ones(3, dtype=torch.float64))],
+    torch.expm1: [lambda: torch.expm1(torch.ones(3, 4).t())],
+    torch.log: [lambda: torch.log(torch.ones(3, 4))],
     torch.tanh: [lambda: torch.tanh(torch.ones(3, 4, dtype=torch.float64))],
     F.linear: [
         lambda: F.linear(torch.ones(4), torch.ones(3, 4), torch.ones(3)),
