@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from rnnlab.components.cores._affine import Affine
 from rnnlab.components.cores._mixer import Projection
 from rnnlab.components.cores.lstm import LSTMState
-from rnnlab.errors import check_width
+from rnnlab.errors import ConfigError, check_width
 from rnnlab.registry import register
 
 
@@ -45,8 +45,9 @@ class MogrifierLSTM(nn.Module):
     def __init__(self, dim: int, rounds: int = 5, rank: int = 0) -> None:
         super().__init__()
         check_width("MogrifierLSTM", "dim", dim)
-        check_width("MogrifierLSTM", "rounds + 1", rounds + 1)
-        check_width("MogrifierLSTM", "rank + 1", rank + 1)
+        for name, value in (("rounds", rounds), ("rank", rank)):
+            if value < 0:
+                raise ConfigError(f"MogrifierLSTM.{name} = {value}: 0 or more")
         self.dim, self.rounds, self.rank = dim, rounds, rank
         self.input, self.recurrent = (Affine(dim, 4 * dim, bound=dim**-0.5) for _ in range(2))
         self.gates = nn.ModuleList(_LowRank(dim, rank) for _ in range(rounds))

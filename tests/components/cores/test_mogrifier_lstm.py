@@ -43,5 +43,5 @@ def test_without_rounds_it_is_an_lstm() -> None:
 
 @pytest.mark.parametrize("arguments", [{"dim": 0}, {"dim": 8, "rounds": -1}, {"dim": 8, "rank": -1}])
 def test_numbers_that_cannot_be_are_refused(arguments: dict[str, int]) -> None:
-    with pytest.raises(ConfigError, match=r"MogrifierLSTM\."):
+    with pytest.raises(ConfigError, match=r"MogrifierLSTM\.(dim|rounds|rank) = -?\d: "):
         MogrifierLSTM(**arguments)
