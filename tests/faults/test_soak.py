@@ -5,6 +5,7 @@ keeps of a save for the next one comes and goes by several MB.
 """
 
 import ctypes
+import gc
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -56,6 +57,7 @@ def watch_a_long_run(run: Path, text: Path) -> list[tuple[float, float, int]]:
 
     def observe(record: dict[str, Any]) -> None:
         if record["kind"] == "train" and record["step"] > WARM:
+            gc.collect()  # what waits for the collector is no leak, and it waits for as long as it likes
             seen.append((allocated_mb(), resident_mb(), descriptors()))
 
     with loop.folder.hold(), BoardObserver(loop.folder) as board:
