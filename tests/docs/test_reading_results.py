@@ -82,7 +82,12 @@ def explained(heading: str) -> list[str]:
 
 
 def entries() -> list[str]:
-    return [entry for cell in explained("column") for entry in re.split(r", (?![^(]*\))", cell) if not re.fullmatch(r"\d+|\.+", entry)]
+    return [
+        entry
+        for cell in explained("column")
+        for entry in re.split(r", (?![^(]*\))", cell)
+        if not re.fullmatch(r"\d+|\.+", entry)
+    ]
 
 
 def test_every_column_of_a_table_is_explained() -> None:
