@@ -40,7 +40,7 @@ class Gated(nn.Module):
         return self.memory - 1
 
     def bias(self, distance: Tensor) -> Tensor | None:
-        """What is added to the scores at a distance (T, M' + T) [positions], below 0 after the query: (H, T, M' + T)."""
+        """What is added to the scores (H, T, M' + T) at a distance (T, M' + T) [positions], below 0 after the query."""
         return None
 
     def initial_state(self, batch: int) -> Memory:

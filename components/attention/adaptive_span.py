@@ -59,6 +59,7 @@ class AdaptiveSpan(Gated):
         """[nats] added to the loss; see `interfaces.HasPenalty`."""
         return self.weight * self.spans().mean()
 
-    def told(self) -> dict[str, float]:
-        """What the journal says of it; see `interfaces.HasPenalty`."""
-        return {"span": float(self.spans().detach().mean())}
+    def figures(self) -> dict[str, float]:
+        """Of all heads [positions]; see `interfaces.TellsFigures`."""
+        spans = self.spans().detach()
+        return {"span": float(spans.mean()), "longest_span": float(spans.max())}

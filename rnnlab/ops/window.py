@@ -124,7 +124,8 @@ def attention_weights(
 ) -> Tensor:
     """softmax(q K^T + bias) (B, H, T, M' + T), 0 where `hidden` (T, M' + T): the first half of the reference.
 
-    The bias is (H, T, M' + T), and has no padding. With a padding, K and the last dimension of `hidden` and of what is returned are longer by it.
+    With a padding, K and the last dimension of `hidden` and of what is returned are longer by it. A bias is
+    (H, T, M' + T), and takes no padding.
     """
     dtype = native.product_dtype(source)
     q = _by_head(q.to(dtype), heads)  # (B H, T, D/H), and so the keys
