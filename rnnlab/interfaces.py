@@ -138,6 +138,22 @@ class Foldable(Protocol):
 
 
 @runtime_checkable
+class HasPenalty(Protocol):
+    """A part that asks for something beside the loss, as a short attention span. Optional: training adds it."""
+
+    def penalty(self) -> Tensor:
+        """[nats], a scalar that depends on parameters alone; no part of the loss and BPC that are told."""
+
+
+@runtime_checkable
+class TellsFigures(Protocol):
+    """A part with something to tell while it learns. Optional: the journal has it as "figures", by part and name."""
+
+    def figures(self) -> dict[str, float]:
+        """Name, and a finite number."""
+
+
+@runtime_checkable
 class MeasuresParameters(Protocol):
     """An optimizer whose step depends on the length of a parameter. Optional: where `Trainer.unseen_logit` sets outputs
     apart, it is told so."""

@@ -40,9 +40,9 @@ class QRNN(nn.Module):
             raise ConfigError(f"QRNN.width = {width}: the convolution sees 1 or 2 positions")
         check_probability("QRNN", "zoneout", zoneout)
         self.dim, self.width, self.zoneout = dim, width, zoneout
-        self.candidate = Affine(width * dim, dim, bound=dim**-0.5)
-        self.forget = Affine(width * dim, dim, bound=dim**-0.5)
-        self.output = Affine(width * dim, dim, bound=dim**-0.5)
+        self.candidate = Affine(width * dim, dim, bound=(width * dim) ** -0.5)
+        self.forget = Affine(width * dim, dim, bound=(width * dim) ** -0.5)
+        self.output = Affine(width * dim, dim, bound=(width * dim) ** -0.5)
 
     def initial_state(self, batch: int) -> QRNNState:
         zeros = self.candidate.weight.new_zeros(batch, self.dim)

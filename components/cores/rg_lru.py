@@ -12,7 +12,7 @@ from rnnlab.ops.recurrence import full_precision, linear_recurrence
 from rnnlab.registry import register
 
 SHARPNESS = 8.0  # the paper's c
-SMALLEST_SHARE = 1e-6  # of 1 - a^2, whose root has an infinite slope at 0: it stays below 500
+STEEPEST = 1000.0  # slope of the root of 1 - a^2 in the backward, which would be infinite at 0
 
 
 class RGLRUState(NamedTuple):
@@ -33,15 +33,19 @@ class RGLRU(nn.Module):
     Raises: ConfigError if dim < 1.
     Differs: of Griffin's recurrent block the gated branch is kept, since in h alone the present position drowns in its
         long past; the convolution and the two outer projections are left to the block around the core. Full gate
-        matrices, as in the equations, not block-diagonal ones. 1 - a^2 is at least 1e-6.
+        matrices, as in the equations, not block-diagonal ones. A stream has no first position: it is scaled by
+        sqrt(1 - a^2) like all others, where the authors' code (google-deepmind/recurrentgemma) scales by 1. The decays
+        are those of the paper, sigmoid(decay)^8 in [0.9, 0.999]; the code draws sigmoid(decay) from that range.
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
         check_width("RGLRU", "dim", dim)
         self.dim = dim
-        self.recurrence = Affine(dim, dim, bound=dim**-0.5)
-        self.input = Affine(dim, dim, bound=dim**-0.5)
+        self.recurrence = Affine(dim, dim, bound=0.0)
+        self.input = Affine(dim, dim, bound=0.0)
+        for gate in (self.recurrence, self.input):
+            nn.init.normal_(gate.weight, std=dim**-0.5)
         self.branch = Affine(dim, dim, bound=dim**-0.5)
         slowest = torch.empty(dim).uniform_(0.9, 0.999)  # sigmoid(decay)^8: what a is where r = 1
         self.decay = nn.Parameter(torch.logit(slowest ** (1 / SHARPNESS)))
@@ -52,7 +56,7 @@ class RGLRU(nn.Module):
     def forward(self, x: Tensor, state: RGLRUState) -> tuple[Tensor, RGLRUState]:
         drive = torch.sigmoid(full_precision(self.input(x))) * x
         log_decay = self._log_decay(x)
-        share = torch.sqrt((-torch.expm1(2.0 * log_decay)).clamp(min=SMALLEST_SHARE))
+        share = _root(-torch.expm1(2.0 * log_decay))
         h = linear_recurrence(log_decay.exp(), share * drive, full_precision(state.h))
         branch = F.gelu(self.branch(x))
         return branch * h.to(branch.dtype), RGLRUState(h[-1].to(state.h.dtype, copy=True))
@@ -67,3 +71,9 @@ class RGLRU(nn.Module):
 
     def macs(self) -> int:
         return 3 * self.dim * self.dim
+
+
+def _root(x: Tensor) -> Tensor:
+    """sqrt(x), with a slope of at most STEEPEST."""
+    root = x.detach().sqrt()
+    return root + (x - x.detach()) / (2.0 * root).clamp(min=1.0 / STEEPEST)

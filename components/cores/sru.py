@@ -12,6 +12,10 @@ from rnnlab.errors import check_width
 from rnnlab.ops.recurrence import full_precision, linear_recurrence
 from rnnlab.registry import register
 
+GATES = math.sqrt(
+    0.5
+)  # what the authors' code scales the weights of both gates by: matrix and v_r add up to variance 1
+
 
 class SRUState(NamedTuple):
     c: Tensor  # (B, D) cell
@@ -21,7 +25,7 @@ class SRUState(NamedTuple):
 class SRU(nn.Module):
     """Simple recurrent unit: a linear recurrence under a highway to the input.
 
-    Source: Lei et al. 2018, arXiv:1709.02755, section 3, with its initialization.
+    Source: Lei et al. 2018, arXiv:1709.02755, section 3, with the initialization of its code (asappresearch/sru).
         f = sigmoid(W_f x_t + b_f),  c_t = f c_{t-1} + (1 - f) (W x_t)
         r = sigmoid(W_r x_t + v_r c_{t-1} + b_r),  h_t = r c_t + (1 - r) alpha x_t,  alpha = sqrt(3)
     Shapes: x (T, B, D) -> y (T, B, D); state c (B, D).
@@ -38,9 +42,10 @@ class SRU(nn.Module):
         self.dim = dim
         bound = math.sqrt(3 / dim)
         self.candidate_weight = nn.Parameter(torch.empty(dim, dim).uniform_(-bound, bound))
-        self.forget = Affine(dim, dim, bound)
-        self.reset = Affine(dim, dim, bound)
-        self.reset_cell = nn.Parameter(torch.empty(dim).uniform_(-bound, bound))  # v_r
+        self.forget = Affine(dim, dim, bound * GATES)
+        self.reset = Affine(dim, dim, bound * GATES)
+        at_most = math.sqrt(3) * GATES
+        self.reset_cell = nn.Parameter(torch.empty(dim).uniform_(-at_most, at_most))  # v_r
         nn.init.zeros_(self.forget.bias)
         nn.init.zeros_(self.reset.bias)  # alpha belongs to this start of the highway: sqrt(1 + 2 exp(b_r))
 

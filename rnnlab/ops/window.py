@@ -114,18 +114,28 @@ def _padding(source: Tensor, memory: Tensor) -> tuple[int, int]:
 
 
 def attention_weights(
-    q: Tensor, source: Tensor, memory: Tensor, hidden: Tensor, heads: int, padding: tuple[int, int] = NO_PADDING
+    q: Tensor,
+    source: Tensor,
+    memory: Tensor,
+    hidden: Tensor,
+    heads: int,
+    padding: tuple[int, int] = NO_PADDING,
+    bias: Tensor | None = None,
 ) -> Tensor:
-    """softmax(q K^T) (B, H, T, M' + T), 0 where `hidden` (T, M' + T): the first half of the reference.
+    """softmax(q K^T + bias) (B, H, T, M' + T), 0 where `hidden` (T, M' + T): the first half of the reference.
 
-    With a padding, K and the last dimension of `hidden` and of what is returned are longer by it.
+    With a padding, K and the last dimension of `hidden` and of what is returned are longer by it. A bias is
+    (H, T, M' + T), and takes no padding.
     """
     dtype = native.product_dtype(source)
     q = _by_head(q.to(dtype), heads)  # (B H, T, D/H), and so the keys
     # The memory's half of each product is kept apart because it needs no gradient.
     scores = torch.cat([q @ _by_head(part, heads).mT for part in _keys(memory, source, dtype, padding)], dim=-1)
     exact = torch.promote_types(dtype, torch.float32)
-    weights = scores.to(exact).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(dtype)
+    scores = scores.to(exact)
+    if bias is not None:
+        scores = scores + bias.to(exact).repeat(len(scores) // heads, 1, 1)
+    weights = scores.masked_fill(hidden, -torch.inf).softmax(dim=-1).to(dtype)
     by_sequence: Tensor = weights.unflatten(0, (-1, heads))  # type: ignore[no-untyped-call]
     return by_sequence
 

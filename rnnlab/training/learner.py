@@ -20,6 +20,7 @@ from rnnlab.data.source import Chunk, Read
 from rnnlab.data.splits import chunk_length
 from rnnlab.errors import Diverged, StorageError
 from rnnlab.evaluation import LN2, cross_entropy, right_answers, weighted_cross_entropy
+from rnnlab.interfaces import HasPenalty, TellsFigures
 from rnnlab.matmul import products_in
 from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.rng import seed_torch
@@ -90,6 +91,7 @@ class Learner:
         self._distributed = ranks.distribute(self.model)
         self._forward = compiled(self._distributed) if trainer.compile else self._distributed
         self._divisor = 1.0  # of the loss of a chunk of text: its share of the step's bytes, upside down
+        self._penalized = [part for part in self.model.modules() if isinstance(part, HasPenalty)]
         self._pass: Pass = self._forward_and_backward
         if trainer.cuda_graph:
             self._pass = GraphedPass(self._forward_and_backward, self.model.parameters())
@@ -115,7 +117,8 @@ class Learner:
         """Read the next chunks, take one optimizer step, and return what can be said of it.
 
         Args:
-            by_part: also the norm of every part's gradient, as "grad_norms"; like all norms before clipping.
+            by_part: also the norm of every part's gradient, as "grad_norms", like all norms before clipping; and what
+                parts tell, as "figures".
         Raises: Diverged, with the parameters, the state and the progress as they were, if the loss, the gradient or
             the optimizer's memory is not finite.
         """
@@ -124,7 +127,7 @@ class Learner:
         read = sum(chunk.length for chunk in chunks) * self.trainer.batch_size
         schedule_pass, pass_start, lr_factor = self._schedule()
         told, state = self.backward(chunks)
-        norms = {"grad_norms": norms_by_part(self.model.named_parameters())} if by_part else {}
+        parts = self._by_part() if by_part else {}
         lr = scale_lr(self.optimizer, lr_factor)
         with self.span("optimizer"):
             loss, norm, stepped, accuracy = self._update(told)
@@ -151,11 +154,21 @@ class Learner:
             **({"bpc": loss / LN2} if accuracy is None else {"accuracy": accuracy}),
             "lr": lr,
             "grad_norm": norm,
-            **norms,
+            **parts,
             "bytes_per_second": read / seconds,
             "seconds": self.progress.seconds,
             "memory_mb": peak_memory_mb(self.device),
         }
+
+    def _by_part(self) -> Record:
+        told = {
+            f"{name}.{figure}": value
+            for name, part in self.model.named_modules()
+            if isinstance(part, TellsFigures)
+            for figure, value in part.figures().items()
+        }
+        norms = {"grad_norms": norms_by_part(self.model.named_parameters())}
+        return {**norms, "figures": told} if told else norms
 
     def chunks(self) -> list[Chunk]:
         """What the next step reads."""
@@ -205,8 +218,9 @@ class Learner:
                 else:
                     loss = weighted_cross_entropy(logits, read)
                     accuracy = (right_answers(logits.detach(), read) * read.answers(read.weights)).sum()
+            penalties = [part.penalty() / self.trainer.accumulate for part in self._penalized]
             with self.ranks.reporting_lost_rank():
-                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                self.scaler.scale(sum(penalties, start=loss)).backward()  # type: ignore[no-untyped-call]
         return Told(loss.detach(), accuracy), detach(state)
 
     def _schedule(self) -> tuple[int, int, float]:

@@ -67,3 +67,12 @@ def test_it_has_the_published_number_of_parameters(width: int, parameters: int) 
 def test_what_cannot_be_built_is_refused(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         QRNN(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_its_weights_start_within_the_root_of_what_a_convolution_sees(width: int) -> None:
+    core = QRNN(300, width=width)
+    bound = (width * 300) ** -0.5
+    for gate in (core.candidate, core.forget, core.output):
+        assert 0.999 * bound < gate.weight.abs().max().item() <= bound * (1 + 1e-6)
+        assert gate.weight.var().item() == pytest.approx(bound**2 / 3, rel=0.02)

@@ -21,12 +21,15 @@ def test_it_computes_the_papers_equations() -> None:
     torch.testing.assert_close(state.c, c)
 
 
-def test_it_starts_as_the_paper_says() -> None:
-    core = SRU(300)
-    bound = torch.tensor((3 / 300) ** 0.5)  # as fp32 holds it: a draw may round to the bound itself
-    for weight in (core.candidate_weight, core.forget.weight, core.reset.weight):
-        assert weight.abs().max() <= bound
-        assert weight.var().item() == pytest.approx(1 / 300, rel=0.05)
+def test_it_starts_as_its_authors_code_does() -> None:
+    core = SRU(2000)
+    gates = (core.forget.weight, core.reset.weight)
+    for weight, variance in [(core.candidate_weight, 1 / 2000), *((gate, 0.5 / 2000) for gate in gates)]:
+        bound = torch.tensor((3 * variance) ** 0.5)  # as fp32 holds it: a draw may round to the bound itself
+        assert 0.99 * bound < weight.abs().max() <= bound * (1 + 1e-6)
+        assert weight.var().item() == pytest.approx(variance, rel=0.01)
+    assert core.reset_cell.abs().max().item() == pytest.approx(1.5**0.5, rel=0.02)
+    assert core.reset_cell.var().item() == pytest.approx(0.5, rel=0.15)
     assert not core.forget.bias.any()
     assert not core.reset.bias.any()
 
