@@ -80,7 +80,7 @@ class SRUPP(nn.Module):
     def _projected(self, x: Tensor, state: SRUPPState) -> Tensor:
         """U, F and G (T, B, 3 D)."""
         low = F.linear(x, self.query)
-        if self.memory is not None and state.memory is not None:
+        if self.alpha is not None and state.memory is not None:
             low = low + self.alpha * self._attended(low, state.memory)
         low = self.norm(low)
         return F.linear(dropout(low, self.dropout, self.training), self.output)
