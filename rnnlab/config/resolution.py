@@ -226,12 +226,13 @@ def _anchored(bindings: dict[str, Binding]) -> dict[str, Binding]:
 
 
 def _mentioned(written: Sequence[Binding]) -> Reach:
-    """What the bindings refer to, those included that others replace; any part may be bound."""
+    """What the bindings refer to, those included that others replace; any part may be bound, and a kind of attention
+    may wait for the fragment that says which layers attend."""
     scopes = {reference.scope for binding in written for reference in references(binding.value)}
     return Reach(
         selectors=frozenset(bindable()),
         scopes=frozenset(prefix for scope in {"", *scopes} for prefix in prefixes(scope)),
-        macros=frozenset(name for binding in written for name in binding.macros),
+        macros=frozenset({ATTENTION, *(name for binding in written for name in binding.macros)}),
         keys=frozenset(),
     )
 

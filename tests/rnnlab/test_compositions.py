@@ -138,7 +138,7 @@ def test_a_memory_for_no_attention_is_refused(memory: str, without: list[str]) -
 
 
 @pytest.mark.parametrize("kind", FOLDERS["attention"])
-@pytest.mark.parametrize("nowhere", [["sha_task", "place/none"], ["sha_lstm_no_attention"]], ids=" ".join)
+@pytest.mark.parametrize("nowhere", [["sha_task", "place/none"], ["sha_lstm_no_attention"], ["sru_pp"]], ids=" ".join)
 def test_a_kind_of_attention_for_no_layer_is_refused(kind: str, nowhere: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"attention/.*`: no binding in use refers to %attention; place/last or "):
         build(config.resolve([*nowhere, kind]), shapes_only=True, needs_source=False)
@@ -147,7 +147,7 @@ def test_a_kind_of_attention_for_no_layer_is_refused(kind: str, nowhere: list[st
 DEPTH = {"sha_task": 2, "sru_pp": 10}
 """Layers of a root, if not four."""
 
-OWN_PLACES = {"sha_rnn": [2], "sha_rnn_every_layer": [0, 1, 2, 3], "sha_lstm_no_attention": [], "sru_pp": [7],
+OWN_PLACES = {"sha_rnn": [2], "sha_rnn_every_layer": [0, 1, 2, 3], "sha_lstm_no_attention": [], "sru_pp": [],
               "sha_task": [1]}  # fmt: skip
 """Layers that attend without a fragment of place/."""
 
@@ -167,7 +167,12 @@ def test_kind_and_place_of_attention_are_two_choices_on_every_root(root: str) ->
     for place, attending in places.items():
         assert kinds(root, place) == ["SingleHead" if layer in attending else None for layer in layers]
         if attending:
-            for kind, name in (("multi_head", "MultiHead"), ("projected", "Projected"), ("none", None)):
+            for kind, name in (
+                ("multi_head", "MultiHead"),
+                ("projected", "Projected"),
+                ("alibi", "ALiBi"),
+                ("none", None),
+            ):
                 found = kinds(root, place, f"attention/{kind}")
                 assert found == [name if layer in attending else None for layer in layers]
 

@@ -145,7 +145,9 @@ def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str
 
 
 PAIRS = list(product(CORES, ATTENTIONS))
-EVERY_ATTENTION = list(zip(["GRU", "RGLRU", "QRNN", "MinGRU"], ATTENTIONS, strict=True))  # LSTM goes through above
+EVERY_ATTENTION = list(
+    zip(["GRU", "RGLRU", "QRNN", "MinGRU", "SRU", "MLSTM"], ATTENTIONS, strict=True)
+)  # LSTM goes through above
 
 
 @pytest.mark.slow
