@@ -30,6 +30,7 @@ TAGS = {
     ("train", "bytes_per_second"): "machine/bytes_per_second",
     ("train", "memory_mb"): "machine/memory_mb",
     ("train", "grad_norms"): "grad_norm",
+    ("train", "figures"): "part",
     ("valid", "valid_bpc"): "bpc/valid",
     ("valid", "best_valid_bpc"): "best/valid_bpc",
     ("valid", "valid_accuracy"): "accuracy/valid",
@@ -65,6 +66,7 @@ CHARTS = {
         "Learning rate": ["train/lr"],
         "Gradient norm, before clipping": ["train/grad_norm"],
         "Gradient norm by part": ["grad_norm/.*"],
+        "What parts tell": ["part/.*"],
     },
     "Machine": {
         "Bytes per second": ["machine/bytes_per_second"],
