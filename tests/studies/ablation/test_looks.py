@@ -100,7 +100,12 @@ def lower_bound(events: int, trials: int) -> float:
     return float(stats.beta.ppf(0.01, events, trials - events + 1)) if events else 0.0
 
 
-def simulate(studies: int) -> None:
+def upper_bound(events: int, trials: int) -> float:
+    """One-sided 95% bound of Clopper and Pearson: at most 5% is shown where it is at most 5%."""
+    return float(stats.beta.ppf(0.95, events + 1, trials - events))
+
+
+def simulate(studies: int, *, every_look_is_shown: bool) -> None:
     rng = np.random.default_rng(20)
     at_the_end = at_any = naive = missed = flipped = 0
     ends = set()
@@ -114,19 +119,20 @@ def simulate(studies: int) -> None:
         missed += next(miss(held[-1]))
         ends.add(taken[-1][0].seeds)
     assert len(ends) >= 3, "the rule was not tried at several looks"
-    assert lower_bound(at_the_end, studies) <= ALPHA
-    assert lower_bound(at_any, studies) <= ALPHA, "whoever reads the table of each look claims no more"
-    assert lower_bound(flipped, studies) <= ALPHA, "nor by the sign-flip test"
+    assert upper_bound(at_the_end, studies) <= ALPHA
+    assert upper_bound(flipped, studies) <= ALPHA, "nor by the sign-flip test at any look"
+    shown = upper_bound if every_look_is_shown else lower_bound  # few studies cannot show it
+    assert shown(at_any, studies) <= ALPHA, "whoever reads the table of each look claims no more"
     assert lower_bound(missed, studies) <= ALPHA, "the interval at the end holds the difference in 95%"
     assert lower_bound(naive, studies) > ALPHA, "or this simulation would not see a rule that looks too often"
 
 
 @pytest.mark.slow
 def test_studies_that_add_seeds_claim_a_difference_that_is_none_in_at_most_five_percent() -> None:
-    simulate(150)
+    simulate(250, every_look_is_shown=False)
 
 
 @pytest.mark.long
 @pytest.mark.slow
 def test_many_studies_that_add_seeds_claim_a_difference_that_is_none_in_at_most_five_percent() -> None:
-    simulate(2000)
+    simulate(2000, every_look_is_shown=True)
