@@ -23,8 +23,8 @@ def forest_plot(
 
     Args:
         statistics: of every variant, the baseline among them.
-        at_floor: variants that have learned nothing; a dagger says so. One that lies far from the others is a triangle
-            at the edge: its figures stand at the right.
+        at_floor: variants that have learned nothing; a dagger says so. Where a few of them lie far from others that
+            differ, they are triangles at the edge: their figures stand at the right.
     """
     rows = [(name, one.difference) for name, one in statistics.items() if one.difference is not None]
     figure = Figure(figsize=(7.2, 1.25 + ROW * max(2, len(rows))), layout="constrained")
@@ -32,7 +32,7 @@ def forest_plot(
     axis.axvline(0, **plots.DASHED)
     shown = numerals.plus_minus(metric.digits, signed=True)
     intervals = {name: one.interval for name, one in rows if one.interval is not None}
-    low, high = _limits([one for name, one in intervals.items() if name not in at_floor or at_floor >= set(intervals)])
+    low, high = _limits(_to_be_told_apart(intervals, at_floor))
     figures = []
     for row, (name, difference) in enumerate(rows):
         interval = difference.interval
@@ -70,6 +70,13 @@ def forest_plot(
                       va="bottom", fontsize=9, color="#555555")  # fmt: skip
     axis.set_title(f"against {plots.legible(baseline)}", pad=16)
     return figure
+
+
+def _to_be_told_apart(intervals: Mapping[str, Interval], at_floor: frozenset[str]) -> list[Interval]:
+    """What the axis has to hold: all of it, unless a few at the floor would make the differences of the others a dot."""
+    others = [one for name, one in intervals.items() if name not in at_floor]
+    differ = any(end for one in others for end in (one.low, one.mean, one.high))
+    return others if differ and 2 * len(others) >= len(intervals) else list(intervals.values())
 
 
 def _limits(intervals: Sequence[Interval]) -> tuple[float, float]:

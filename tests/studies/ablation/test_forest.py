@@ -79,3 +79,13 @@ def test_where_all_are_at_the_floor_their_intervals_are_in_the_picture() -> None
             assert interval.low is not None
             assert interval.high is not None
             assert low < interval.low < interval.high < high
+
+
+@pytest.mark.parametrize("gru", [[1.0, 1.0, 1.0], [0.998, 1.0, 1.0]], ids=["nothing between the others", "little"])
+def test_where_most_are_at_the_floor_the_axis_holds_them(gru: list[float]) -> None:
+    """As on parity, where four of six cores stay at chance."""
+    lost = {f"lost {i}": {1: 0.5, 2: 0.49, 3: 0.5} for i in range(4)}
+    scores = {"lstm": dict.fromkeys((1, 2, 3), 1.0), "gru": dict(enumerate(gru, 1)), **lost}
+    axis: Any = forest_plot(analyze(scores, "lstm"), "lstm", ACCURACY, frozenset(lost)).axes[0]
+    assert axis.get_xlim()[0] < -0.5
+    assert len(axis.containers) == 5, "none is a triangle at the edge"
