@@ -73,7 +73,7 @@ def forest_plot(
 
 
 def _to_be_told_apart(intervals: Mapping[str, Interval], at_floor: frozenset[str]) -> list[Interval]:
-    """What the axis has to hold: all of it, unless a few at the floor would make the differences of the others a dot."""
+    """What the axis has to hold: everything, unless a few at the floor would make the others one dot."""
     others = [one for name, one in intervals.items() if name not in at_floor]
     differ = any(end for one in others for end in (one.low, one.mean, one.high))
     return others if differ and 2 * len(others) >= len(intervals) else list(intervals.values())
