@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from rnnlab.errors import check_probability, check_width
 from rnnlab.ops.dropout import dropout
 from rnnlab.ops.recurrence import full_precision, linear_recurrence
-from rnnlab.ops.window import check_window, hidden_from, next_memory
+from rnnlab.ops.window import Memory, check_window, hidden_from, next_memory
 from rnnlab.registry import register
 
 FIRST_HIGHWAY = -2.0  # bias of the gate between the input and the cell: at first it passes the input
@@ -18,7 +18,7 @@ FIRST_HIGHWAY = -2.0  # bias of the gate between the input and the cell: at firs
 
 class SRUPPState(NamedTuple):
     c: Tensor  # (B, D) cell
-    memory: Tensor | None  # (M', B, D) last inputs, oldest first, M' <= memory - 1; None without attention
+    attention: Memory | None  # last inputs (M', B, D), oldest first, M' <= memory - 1; None without attention
 
 
 @register("core")
@@ -49,10 +49,10 @@ class SRUPP(nn.Module):
         if memory is not None:
             check_window("SRUPP", memory)
         check_probability("SRUPP", "dropout", dropout)
-        self.dim, self.memory, self.dropout = dim, memory, dropout
-        self.query = _matrix(dim, self.rank)
-        self.key_value = None if memory is None else _matrix(self.rank, 2 * self.rank)
-        self.alpha = None if memory is None else nn.Parameter(torch.zeros(1))
+        self.dim, self.dropout = dim, dropout
+        self.projection = (
+            LowRank(dim, self.rank) if memory is None else LowRankAttention(dim, self.rank, memory, dropout)
+        )
         self.norm = nn.LayerNorm(self.rank)
         self.output = _matrix(self.rank, 3 * dim)
         at_most = math.sqrt(1.5)  # v_r: uniform with variance 1/2, as in core.SRU
@@ -62,48 +62,103 @@ class SRUPP(nn.Module):
 
     def initial_state(self, batch: int) -> SRUPPState:
         c = self.reset_cell.new_zeros(batch, self.dim)
-        return SRUPPState(c, None if self.memory is None else self.reset_cell.new_zeros(0, batch, self.dim))
+        return SRUPPState(c, self.projection.initial_state(batch))
 
     def forward(self, x: Tensor, state: SRUPPState) -> tuple[Tensor, SRUPPState]:
-        drive, forget, reset = map(full_precision, self._projected(x, state).chunk(3, dim=-1))
+        projected, memory = self._projected(x, state)
+        drive, forget, reset = map(full_precision, projected.chunk(3, dim=-1))
         write = torch.sigmoid(-(forget + self.forget_bias))  # 1 - f, exact where f is near 1
         first = full_precision(state.c)
         c = linear_recurrence(1.0 - write, write * drive, first)
         before = torch.cat([first.unsqueeze(0), c[:-1]])  # c_{t-1}
         share = torch.sigmoid(reset + self.reset_cell * before + self.reset_bias)
         y = share * c + (1.0 - share) * x
-        memory = None
-        if self.memory is not None and state.memory is not None:
-            memory = next_memory(state.memory, x, self.memory)
         return y.to(x.dtype), SRUPPState(c[-1].to(state.c.dtype, copy=True), memory)
 
-    def _projected(self, x: Tensor, state: SRUPPState) -> Tensor:
-        """U, F and G (T, B, 3 D)."""
-        low = F.linear(x, self.query)
-        if self.alpha is not None and state.memory is not None:
-            low = low + self.alpha * self._attended(low, state.memory)
+    def _projected(self, x: Tensor, state: SRUPPState) -> tuple[Tensor, Memory | None]:
+        """U, F and G (T, B, 3 D), and the next memory."""
+        low, memory = self.projection(x, x, state.attention)
         low = self.norm(low)
-        return F.linear(dropout(low, self.dropout, self.training), self.output)
-
-    def _attended(self, queries: Tensor, memory: Tensor) -> Tensor:
-        """A (T, B, R)."""
-        assert self.memory is not None
-        assert self.key_value is not None
-        keys = torch.cat([F.linear(memory.to(queries.dtype), self.query), queries])
-        k, v = F.linear(keys, self.key_value).transpose(0, 1).chunk(2, dim=-1)  # (B, M' + T, R)
-        hidden = hidden_from(len(queries), len(memory), self.memory, queries.device)
-        scores = queries.transpose(0, 1) @ k.mT * self.rank**-0.5
-        weights = full_precision(scores).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(v.dtype)
-        return (dropout(weights, self.dropout, self.training, batch_dim=0) @ v).transpose(0, 1)
+        return F.linear(dropout(low, self.dropout, self.training), self.output), memory
 
     def retention(self, x: Tensor, state: SRUPPState) -> Tensor:
         """The forget gate; see `interfaces.HasForgetGate`."""
-        forget = full_precision(self._projected(x, state).chunk(3, dim=-1)[1])
+        forget = full_precision(self._projected(x, state)[0].chunk(3, dim=-1)[1])
         return torch.sigmoid(forget + self.forget_bias)
 
     def macs(self) -> int:
-        attention = 0 if self.memory is None else 2 * self.rank * self.rank + 2 * self.memory * self.rank
-        return 4 * self.dim * self.rank + attention
+        return self.projection.macs() + 3 * self.dim * self.rank
+
+
+class LowRank(nn.Module):
+    """Q = W_q x, in a layer without attention.
+
+    Shapes: as LowRankAttention, without a state.
+    """
+
+    def __init__(self, dim: int, rank: int) -> None:
+        super().__init__()
+        self.query = _matrix(dim, rank)
+
+    def initial_state(self, batch: int) -> None:
+        return None
+
+    def forward(self, queries: Tensor, source: Tensor, state: None) -> tuple[Tensor, None]:
+        return F.linear(source, self.query), None
+
+    def macs(self) -> int:
+        return self.query.numel()
+
+
+class LowRankAttention(nn.Module):
+    """Q + alpha A, with A of one head of width R: keys and values are projected from the R numbers that are Q.
+
+    Shapes: queries and source are the same x (T, B, D) -> Q + alpha A (T, B, R); state (M', B, D), M' <= memory - 1.
+    """
+
+    def __init__(self, dim: int, rank: int, memory: int, dropout: float) -> None:
+        super().__init__()
+        self.rank, self.memory, self.dropout = rank, memory, dropout
+        self.query = _matrix(dim, rank)
+        self.key_value = _matrix(rank, 2 * rank)
+        self.alpha = nn.Parameter(torch.zeros(1))
+
+    def initial_state(self, batch: int) -> Memory:
+        return Memory(self.query.new_zeros(0, batch, self.query.shape[1]))
+
+    def forward(self, queries: Tensor, source: Tensor, state: Memory) -> tuple[Tensor, Memory]:
+        memory = state.positions
+        hidden = hidden_from(len(queries), len(memory), self.memory, queries.device)
+        low, keys, values = self._projected(source, memory)
+        y = self._read(self._weights(low, keys, hidden), low, values)
+        return y, Memory(next_memory(memory, source, self.memory))
+
+    def weights(self, queries: Tensor, source: Tensor, memory: Tensor, hidden: Tensor) -> Tensor:
+        """(B, 1, T, M' + T); see `interfaces.HasAttentionWeights`."""
+        low, keys, _ = self._projected(source, memory)
+        return self._weights(low, keys, hidden).unsqueeze(1)
+
+    def read(self, weights: Tensor, source: Tensor, memory: Tensor) -> Tensor:
+        """Q + alpha A (T, B, R), with A under those weights."""
+        low, _, values = self._projected(source, memory)
+        return self._read(weights.squeeze(1), low, values)
+
+    def macs(self) -> int:
+        return self.query.numel() + 2 * self.rank * (self.rank + self.memory)
+
+    def _projected(self, source: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Q of source (T, B, R), K and V of the memory and source (M' + T, B, R)."""
+        seen = F.linear(torch.cat([memory.to(source.dtype), source]), self.query)
+        keys, values = F.linear(seen, self.key_value).chunk(2, dim=-1)
+        return seen[len(memory) :], keys, values
+
+    def _weights(self, low: Tensor, keys: Tensor, hidden: Tensor) -> Tensor:
+        scores = low.transpose(0, 1) @ keys.permute(1, 2, 0) * self.rank**-0.5  # (B, T, M' + T)
+        return full_precision(scores).masked_fill(hidden, -torch.inf).softmax(dim=-1).to(scores.dtype)
+
+    def _read(self, weights: Tensor, low: Tensor, values: Tensor) -> Tensor:
+        dropped = dropout(weights, self.dropout, self.training, batch_dim=0)
+        return low + self.alpha * (dropped @ values.transpose(0, 1)).transpose(0, 1)
 
 
 def _matrix(inputs: int, outputs: int) -> nn.Parameter:

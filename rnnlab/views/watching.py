@@ -47,7 +47,7 @@ def watching(model: nn.Module, attention: See | None = None, forget_gate: See | 
     with ExitStack() as hooks:
         for place, module in watched_parts(model):
             if isinstance(module, HasAttentionWeights):
-                hook = attention and partial(_see_attention, attention, place)
+                hook = attention and partial(_see_attention, attention, place, answering)
             else:
                 hook = forget_gate and partial(_see_core, forget_gate, place, answering)
             if hook:
@@ -55,7 +55,11 @@ def watching(model: nn.Module, attention: See | None = None, forget_gate: See | 
         yield
 
 
-def _see_attention(see: See, place: PlaceInModel, attention: Any, arguments: tuple[Any, ...], output: Any) -> None:
+def _see_attention(
+    see: See, place: PlaceInModel, answering: set[Any], attention: Any, arguments: tuple[Any, ...], output: Any
+) -> None:
+    if answering:  # within a core that runs itself again to answer
+        return
     queries, source, state = arguments
     memory = state[0].to(source.dtype)
     hidden = hidden_from(len(queries), len(memory), attention.memory, source.device)

@@ -9,16 +9,17 @@ from tests.components.cores.straight import agrees, sigmoid
 
 def straight(core: SRUPP, x: Tensor, state: SRUPPState) -> Tensor:
     c, outputs = state.c, []
-    seen = x if state.memory is None else torch.cat([state.memory, x])
+    seen = x if state.attention is None else torch.cat([state.attention.positions, x])
     start = len(seen) - len(x)
-    low = seen @ core.query.T
+    low = seen @ core.projection.query.T
     for t, x_t in enumerate(x, start=start):
         mixed = low[t]
-        if core.memory is not None:
-            k, v = (low[max(0, t - core.memory + 1) : t + 1] @ core.key_value.T).chunk(2, dim=-1)
+        if state.attention is not None:
+            window = low[max(0, t - core.projection.memory + 1) : t + 1]
+            k, v = (window @ core.projection.key_value.T).chunk(2, dim=-1)
             scores = (low[t] * k).sum(-1) / core.rank**0.5  # (window, B)
             weights = torch.exp(scores) / torch.exp(scores).sum(0)
-            mixed = mixed + core.alpha * (weights.unsqueeze(-1) * v).sum(0)
+            mixed = mixed + core.projection.alpha * (weights.unsqueeze(-1) * v).sum(0)
         centered = mixed - mixed.mean(-1, keepdim=True)
         normed = centered / torch.sqrt((centered**2).mean(-1, keepdim=True) + 1e-5) * core.norm.weight + core.norm.bias
         u, forget, reset = (normed @ core.output.T).chunk(3, dim=-1)
@@ -36,7 +37,7 @@ def test_it_computes_the_papers_equations(memory: int | None) -> None:
 
 def test_attention_is_silent_at_first() -> None:
     with_memory, without = SRUPP(8), SRUPP(8, memory=None)
-    without.load_state_dict({k: v for k, v in with_memory.state_dict().items() if k not in ("alpha", "key_value")})
+    without.load_state_dict({name: with_memory.state_dict()[name] for name in without.state_dict()})
     x = torch.randn(5, 2, 8)
     y, _ = with_memory(x, with_memory.initial_state(2))
     torch.testing.assert_close(y, without(x, without.initial_state(2))[0])
