@@ -187,12 +187,17 @@ class Muon:
 class Baseline:
     """The same training as a learner's, from the same weights, in plain torch and with torch's own matrix products.
 
-    Raises: ConfigError if the learner accumulates, or its model is not of the SHA-RNN's own parts with one dropout.
+    Raises: ConfigError if the learner accumulates or treats some parameters otherwise, or its model is not of the
+        SHA-RNN's own parts with one dropout.
     """
 
     def __init__(self, learner: Learner) -> None:
         if learner.trainer.accumulate != 1:
             raise ConfigError("the plain baseline takes a step a chunk; leave Trainer.accumulate at 1")
+        if learner.trainer.weight_decay_on != "all" or learner.trainer.lr_factors:
+            raise ConfigError(
+                "the plain baseline treats all parameters alike; leave Trainer.weight_decay_on and lr_factors out"
+            )
         self.model = twin(learner.model).to(learner.device)
         self.clip = learner.trainer.clip
         self.optimizer = _optimizer(learner.optimizer, self.model)

@@ -60,16 +60,21 @@ def _board(options: argparse.Namespace) -> None:
 def _show(options: argparse.Namespace) -> None:
     from rnnlab.config import resolve
     from rnnlab.data.source import counted_in
-    from rnnlab.training.experiment import build, describe
+    from rnnlab.training.experiment import build, describe, groups_of
+    from rnnlab.training.groups import told, told_in_words
 
     experiment = build(resolve(options.fragments, overrides(options)), shapes_only=True, needs_source=False)
     facts, source = describe(experiment), experiment.source
     one = "byte" if source is None else counted_in(source).removesuffix("s")
-    head = (
+    groups = groups_of(experiment.model, experiment.trainer)
+    decay = max(group.get("weight_decay", 0.0) for group in experiment.optimizer.param_groups)
+    head = [
         f"{facts['parameters']:,} parameters ({facts['parameters_deployable']:,} deployable), "
-        f"{facts['macs_per_byte']:,} multiply-accumulates per {one}\n"
-    )
-    print_answer(options, {**facts, "config": experiment.config.text}, f"{head}\n{experiment.operative}")
+        f"{facts['macs_per_byte']:,} multiply-accumulates per {one}",
+        *told_in_words(groups, decay),
+    ]
+    answer = {**facts, **told(groups), "config": experiment.config.text}
+    print_answer(options, answer, "\n".join([*head, "", experiment.operative]))
 
 
 def _diff(options: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ from rnnlab.model import LanguageModel, count_parameters, fold, reach
 from rnnlab.safe_text import as_utf8, hide_secrets
 from rnnlab.shapes import without_numbers
 from rnnlab.task import Task
+from rnnlab.training.groups import Group, grouped, split_groups
 from rnnlab.training.recipe import Trainer
 from rnnlab.training.schedules import Schedule
 
@@ -72,11 +73,17 @@ def build(config: Config, *, shapes_only: bool = False, needs_source: bool = Tru
             model: LanguageModel = config.construct("LanguageModel", vocabulary=vocabulary)
         model.to(device)
         optimizer = trainer.optimizer(model.named_parameters())
+        split_groups(optimizer, model.named_parameters(), groups_of(model, trainer))
         schedule = trainer.schedule()
         if trainer.unseen_logit is not None and source is not None and not shapes_only:
             _start_unlikely(model, optimizer, source.unseen(), trainer.unseen_logit)
         config.audit()
         return Experiment(config, as_utf8(config.operative_text), trainer, model, optimizer, schedule, source)
+
+
+def groups_of(model: LanguageModel, trainer: Trainer) -> list[Group]:
+    """Which parameters the recipe decays, and at what share of the learning rate they learn. Raises: ConfigError."""
+    return grouped(model.named_parameters(), trainer.weight_decay_on, trainer.lr_factors or {})
 
 
 def _source(config: Config, trainer: Trainer) -> Source:

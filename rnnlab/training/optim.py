@@ -170,7 +170,7 @@ class SGD(Eager, torch.optim.SGD):
         lr: learning rate, > 0.
         momentum: decay of the running sum of gradients, in [0, 1).
         nesterov: look ahead along the momentum.
-        weight_decay: added to the gradient, times the parameter, >= 0.
+        weight_decay: added to the gradient, times the parameter, >= 0: L2, not decoupled, so momentum carries it on.
     Raises: ConfigError if an argument is out of its range.
     """
 
@@ -236,6 +236,7 @@ class Muon(Eager, torch.optim.Optimizer):
             if matrices and "momentum" in group:
                 self._turn(matrices, group)
         if self._rest is not None:
+            self._rest.param_groups = [group for group in self.param_groups if "momentum" not in group]  # as split
             self._rest.step()
         return loss
 
@@ -273,8 +274,13 @@ def _check(owner: str, settings: Mapping[str, Any]) -> None:
 
 
 def scale_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Set the learning rate to `factor` times the one the optimizer was built with, and return it."""
+    """Set the learning rate to `factor` times the one the optimizer was built with, and return it.
+
+    A group with an "lr_factor" of its own steps at that share of it; the rate that is returned is the common one.
+    """
     lr = 0.0
     for group in optimizer.param_groups:
-        lr = group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor
+        first = group.setdefault("initial_lr", group["lr"])
+        group["lr"] = first * group.get("lr_factor", 1.0) * factor
+        lr = first * factor
     return lr

@@ -13,6 +13,7 @@ from rnnlab.devices import check_card, check_precision
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
 from rnnlab.task import Task
+from rnnlab.training.groups import check_lr_factors
 from rnnlab.training.schedules import Schedule
 
 MOST_THREADS = 1024
@@ -41,6 +42,8 @@ class Trainer:
     jitter: bool = False  # vary the chunk's length from step to step, as the paper's recipe does
     accumulate: int = 1  # [chunks] whose gradients make one step
     clip: float | None = None  # bound on the global norm of the gradient
+    weight_decay_on: Literal["all", "matrices"] = "all"  # parameters; matrices have two dimensions or more
+    lr_factors: dict[str, float] | None = None  # on the learning rate, by part of the model: {'core': 0.5}
     bytes: int | None = None
     steps: int | None = None
     epochs: float | None = None
@@ -73,6 +76,7 @@ class Trainer:
                 raise ConfigError(f"Trainer.{name} = {value}: more than 0, or None")
         if self.threads is not None and not 1 <= self.threads <= MOST_THREADS:
             raise ConfigError(f"Trainer.threads = {self.threads}: 1 to {MOST_THREADS}, or None")
+        check_lr_factors(self.lr_factors or {})
         if self.cuda_graph and (self.jitter or self.accumulate > 1):
             varying = "Trainer.jitter = False" if self.jitter else "Trainer.accumulate = 1"
             raise ConfigError(f"Trainer.cuda_graph = True: a recorded step is one chunk of one length; bind {varying}")

@@ -83,6 +83,8 @@ def test_both_write_the_same_bytes(tmp_path: Path) -> None:
         ("LSTM.dropconnect = 0.3", "dropconnect"),
         ("Trainer.optimizer = @optimizer.SGD", "SGD"),
         ("Trainer.accumulate = 2", "accumulate"),
+        ("Trainer.weight_decay_on = 'matrices'", "weight_decay_on"),
+        ("Trainer.lr_factors = {'core': 0.5}", "lr_factors"),
     ],
 )
 def test_another_model_is_refused(binding: str, named: str, tmp_path: Path) -> None:

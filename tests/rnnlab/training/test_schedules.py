@@ -28,6 +28,11 @@ def test_a_schedule_at_the_start_the_middle_and_the_end(schedule: schedules.Sche
     assert [schedule(100, progress) for progress in (0.0, 0.5, 1.0)] == pytest.approx(factors)
 
 
+@pytest.mark.parametrize("schedule", [schedules.Linear(final=0.25), schedules.Cosine(final=0.25)])
+def test_a_schedule_stays_at_its_final_factor_beyond_its_budget(schedule: schedules.Schedule) -> None:
+    assert {schedule(100, progress) for progress in (1.0, 1.1, 1.5, 2.0, 30.0)} == {0.25}
+
+
 def test_only_the_two_pass_schedule_has_a_second_pass_and_a_switch_at_one_means_never() -> None:
     at = [0.0, 0.84, 0.85, 1.0]
     assert [schedules.TwoPass().pass_of(progress) for progress in at] == [0, 0, 1, 1]
