@@ -50,11 +50,12 @@ class ShortConvolution(nn.Module):
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         bound = width**-0.5
-        self.weight = nn.Parameter(torch.empty(width, channels).uniform_(-bound, bound))  # oldest first
+        # Oldest first. Three dimensions: each channel has numbers of its own, which no optimizer may take for a matrix.
+        self.weight = nn.Parameter(torch.empty(width, 1, channels).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(channels).uniform_(-bound, bound))
 
     def initial_past(self, batch: int) -> Tensor:
-        width, channels = self.weight.shape
+        width, _, channels = self.weight.shape
         return self.weight.new_zeros(width - 1, batch, channels)
 
     def forward(self, x: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,10 +71,10 @@ class HeadNorm(nn.Module):
 
     def __init__(self, heads: int, width: int) -> None:
         super().__init__()
-        self.gain = nn.Parameter(torch.ones(heads, width))
+        self.gain = nn.Parameter(torch.ones(heads * width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * self.gain
+        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * self.gain.reshape(x.shape[-2:])
 
 
 def decay_rates(heads: int) -> Tensor:

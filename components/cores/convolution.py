@@ -36,8 +36,8 @@ class Convolution(nn.Module):
         check_width("Convolution", "dim", dim)
         check_width("Convolution", "width", width)
         self.dim, self.width = dim, width
-        self.candidate = Affine(width * dim, dim, bound=dim**-0.5)
-        self.output = Affine(width * dim, dim, bound=dim**-0.5)
+        self.candidate = Affine(width * dim, dim, bound=(width * dim) ** -0.5)
+        self.output = Affine(width * dim, dim, bound=(width * dim) ** -0.5)
 
     @property
     def reach(self) -> int:

@@ -36,7 +36,8 @@ class GatedDeltaNet(nn.Module):
         negative: s in (0, 2) rather than in (0, 1), so that 1 - s k k^T has an eigenvalue in (-1, 1).
     Raises: ConfigError if dim < 1, heads < 1, width < 1, or dim is not a multiple of heads.
     Differs: keys and values are both D wide, where the paper's keys have 0.75 D and its values 1.5 D. The weights are
-        drawn as torch draws a linear layer's, A and b as Mamba-2's.
+        drawn as torch draws a linear layer's, A and b as Mamba-2's. The convolution has a bias, and the norm a gain for
+        each head and channel.
     """
 
     def __init__(self, dim: int, heads: int = 4, width: int = 4, negative: bool = False) -> None:

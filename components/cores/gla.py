@@ -33,7 +33,8 @@ class GLA(nn.Module):
         key_width: K, of each head; None: half of D/H.
         rank: width of the bottleneck before the forget gate, >= 1.
     Raises: ConfigError if dim < 1, heads < 1, key_width < 1, rank < 1, or dim is not a multiple of heads.
-    Differs: the weights are drawn as torch draws a linear layer's.
+    Differs: RMSNorm for each head, with a gain for each channel, in place of LayerNorm. The weights are drawn as torch
+        draws a linear layer's.
     """
 
     def __init__(self, dim: int, heads: int = 4, key_width: int | None = None, rank: int = 16) -> None:

@@ -33,6 +33,7 @@ class Mamba2(nn.Module):
         states: N, the state of each channel, >= 1.
         width: inputs the convolution sees, its own included [positions], >= 1.
     Raises: ConfigError if dim < 1, heads < 1, states < 1, width < 1, or 2 dim is not a multiple of heads.
+    Differs: the authors' model divides the drawn W_o by the root of the number of layers, which a part does not know.
     """
 
     def __init__(self, dim: int, heads: int = 4, states: int = 64, width: int = 4) -> None:
@@ -51,7 +52,7 @@ class Mamba2(nn.Module):
         self.step = Projection(dim, heads)
         self.step_bias = nn.Parameter(decay_bias(heads))
         self.log_rate = nn.Parameter(decay_rates(heads))
-        self.skip = nn.Parameter(torch.ones(heads, 1))
+        self.skip = nn.Parameter(torch.ones(heads))
         self.norm = HeadNorm(1, self.inner)
         self.output = Projection(self.inner, dim)
 
@@ -66,7 +67,7 @@ class Mamba2(nn.Module):
         step = self._step(x).unsqueeze(-1)
         k, q = (one.unsqueeze(-2).expand(*one.shape[:-1], self.heads, -1) for one in (written, asked))
         read, memory = fast_weights(q, k, step * u, self._log_decay(step), full_precision(state.memory))
-        gated = (read + self.skip * u).flatten(-2) * F.silu(full_precision(self.gate(x)))
+        gated = (read + self.skip.unsqueeze(-1) * u).flatten(-2) * F.silu(full_precision(self.gate(x)))
         y: Tensor = self.output(self.norm(gated.unsqueeze(-2)).squeeze(-2).to(mixed.dtype))
         return y, Mamba2State(past, memory.to(state.memory.dtype))
 

@@ -41,7 +41,8 @@ class MLSTM(nn.Module):
         width: inputs the convolution sees, its own included [positions], >= 1.
         block: channels of a block of W_q, W_k and W_v, which are block-diagonal, >= 1.
     Raises: ConfigError if dim, heads, width or block is below 1, or 2 dim is no multiple of heads and block.
-    Differs: RMSNorm for each head in place of LayerNorm. The weights are drawn as torch draws a linear layer's.
+    Differs: RMSNorm for each head in place of LayerNorm, and no 1e-6 in the divisor of r. The weights are drawn as
+        torch draws a linear layer's, but for the gates', which start at 0 as in the authors' code (NX-AI/xlstm).
     """
 
     def __init__(self, dim: int, heads: int = 4, width: int = 4, block: int = 4) -> None:
@@ -56,7 +57,7 @@ class MLSTM(nn.Module):
         self.inputs, self.gate = Projection(dim, self.inner), Projection(dim, self.inner)
         self.convolution = ShortConvolution(self.inner, width)
         self.query, self.key, self.value = (BlockProjection(self.inner, block) for _ in range(3))
-        self.gates = Affine(3 * self.inner, 2 * heads, bound=(3 * self.inner) ** -0.5)  # input, then forget
+        self.gates = Affine(3 * self.inner, 2 * heads, bound=0.0)  # input, then forget
         with torch.no_grad():
             self.gates.bias[:heads].normal_(0.0, FIRST_INPUT)
             self.gates.bias[heads:] = torch.linspace(*FIRST_FORGET, heads)

@@ -38,6 +38,8 @@ class MogrifierLSTM(nn.Module):
         rounds: how often one gates the other; 0 leaves an LSTM.
         rank: of Q and R, as products of two matrices; 0 for full ones.
     Raises: ConfigError if dim < 1, or rounds or rank is negative.
+    Differs: Q and R have no bias, as in the paper's equations; the authors' code (deepmind/lamb) has one, caps the
+        input gate at 1 - f, and adds 1 to the forget gate. The weights are drawn as torch draws an LSTM's.
     """
 
     stays_eager = True

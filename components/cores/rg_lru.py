@@ -35,7 +35,8 @@ class RGLRU(nn.Module):
         long past; the convolution and the two outer projections are left to the block around the core. Full gate
         matrices, as in the equations, not block-diagonal ones. A stream has no first position: it is scaled by
         sqrt(1 - a^2) like all others, where the authors' code (google-deepmind/recurrentgemma) scales by 1. The decays
-        are those of the paper, sigmoid(decay)^8 in [0.9, 0.999]; the code draws sigmoid(decay) from that range.
+        are those of the paper, sigmoid(decay)^8 in [0.9, 0.999]; the code draws sigmoid(decay) from that range. The
+        branch is drawn as torch draws a linear layer, and its gelu is exact, where the code has the form with tanh.
     """
 
     def __init__(self, dim: int) -> None:

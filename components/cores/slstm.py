@@ -34,7 +34,9 @@ class SLSTM(nn.Module):
         width: inputs the convolution sees, its own included [positions], >= 1.
     Raises: ConfigError if dim < 1, heads < 1, width < 1, or dim is no multiple of heads.
     Differs: RMSNorm for each head in place of LayerNorm; the feed-forward layer is the block's. W is drawn as torch
-        draws a linear layer's; R starts at 0, as in the authors' code.
+        draws a linear layer's; R starts at 0, as in the authors' code (NX-AI/xlstm). The forget gate's bias begins as
+        under that code's `small_init`, 3 to 6 within a head; by default it falls there from 5 to -7, by a power that
+        depends on the depth of the block, which a part does not know.
     """
 
     stays_eager = True
@@ -53,7 +55,7 @@ class SLSTM(nn.Module):
         self.recurrent = nn.Parameter(torch.zeros(heads, each, 4 * each))
         bias = torch.zeros(heads, 4, each)
         bias[:, 1] = torch.linspace(*FIRST_FORGET, each)
-        self.bias = nn.Parameter(bias.flatten(1))
+        self.bias = nn.Parameter(bias.flatten())
         self.norm = HeadNorm(heads, each)
 
     def initial_state(self, batch: int) -> SLSTMState:
@@ -72,7 +74,7 @@ class SLSTM(nn.Module):
         mixed, past = self.convolution(x, state.past)
         parts = (self.input(mixed), self.forget(mixed), self.candidate(x), self.gate(x))
         split = torch.stack([by_head(full_precision(part), self.heads) for part in parts], dim=-2)
-        return (split.flatten(-2) + self.bias).transpose(1, 2), past
+        return (split.flatten(-2) + self.bias.reshape(self.heads, -1)).transpose(1, 2), past
 
     def retention(self, x: Tensor, state: SLSTMState) -> Tensor:
         """sigmoid(f), which the input gate shortens; see `interfaces.HasForgetGate`."""

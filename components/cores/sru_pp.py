@@ -1,6 +1,5 @@
 """SRU++ core."""
 
-import math
 from typing import NamedTuple
 
 import torch
@@ -38,7 +37,8 @@ class SRUPP(nn.Module):
         dropout: on the attention's weights and before W_o [probability], in [0, 1).
     Raises: ConfigError if dim < 1, rank < 1, memory < 1 or dropout is outside [0, 1).
     Differs: the forget gate does not see c_{t-1}, as in core.SRU. The highway carries what the block gives the core,
-        which is normalized. As in the source, the attention has no positions.
+        which is normalized. Dropout does not reach c, and W_o does not begin smaller by the root of 1 - dropout. As in
+        the source, the attention has no positions.
     """
 
     def __init__(self, dim: int, rank: int | None = None, memory: int | None = 1024, dropout: float = 0.0) -> None:
@@ -55,8 +55,7 @@ class SRUPP(nn.Module):
         )
         self.norm = nn.LayerNorm(self.rank)
         self.output = _matrix(self.rank, 3 * dim)
-        at_most = math.sqrt(1.5)  # v_r: uniform with variance 1/2, as in core.SRU
-        self.reset_cell = nn.Parameter(torch.empty(dim).uniform_(-at_most, at_most))
+        self.reset_cell = nn.Parameter(torch.empty(dim).uniform_(-1.0, 1.0))
         self.forget_bias = nn.Parameter(torch.zeros(dim))
         self.reset_bias = nn.Parameter(torch.full((dim,), FIRST_HIGHWAY))
 

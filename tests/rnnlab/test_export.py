@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import product
+from itertools import cycle, product
 from pathlib import Path
 
 import pytest
@@ -144,16 +144,14 @@ def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str
     rounding.check_no_worse(torch.stack(steps), than=logits, exact=exact)
 
 
-PAIRS = list(product(CORES, ATTENTIONS))
-EVERY_ATTENTION = list(
-    zip(["GRU", "RGLRU", "QRNN", "MinGRU", "SRU", "MLSTM"], ATTENTIONS, strict=True)
-)  # LSTM goes through above
+EVERY_ATTENTION = list(zip(["GRU", "RGLRU", "QRNN", "MinGRU", "SRU", "MLSTM"], ATTENTIONS, strict=True))
+EVERY_CORE = [pair for pair in zip(CORES, cycle(ATTENTIONS), strict=False) if pair not in EVERY_ATTENTION]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("core", "attention"),
-    [pytest.param(*pair, marks=() if pair in EVERY_ATTENTION else pytest.mark.long) for pair in PAIRS],
+    [*EVERY_ATTENTION, *(pytest.param(*pair, marks=pytest.mark.long) for pair in EVERY_CORE)],
 )
 def test_every_core_and_attention_goes_through_the_real_exporter(tmp_path: Path, core: str, attention: str) -> None:
     parts = [f"Block.core = @core.{core}", f"attention = {attention}", "LanguageModel.init_std = 0.2"]

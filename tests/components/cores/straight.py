@@ -23,7 +23,7 @@ def softplus(x: Tensor) -> Tensor:
 
 def head_norm(x: Tensor, gain: Tensor) -> Tensor:
     """x (B, H, V)."""
-    return x / torch.sqrt((x * x).mean(dim=-1, keepdim=True) + 1e-5) * gain
+    return x / torch.sqrt((x * x).mean(dim=-1, keepdim=True) + 1e-5) * gain.reshape(-1, x.shape[-1])
 
 
 def convolved(inputs: Tensor, weight: Tensor, bias: Tensor) -> Iterator[Tensor]:

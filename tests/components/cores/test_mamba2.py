@@ -18,9 +18,9 @@ def straight(core: Mamba2, x: Tensor, state: Mamba2State) -> Tensor:
         step = softplus(x_t @ core.step.weight.T + core.step_bias)  # (B, H)
         a = torch.exp(-torch.exp(core.log_rate) * step)[..., None, None]
         memory = a * memory + (step.unsqueeze(-1) * u).unsqueeze(-1) * b[:, None, None, :]
-        read = (memory * c[:, None, None, :]).sum(-1) + core.skip * u
+        read = (memory * c[:, None, None, :]).sum(-1) + core.skip.unsqueeze(-1) * u
         gated = read.reshape(batch, -1) * silu(x_t @ core.gate.weight.T)
-        outputs.append(head_norm(gated, core.norm.gain[0]) @ core.output.weight.T)
+        outputs.append(head_norm(gated, core.norm.gain) @ core.output.weight.T)
     return torch.stack(outputs)
 
 
