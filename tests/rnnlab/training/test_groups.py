@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from rnnlab import cli
+from rnnlab import cli, registry
 from rnnlab.errors import ConfigError
 from rnnlab.training.groups import Group, grouped, split_groups
 from rnnlab.training.learner import Learner
@@ -51,6 +51,24 @@ def test_matrices_are_parameters_of_two_dimensions_or_more() -> None:
     groups = grouped(named(), "matrices", {})
     spared = {name for group in groups if not group.is_decayed for name in group.names}
     assert spared == {name for name, shape in SHAPES.items() if len(shape) < 2}
+
+
+WEIGHTS = {"weight", "weight_ih_l0", "weight_hh_l0", "candidate_weight", "query", "key_value", "output", "recurrent"}
+"""Last segments of the names of what is multiplied with: a part that calls a matrix otherwise is to be looked at."""
+
+
+@pytest.mark.parametrize(
+    "part", [part for kind in ("core", "attention", "feedforward") for part in registry.parts(kind)],
+    ids=lambda part: part.name,
+)  # fmt: skip
+def test_the_matrices_of_every_part_are_its_weights_and_no_bias_gain_or_decay(part: registry.Part) -> None:
+    model = part.factory(64)
+    of_norms = {p for module in model.modules() if isinstance(module, nn.LayerNorm) for p in module.parameters()}
+    groups = grouped(model.named_parameters(), "matrices", {})
+    decayed = {name for group in groups if group.is_decayed for name in group.names}
+    assert decayed == {
+        name for name, p in model.named_parameters() if name.split(".")[-1] in WEIGHTS and p not in of_norms
+    }
 
 
 def test_an_entry_names_whole_segments_and_the_longest_holds_then_the_last() -> None:
