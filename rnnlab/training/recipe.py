@@ -42,7 +42,7 @@ class Trainer:
     jitter: bool = False  # vary the chunk's length from step to step, as the paper's recipe does
     accumulate: int = 1  # [chunks] whose gradients make one step
     clip: float | None = None  # bound on the global norm of the gradient
-    weight_decay_on: Literal["all", "matrices"] = "all"  # parameters; matrices have two dimensions or more
+    weight_decay_on: Literal["all", "matrices"] = "all"  # matrices: two dimensions or more, so no norm, bias or decay
     lr_factors: dict[str, float] | None = None  # on the learning rate, by part of the model: {'core': 0.5}
     bytes: int | None = None
     steps: int | None = None
