@@ -2,8 +2,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from rnnlab import config
 from rnnlab.components.cores.sru_pp import SRUPP, SRUPPState
 from rnnlab.errors import ConfigError
+from rnnlab.model import count_parameters
+from rnnlab.training import experiment
 from tests.components.cores.straight import agrees, sigmoid
 
 
@@ -58,3 +61,10 @@ def test_a_layer_has_the_weights_that_are_published() -> None:
 def test_numbers_that_cannot_be_are_refused(arguments: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=r"SRUPP\."):
         SRUPP(**arguments)  # type: ignore[arg-type]
+
+
+def test_the_root_has_the_size_that_is_published_but_for_the_output_layer() -> None:
+    resolved = config.resolve(["sru_pp"])
+    model = experiment.build(resolved, shapes_only=True, needs_source=False).model
+    output = 205 * 3072  # the characters of enwik8, and no embedding to share with
+    assert round((count_parameters(model) + output) / 1e6) == 108
