@@ -25,6 +25,7 @@ FOLDERS = {
 SLOTS = ("core", "attention", "feedforward", "memory", "block")
 NO_ATTENTION = "attention/none"
 NOWHERE = {"place/none", "sha_lstm_no_attention"}  # no layer attends, whatever the kind
+IN_THE_CORE = "sru_pp"  # layers attend, and no kind is chosen for them
 ALONE = "memory/none"  # a query that sees itself alone has nothing to choose, so what asks and compares learns nothing
 SMALL = ["LanguageModel.dim = 16", "Trainer.batch_size = 2", "Trainer.bptt = 8", "Trainer.steps = 2"]
 
@@ -243,7 +244,8 @@ def test_every_recipe_and_optimizer_learns_at_every_size(recipe: str, size: str,
 @pytest.mark.parametrize("fragment", [name for names in FOLDERS.values() for name in names])
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_fragment_has_an_effect_on_every_root(root: str, fragment: str) -> None:
-    if root in NOWHERE and fragment.startswith(("memory/", "attention/")):
+    nowhere = ("memory/", "attention/") if root in NOWHERE else ("attention/",) if root == IN_THE_CORE else ()
+    if fragment.startswith(nowhere):
         pytest.skip("refused, and tested above")
     overrides = ["File.path = 'a text'"] if fragment == "data/file" else []
     build(config.resolve([root, fragment], overrides), shapes_only=True, needs_source=False)
@@ -270,6 +272,7 @@ def may_be_refused(pair: tuple[str, str]) -> bool:
     return (
         folders == {"data", "task"}
         or bool(NOWHERE.intersection(pair) and folders & {"memory", "attention"})
+        or (IN_THE_CORE in pair and "attention" in folders)
         or (NO_ATTENTION in pair and "memory" in folders)
     )
 
