@@ -5,10 +5,19 @@ It imports nothing heavy by itself.
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rnnlab.cli.options import AddCommand, add_overrides, overrides, print_answer
 from rnnlab.console import say
 from rnnlab.errors import ConfigError, Stopped
+
+if TYPE_CHECKING:
+    from rnnlab.studies.launch.slurm.request import SlurmRequest
+
+NEXT = (
+    "nobody waits for the jobs now; the same command, without --detach or with it, goes on: with what failed, with the "
+    "next stage if there is one, and with the report"
+)
 
 
 def add_commands(add: AddCommand) -> None:
@@ -42,28 +51,49 @@ def _add_study(command: argparse.ArgumentParser) -> None:
     command.add_argument("fragments", nargs="*", metavar="FRAGMENT", help="on top of the study's base: size/tiny, ...")
     add_overrides(command)
     command.add_argument("--workers", type=int, metavar="K", help="runs at a time (default: one a GPU or a core)")
+    command.add_argument("--slurm", metavar="'OPTIONS'", help="one job of SLURM a run, with options of sbatch: "
+                         "'partition=gpu gpus-per-node=1 time=240 array-parallelism=16'")  # fmt: skip
+    command.add_argument(
+        "--detach", action="store_true", help="with --slurm: submit the jobs, and do not wait for them"
+    )
     command.add_argument("--run", metavar="DIR", help="folder of the study, new or to go on with (default: runs/STUDY)")
     command.add_argument("--dry-run", action="store_true", help="print what it will take, and train nothing")
 
 
+def _slurm(options: argparse.Namespace) -> "SlurmRequest | None":
+    from rnnlab.studies.launch.slurm.request import parse_request
+
+    if options.slurm is None:
+        if options.detach:
+            raise ConfigError("--detach: local workers end with their command; with --slurm 'OPTIONS' the jobs go on")
+        return None
+    return parse_request(options.slurm, options.detach)
+
+
 def _search(options: argparse.Namespace) -> None:
+    from rnnlab.studies.launch.launcher import Detached
     from rnnlab.studies.launch.urls import shown
     from rnnlab.studies.search.ahead import forecast_search
     from rnnlab.studies.search.driver import run_search
     from rnnlab.studies.search.plan import plan_search
     from rnnlab.studies.search.report import write_report
 
+    slurm = _slurm(options)
     plan = plan_search(
         options.study, options.fragments, overrides(options), trials=options.trials, storage=options.storage,
         run=options.run,
     )  # fmt: skip
-    ahead = forecast_search(plan, options.workers)
+    ahead = forecast_search(plan, options.workers, slurm)
     if options.dry_run:
         print_answer(options, ahead.facts(), ahead.text())
         return
     say(ahead.text())
     try:
-        run_search(plan, options.workers)
+        run_search(plan, options.workers, slurm)
+    except Detached:
+        _print_what_there_is(options, plan.folder, options.storage)
+        say(NEXT)
+        return
     except Stopped:
         print_answer(options, *write_report(plan))  # of what there is
         where = f" --storage {shown(options.storage)}" if options.storage else ""
@@ -77,36 +107,44 @@ def _ablate(options: argparse.Namespace) -> None:
     from rnnlab.studies.ablation.driver import run_ablation
     from rnnlab.studies.ablation.known import known_cells, say_what_is_known
     from rnnlab.studies.ablation.plan import plan_ablation
+    from rnnlab.studies.launch.launcher import Detached
 
+    slurm = _slurm(options)
     plan = plan_ablation(
         options.study, options.fragments, overrides(options), seeds=options.seeds, until=options.until, run=options.run
     )
     others = list(map(Path, options.others))
     known = known_cells(plan.at_most(), others)
     say_what_is_known(known)
-    ahead = forecast_ablation(plan, known, options.workers)
+    ahead = forecast_ablation(plan, known, options.workers, slurm)
     if options.dry_run:
         print_answer(options, ahead.facts(), ahead.text())
         return
     say(ahead.text())
     try:
-        answer = run_ablation(plan, options.workers, others)
+        answer = run_ablation(plan, options.workers, others, slurm)
+    except Detached:
+        _print_what_there_is(options, plan.folder)
+        say(NEXT)
+        return
     except Stopped:
         _print_what_there_is(options, plan.folder)
         raise
     print_answer(options, *answer)
 
 
-def _print_what_there_is(options: argparse.Namespace, folder: Path) -> None:
-    """After a signal: what is done is done, and shown."""
+def _print_what_there_is(options: argparse.Namespace, folder: Path, storage: str | None = None) -> None:
+    """Of a study that goes on later: what is done is done, and shown."""
     from rnnlab.errors import RnnlabError
+    from rnnlab.studies.launch.urls import shown
     from rnnlab.studies.status import status
 
     try:
-        print_answer(options, *status(folder))
+        print_answer(options, *status(folder, storage))
     except RnnlabError as error:  # of a study that had hardly begun
         say(f"what there is cannot be shown: {error}")
-    say(f"`rnnlab status {folder}` shows this again")
+    where = f" --storage {shown(storage)}" if storage else ""
+    say(f"`rnnlab status {folder}{where}` shows this again")
 
 
 def _status(options: argparse.Namespace) -> None:

@@ -7,16 +7,20 @@ from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.size_report import described
 from rnnlab.studies.ablation.stage import Stage, stage_of
 from rnnlab.studies.forecast import Forecast, forecast
-from rnnlab.studies.launch.pool import worker_environments
+from rnnlab.studies.launch.choice import at_a_time
 from rnnlab.studies.launch.run import finished
+from rnnlab.studies.launch.slurm.request import SlurmRequest
 from rnnlab.training import experiment
 
 
-def forecast_ablation(plan: AblationPlan, known: KnownCells, workers: int | None = None) -> Forecast:
+def forecast_ablation(
+    plan: AblationPlan, known: KnownCells, workers: int | None = None, slurm: SlurmRequest | None = None
+) -> Forecast:
     """The cells that are left of it, to the next look and at most; nothing is written.
 
     Args:
         known: the cells of `plan.at_most()` that are done.
+        workers, slurm: where the others are trained; see `rnnlab.studies.launch.choice.launcher`.
     Raises: as `forecast`.
     """
     stage = stage_of(plan)
@@ -31,7 +35,7 @@ def forecast_ablation(plan: AblationPlan, known: KnownCells, workers: int | None
     device = experiment.build(plan.variants[0].config, shapes_only=True, needs_source=False).trainer.training_device()
     return forecast(
         "ablation", plan.folder, _shape(stage), [(config, left[text]) for text, config in configs.items()],
-        len(tuning) + len(cells) - left.total(), len(worker_environments(workers, device)),
+        len(tuning) + len(cells) - left.total(), at_a_time(device, workers, slurm, left.total()),
         further=[added[text] for text in configs] if stage.look is not None else (),
     )  # fmt: skip
 

@@ -25,8 +25,10 @@ from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.reopen import write_plan
 from rnnlab.studies.ablation.report import write_report
 from rnnlab.studies.ablation.sequential import run_until
-from rnnlab.studies.launch.pool import ERRORS, Job, Pool, WorkerExit, worker_environments
+from rnnlab.studies.launch.choice import launcher
+from rnnlab.studies.launch.launcher import ERRORS, Job, Launcher, WorkerExit
 from rnnlab.studies.launch.run import finished, train_job
+from rnnlab.studies.launch.slurm.request import SlurmRequest
 from rnnlab.studies.source import noun_of_source
 from rnnlab.training import experiment
 
@@ -36,20 +38,21 @@ MOST_ATTEMPTS = 3  # at a cell whose worker is killed
 
 
 def run_ablation(
-    plan: AblationPlan, workers: int | None = None, others: Sequence[Path] = ()
+    plan: AblationPlan, workers: int | None = None, others: Sequence[Path] = (), slurm: SlurmRequest | None = None
 ) -> tuple[dict[str, Any], str]:
     """Train the cells that are not finished, and report on all.
 
     Args:
         others: files of cells that were trained elsewhere; see `rnnlab.studies.ablation.known.known_cells`.
-        workers: processes at a time; see `rnnlab.studies.launch.pool.worker_environments`.
+        workers, slurm: where the cells are trained; see `rnnlab.studies.launch.choice.launcher`.
     Returns: as `rnnlab.studies.ablation.report.write_report`.
-    Raises: Stopped on SIGINT or SIGTERM, with every run saved; RunHeldError if another process is at this study;
+    Raises: Stopped on SIGINT or SIGTERM, with every run of this machine saved; Detached once every job was submitted
+        for which nobody is to wait; RunHeldError if another process is at this study;
         the error of a worker whose configuration, corpus or disk would fail the others too; RnnlabError, after the
         report of the rest was written, if a cell fails by itself.
     """
     device = experiment.build(plan.variants[0].config, shapes_only=True, needs_source=False).trainer.training_device()
-    environments = worker_environments(workers, device)
+    chosen = launcher(plan.folder, device, workers, slurm)
     with _held(plan.folder):
         _say_what_changed(plan)
         known_cells(plan, others)  # what cannot be read is refused before anything is written
@@ -61,7 +64,7 @@ def run_ablation(
             todo = [cell for cell in at.cells() if not known.is_done(cell)]
             return tally.add(_train(pool, at, at.cells(), todo, CellsFile(at, known)))
 
-        with Pool(environments, plan.folder) as pool:
+        with chosen as pool:
             plan = _tune(pool, plan)
             _write_study_root(plan)
             if plan.ablation.until is not None:
@@ -126,7 +129,7 @@ def _write_configurations(folder: Path, cells: Sequence[Cell]) -> None:
             write_file(path, text.encode())
 
 
-def _tune(pool: Pool, plan: AblationPlan) -> AblationPlan:
+def _tune(pool: Launcher, plan: AblationPlan) -> AblationPlan:
     """The plan with every variant at its best setting, once the cells that decide it are finished.
 
     Raises: RnnlabError if one of them failed: variants that were not tuned alike are not compared.
@@ -155,7 +158,7 @@ def _predict_largest(plan: AblationPlan, train: Callable[[AblationPlan], bool], 
 
 
 def _train(
-    pool: Pool,
+    pool: Launcher,
     plan: AblationPlan,
     cells: Sequence[Cell],
     todo: Sequence[Cell],

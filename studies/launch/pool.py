@@ -10,34 +10,23 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import torch
 
-from rnnlab.config.values import shorten
-from rnnlab.errors import ConfigError, DataError, RnnlabError, RunHeldError, Stopped, StorageError
+from rnnlab.errors import ConfigError, RnnlabError, Stopped
 from rnnlab.interrupts import Interrupts
-from rnnlab.safe_text import printable
 from rnnlab.storage.durable import storage_errors
+from rnnlab.studies.launch.launcher import Job, Task, WorkerExit, named
 from rnnlab.studies.launch.process import may_be_running
-
-Job = Mapping[str, Any]
-Check = Callable[[], None]  # raises Stopped if a signal has come
-Task = Callable[[Job, Check], None]  # what a worker does with a job: a function of a module
 
 LOGS = "logs"
 
-ERRORS: dict[int, type[RnnlabError]] = {e.exit_code: e for e in (ConfigError, DataError, StorageError, RunHeldError)}
-"""What a worker's exit code says, where the next worker would most likely meet the same."""
-
 PATIENCE = 120.0  # [s] that a worker gets to save before it is killed
 MOST_WORKERS = 1000  # of one study on one machine
-LAST_WORDS = 10_000  # [bytes] at the end of a log that are looked at
-MOST_SHOWN = 500  # [characters] of the last line
 
 
 def worker_environments(workers: int | None, device: torch.device) -> list[dict[str, str]]:
@@ -60,52 +49,6 @@ def worker_environments(workers: int | None, device: torch.device) -> list[dict[
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(i) for i in range(torch.cuda.device_count())]
     return [{**shared, "CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(workers or len(names))]
-
-
-@dataclass(frozen=True)
-class WorkerExit:
-    """A worker that has ended.
-
-    Attributes:
-        job: what it was given.
-        code: its exit code, negative if a signal ended it.
-        log: what it wrote.
-        log_start: where its part of the log begins [bytes].
-    """
-
-    job: Job
-    code: int
-    log: Path
-    log_start: int
-
-    @property
-    def was_killed(self) -> bool:
-        """By a signal, or asked by one to stop."""
-        return self.code < 0 or self.code > 128
-
-    def __str__(self) -> str:
-        """How it ended, with the last line that it wrote."""
-        how = f"was killed by {_name_of_signal(-self.code)}" if self.code < 0 else f"exited with {self.code}"
-        try:
-            words = self._last_line().removeprefix("rnnlab: ").removeprefix("error: ")
-        except OSError as error:
-            words = f"its log cannot be read: {(error.strerror or str(error)).lower()}"
-        return f"a worker {how}{words and f': {words}'} (log: {self.log})"
-
-    def _last_line(self) -> str:
-        """Of what it wrote; empty if that is nothing. Raises: OSError."""
-        with self.log.open("rb") as file:
-            end = file.seek(0, os.SEEK_END)
-            file.seek(max(self.log_start, end - LAST_WORDS))
-            lines = map(printable, file.read().decode(errors="replace").splitlines())
-        return shorten(next(filter(str.strip, reversed(list(lines))), ""), MOST_SHOWN)
-
-
-def _name_of_signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:  # one of the realtime signals, which have no names
-        return f"signal {number}"
 
 
 class Slot:
@@ -241,7 +184,7 @@ class Pool:
     def start(self, task: Task, job: Job) -> None:
         """Let a new worker do the task with the job; there must be a free slot."""
         free = next(slot for slot in self._slots if slot.job is None)
-        free.start({**job, "task": f"{task.__module__}:{task.__name__}"})
+        free.start({**job, "task": named(task)})
 
     def poll(self) -> list[WorkerExit]:
         """The workers that have ended since the last call.

@@ -11,7 +11,7 @@ from rnnlab.config import identity
 from rnnlab.errors import ConfigError, Diverged, StorageError, reporting_out_of_memory
 from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import CONFIG, METRICS, RunFolder
-from rnnlab.studies.launch.pool import Check, Job
+from rnnlab.studies.launch.launcher import Check, Job
 from rnnlab.training.experiment import Experiment, build, check_source
 from rnnlab.training.ranks import ALONE
 from rnnlab.training.run import Watch, create, held, train_in

@@ -13,18 +13,15 @@ import signal
 import sys
 import threading
 import time
-import traceback
-from contextlib import suppress
 from typing import Any
 
 import rnnlab.config
 import rnnlab.views.board  # the server imports what its workers need, once for all of them
 from rnnlab.console import prepare_streams
-from rnnlab.errors import RnnlabError
 from rnnlab.interrupts import Interrupts
-from rnnlab.safe_text import hide_secrets
-from rnnlab.studies.launch.pool import Job, Task
+from rnnlab.studies.launch.launcher import Job, Task
 from rnnlab.studies.launch.process import process_identity
+from rnnlab.studies.launch.task import do
 
 
 def serve() -> None:
@@ -68,21 +65,9 @@ def _write(reports: int, **facts: Any) -> None:
 def _work(task: Task, job: Job, server: int) -> int:
     """Do the job, in the fork, and return the exit code of the command line, see `rnnlab.errors`."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    try:
-        with Interrupts() as interrupts:
-            threading.Thread(target=_stop_with, args=[server], daemon=True).start()
-            task(job, interrupts.check)
-            code, words = 0, ""
-    except RnnlabError as error:
-        code, words = error.exit_code, f"rnnlab: error: {error}\n"
-    except BaseException as error:
-        trace = hide_secrets(f"{traceback.format_exc()}rnnlab: error: {type(error).__name__}: {error}\n")
-        code, words = 1, trace
-    with suppress(OSError):  # a log on a full disk: the code tells more than a second error
-        sys.stderr.write(words)
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return code
+    with Interrupts() as interrupts:
+        threading.Thread(target=_stop_with, args=[server], daemon=True).start()
+        return do(task, job, interrupts.check)
 
 
 def _stop_with(server: int) -> None:

@@ -4,7 +4,8 @@ from contextlib import suppress
 
 from rnnlab.errors import ConfigError, StorageError
 from rnnlab.studies.forecast import Forecast, forecast
-from rnnlab.studies.launch.pool import worker_environments
+from rnnlab.studies.launch.choice import at_a_time
+from rnnlab.studies.launch.slurm.request import SlurmRequest
 from rnnlab.studies.launch.urls import file_url
 from rnnlab.studies.search.database import FINISHED
 from rnnlab.studies.search.look import look
@@ -13,7 +14,7 @@ from rnnlab.studies.search.points import DATABASE
 from rnnlab.training import experiment
 
 
-def forecast_search(plan: SearchPlan, workers: int | None = None) -> Forecast:
+def forecast_search(plan: SearchPlan, workers: int | None = None, slurm: SlurmRequest | None = None) -> Forecast:
     """The trials that are left, and the second stage with all its seeds, each as large as the base; nothing is written.
 
     Raises: as `forecast`.
@@ -33,6 +34,5 @@ def forecast_search(plan: SearchPlan, workers: int | None = None) -> Forecast:
         f", then {candidates} candidates x {search.confirm_seeds} seeds" if seeds else ""
     )
     left = search.trials + seeds - done
-    return forecast(
-        "search", plan.folder, shape, [(plan.base, left)], done, len(worker_environments(workers, device)), at_most=True
-    )
+    together = at_a_time(device, workers, slurm, left)
+    return forecast("search", plan.folder, shape, [(plan.base, left)], done, together, at_most=True)

@@ -14,7 +14,7 @@ from rnnlab.console import say
 from rnnlab.errors import ConfigError, Diverged, OutOfMemory, Stopped, reporting_out_of_memory
 from rnnlab.storage import metrics
 from rnnlab.storage.metrics import Record
-from rnnlab.studies.launch.pool import Check, Job
+from rnnlab.studies.launch.launcher import Check, Job
 from rnnlab.studies.launch.run import train_run
 from rnnlab.studies.metric import counted_in, score, worst
 from rnnlab.studies.search.confirm import candidate_folders

@@ -14,7 +14,7 @@ from rnnlab.locks import locked_folder
 from rnnlab.studies.ablation import seen
 from rnnlab.studies.ablation.driver import _job, _write_definitions, run_ablation
 from rnnlab.studies.ablation.failures import FAILURES, Failures
-from rnnlab.studies.launch.pool import Check, Job
+from rnnlab.studies.launch.launcher import Check, Job
 from rnnlab.studies.launch.process import process_identity
 from rnnlab.studies.launch.run import train_job
 from rnnlab.studies.search.ahead import forecast_search

@@ -11,7 +11,7 @@ from rnnlab.errors import RnnlabError, RunHeldError
 from rnnlab.storage.cells import read_cells
 from rnnlab.studies.ablation.driver import _held, _may_try_again, run_ablation
 from rnnlab.studies.ablation.plan import plan_ablation
-from rnnlab.studies.launch.pool import WorkerExit
+from rnnlab.studies.launch.launcher import WorkerExit
 from tests.studies.small_studies import DROPPED, Command, is_alive, small_ablation, wait_until, write_study
 
 

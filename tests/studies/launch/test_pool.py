@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from rnnlab.errors import ConfigError, RnnlabError, StorageError
-from rnnlab.studies.launch.pool import Pool, WorkerExit, worker_environments
+from rnnlab.studies.launch.launcher import WorkerExit
+from rnnlab.studies.launch.pool import Pool, worker_environments
 from rnnlab.studies.launch.run import train_job
 from tests.rnnlab.tiny_runs import build, write_text
 from tests.studies.small_studies import is_alive, wait_until
