@@ -33,6 +33,8 @@ class Standing:
         seconds: that training, evaluating and saving took until then.
         by: the process that runs it.
         said: how its worker ended, of one that failed in a study.
+        job: of SLURM, that is to run it or did so last.
+        log: of this job.
     """
 
     path: Path
@@ -43,6 +45,8 @@ class Standing:
     seconds: float = 0.0
     by: str = ""
     said: str = ""
+    job: str = ""
+    log: str = ""
 
     @property
     def steps(self) -> int | None:
@@ -62,6 +66,8 @@ class Standing:
         if self.state == "running":
             left = self.seconds_left
             words += f", by {self.by}" + (f", about {numerals.duration(left)} left" if left is not None else "")
+        if self.job and not self.said:
+            words += f" (job {self.job}, log: {self.log})"
         return f"{words}: {self.said}" if self.said else words
 
     def facts(self) -> dict[str, Any]:

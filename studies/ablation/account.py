@@ -16,26 +16,28 @@ from rnnlab.studies.ablation.stage import LookStage, Stage, stage_of
 from rnnlab.studies.ablation.table import ablation_table
 from rnnlab.studies.ablation.tuning_table import tuning_table
 from rnnlab.studies.account import STATES, StudyAccount, count_states, seconds_left
+from rnnlab.studies.launch.slurm.account import StudyJobs
 from rnnlab.studies.standing import Standing, standing
 from rnnlab.views.tables import Table
 
 
 def account_of_ablation(plan: AblationPlan) -> StudyAccount:
     """Args: plan: as `rnnlab.studies.ablation.reopen.reopen_ablation` gives it. Raises: StorageError."""
-    stage, failed = stage_of(plan), failures(plan.folder)
+    stage, failed, jobs = stage_of(plan), failures(plan.folder), StudyJobs.of(plan.folder).asked()
     cells, look = stage.plan.cells(), stage.look
     told = stage.known.told if stage.is_tuned else {}
     here = {
-        f"{c.variant.name}, seed {c.seed}": _standing(c, failed) if stage.is_tuned else Standing(c.folder, "waiting")
+        f"{c.variant.name}, seed {c.seed}":
+            _standing(c, failed, jobs) if stage.is_tuned else Standing(c.folder, "waiting")
         for c in cells if c.key not in told
     }  # fmt: skip
-    tuning = {_tuning_name(cell): _standing(cell, failed) for cell in stage.plan.tuning_cells()}
+    tuning = {_tuning_name(cell): _standing(cell, failed, jobs) for cell in stage.plan.tuning_cells()}
     runs = {**tuning, **here}
     counts, of_tuning = count_states([*here.values()]), count_states([*tuning.values()])
     counts["done"] += len(cells) - len(here)
     waiting = counts["waiting"] + of_tuning["waiting"]
     further = 0 if look is None else len(stage.plan.with_seeds(look.most_seeds).cells()) - len(cells)
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = jobs.facts()
     if tuning:
         facts |= {"tuning": dict(of_tuning), "chosen": _chosen(stage)}
     if look is not None:
@@ -48,7 +50,11 @@ def account_of_ablation(plan: AblationPlan) -> StudyAccount:
         runs=runs,
         seconds_left=seconds_left([*runs.values()], waiting),
         tables=_tables(stage),
-        stage=[*_tuning_lines(stage, tuning, of_tuning), *([] if look is None else [_look_line(look, stage)])],
+        stage=[
+            *_tuning_lines(stage, tuning, of_tuning),
+            *([] if look is None else [_look_line(look, stage)]),
+            *jobs.lines(),
+        ],
         seconds_at_most=seconds_left([*runs.values()], waiting + further) if further else None,
         facts=facts,
     )
@@ -62,9 +68,9 @@ def _head(stage: Stage) -> str:
     return f"{plan.folder}: an ablation of {len(plan.variants)} variants x {seeds}"
 
 
-def _standing(cell: Cell, failed: Mapping[Path, str]) -> Standing:
+def _standing(cell: Cell, failed: Mapping[Path, str], jobs: StudyJobs) -> Standing:
     """Of a cell, which may have failed before there was a run."""
-    one = standing(cell.folder)
+    one = jobs.told(standing(cell.folder))
     is_noted = cell.folder in failed and one.state in ("waiting", "interrupted", "failed")
     return replace(one, state="failed", said=failed[cell.folder]) if is_noted else one
 

@@ -28,6 +28,7 @@ from rnnlab.studies.ablation.sequential import Stop
 from rnnlab.studies.ablation.size_report import size_ladder
 from rnnlab.studies.ablation.sizes import named
 from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, write_table_and_plot
+from rnnlab.studies.launch.slurm.account import StudyJobs
 from rnnlab.studies.metric import counted_in, is_of_tasks
 from rnnlab.views import plots, tables
 from rnnlab.views.curves import Point, read_curves
@@ -78,7 +79,7 @@ def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None 
         stop: where a study with `until` ended.
     """
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
-    texts, files = [], []
+    texts, files = [], StudyJobs.of(plan.folder).write()
     known = known_cells(plan)
     for stem, title, variants in tables_of(plan):
         shown, notes = reported_variants(plan, variants, known)
@@ -180,7 +181,7 @@ def _add_tests(report: _Report, shown: Shown) -> None:
 def reported_variants(
     plan: AblationPlan, variants: Sequence[PlannedVariant], known: KnownCells
 ) -> tuple[Shown, list[str]]:
-    """(the variants that have a finished cell, what the cells' processors give to note); none without the baseline.
+    """(the variants that have a finished cell, what cells' processors and jobs give to note); none without the baseline.
 
     Of several sizes, those at sizes whose baseline has one.
     """
@@ -190,7 +191,7 @@ def reported_variants(
     if not planned:
         return [], []
     told, notes = on_one_processor([_trained(plan, variant, known) for variant in planned])
-    return list(zip(planned, told, strict=True)), notes
+    return list(zip(planned, told, strict=True)), [*notes, *StudyJobs.of(plan.folder).note()]
 
 
 def _trained(plan: AblationPlan, variant: PlannedVariant, known: KnownCells) -> TrainedVariant:

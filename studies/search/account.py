@@ -5,6 +5,7 @@ from collections import Counter
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.studies.account import StudyAccount
+from rnnlab.studies.launch.slurm.account import StudyJobs
 from rnnlab.studies.search.confirm import candidate_folders
 from rnnlab.studies.search.database import FINISHED, failure, may_be_alive
 from rnnlab.studies.search.look import SearchState
@@ -33,6 +34,7 @@ def account_of_search(found: SearchState) -> StudyAccount:
     if found.candidates:
         ended = sum(candidate.state in FINISHED for candidate in found.candidates)
         head += f"; of its {len(found.candidates)} candidates with fresh seeds, {ended} are done"
+    jobs = StudyJobs.of(plan.folder).asked()
     failed = [trial for trial in [*found.trials, *found.candidates] if trial.state is TrialState.FAIL]
     return StudyAccount(
         folder=plan.folder,
@@ -42,8 +44,8 @@ def account_of_search(found: SearchState) -> StudyAccount:
         runs=runs,
         seconds_left=sum(running) + counts["waiting"] * sum(taken) / len(taken) if taken else None,
         tables={"trials": trials_table(plan, found.finished)} if found.finished else {},
-        stage=[_failed_line(failed)] if failed else [],
-        facts={"failed": [{"trial": trial.number, "said": failure(trial)} for trial in failed]},
+        stage=[*([_failed_line(failed)] if failed else []), *jobs.lines()],
+        facts={"failed": [{"trial": trial.number, "said": failure(trial)} for trial in failed], **jobs.facts()},
     )
 
 

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.config import diff
 from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.studies.launch.slurm.account import StudyJobs
 from rnnlab.studies.metric import counted_in, rank, superlative
 from rnnlab.studies.search import pictures
 from rnnlab.studies.search.confirm import finished_candidates, plus_minus, write_confirmation
@@ -50,7 +51,7 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
     complete = [t for t in done if t.state is TrialState.COMPLETE]
     done = with_costs(done, plan.folder / TRIALS)
     warned = doubts(plan, done) if done else []
-    written = tables.write(trials_table(plan, done, warned), plan.folder, "trials")
+    written = StudyJobs.of(plan.folder).write() + tables.write(trials_table(plan, done, warned), plan.folder, "trials")
     written += _draw(plan, done, found.shares)
     counts = {"complete": len(complete), "pruned": len(done) - len(complete)}
     facts: dict[str, Any] = {"folder": str(plan.folder), "trials": counts, "importance": found.shares,
@@ -134,6 +135,7 @@ def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial], warned: Sequence
         if numbers := ", ".join(map(str, retry_history(trial))):
             notes.append(f"Trial {trial.number} goes on with {numbers}, whose worker stopped.")
     notes += [f"Warning: {line}." for line in warned]
+    notes += StudyJobs.of(plan.folder).note()
     return Table(
         f"{len(done)} trials of {plan.address.name}", columns, [_row(trial, metric) for trial in ordered], notes
     )

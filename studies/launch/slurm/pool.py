@@ -152,7 +152,7 @@ class SlurmPool:
 
     def _submit_some(self, most: int) -> None:
         jobs = self._collected[:most]
-        elements = write_array(self._study, list(map(absolute, jobs)), script_of)
+        elements = write_array(self._study, list(map(absolute, jobs)), dict(self._request.options), script_of)
         try:
             number = submit(self._request, self.name, elements[0].script, len(jobs), self._arrays_before())
         except programs.Refused as words:

@@ -44,14 +44,6 @@ class SlurmRequest:
         return seconds_of(self.value("time") or "")
 
     @property
-    def memory(self) -> float | None:
-        """What was asked for [MiB]; None if that is not said by `mem`, or `mem-per-cpu` with `cpus-per-task`."""
-        if (whole := self.value("mem")) is not None:
-            return mebibytes_of(whole)
-        each, cores = mebibytes_of(self.value("mem-per-cpu") or ""), self.value("cpus-per-task") or "1"
-        return None if each is None or not cores.isdecimal() else each * int(cores)
-
-    @property
     def warning(self) -> int:
         """How long before its limit a job is told [s]; of a short one a third."""
         return WARNING if self.seconds is None else max(1, min(WARNING, self.seconds // 3))
