@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeAlias
 
-from rnnlab.config.values import shorten
 from rnnlab.errors import ConfigError, DataError, RnnlabError, RunHeldError, StorageError
 from rnnlab.safe_text import printable
 
@@ -104,6 +103,8 @@ class WorkerExit:
 
     def _last_line(self) -> str:
         """Of what it wrote; empty if that is nothing. Raises: OSError."""
+        from rnnlab.config.values import shorten  # imports torch, for which a job does not wait before it has begun
+
         with self.log.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(self.log_start, end - LAST_WORDS))

@@ -45,6 +45,10 @@ ROWS = {
     "F34": "signals of terminals and schedulers, a time limit",
     "F35": "a record that is odd but can be read",
     "F36": "work without an end: absurd counts, absent peers, trickles",
+    "F37": "a job of a cluster that is killed, or its command",
+    "F38": "a node of a cluster that is drained, or set down",
+    "F39": "a cluster whose controller is away for a while",
+    "F40": "a job of a cluster that meets its time limit",
     "F41": "not enough memory in the middle of a run",
 }
 FILES = {

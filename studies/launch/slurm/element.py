@@ -25,7 +25,7 @@ ASKED_TO_REQUEUE = 128 + signal.SIGUSR1
 
 def main() -> int:
     """The exit code of the job."""
-    with Interrupts() as interrupts:  # before torch is imported, which takes seconds
+    with Interrupts() as interrupts:  # before anything heavy is imported, which takes seconds
         from rnnlab.console import prepare_streams, say
         from rnnlab.studies.launch.slurm.arrays import read_array
         from rnnlab.studies.launch.slurm.diary import MOST_DEATHS, read_diary, write_end, write_start
@@ -50,14 +50,15 @@ def main() -> int:
 
 def _work(job: Mapping[str, object], interrupts: Interrupts) -> int:
     """Do the job. If another process holds the run it waits, as that one may have died on another node."""
-    import rnnlab.config
-    import rnnlab.views.board
     from rnnlab.errors import RunHeldError
+    from rnnlab.studies.launch.launcher import Check, Job
     from rnnlab.studies.launch.task import do
 
-    rnnlab.config.resolve(["sha_rnn"])  # imports the parts
-    task, until = pkgutil.resolve_name(str(job["task"])), time.monotonic() + HELD
-    while (code := do(task, job, interrupts.check)) == RunHeldError.exit_code and time.monotonic() < until:
+    def found_task(job: Job, check: Check) -> None:
+        pkgutil.resolve_name(job["task"])(job, check)
+
+    until = time.monotonic() + HELD
+    while (code := do(found_task, job, interrupts.check)) == RunHeldError.exit_code and time.monotonic() < until:
         time.sleep(POLL)
     return code
 

@@ -88,9 +88,10 @@ class SlurmPool:
         self._jobs.clear()
 
     def _how_it_goes_on(self) -> str:
+        jobs = "1 job goes on" if len(self._jobs) == 1 else f"{len(self._jobs):,} jobs go on"
         return (
-            f"{len(self._jobs):,} jobs go on without this command: the same command waits for them, "
-            f"`rnnlab status {self._study}` shows them, scancel --name={self.name} ends them"
+            f"{jobs} without this command: the same command goes on with them, "
+            f"`rnnlab status {self._study}` shows how they stand, scancel --name={self.name} ends them"
         )
 
     def _ended(self) -> list[WorkerExit]:
@@ -131,7 +132,7 @@ class SlurmPool:
                 left.append(job)
         self._collected = left
         if count := len(self._jobs) - before:
-            say(f"{count:,} jobs are in the queue already, from before")
+            say(f"{count:,} of its jobs are in the queue already, from before")
 
     def _submit(self) -> None:
         """Submit what is left, in as many arrays as it takes.

@@ -61,8 +61,8 @@ def test_jobs_work_and_say_how_they_end(slurm: Cluster, tmp_path: Path) -> None:
         (tmp_path / "ill" / GO).write_text(WRONG)
         ended = ends(pool)
         assert (ended.code, ended.job["variant"], ended.was_killed) == (2, "ill", False)
-        number = max(slurm.jobs().values())
-        assert str(ended) == f"job {number}_1 exited with 2: this.gin: line 7 is wrong (log: {ended.log})"
+        array = next(iter(slurm.jobs())).partition("_")[0]
+        assert str(ended) == f"job {array}_1 exited with 2: this.gin: line 7 is wrong (log: {ended.log})"
         (tmp_path / "well" / GO).touch()
         assert ends(pool).code == 0
         assert pool.busy == 0
@@ -90,7 +90,7 @@ def test_the_next_command_adopts_what_is_queued_or_runs_and_submits_the_rest(
             pool.start(wait_to_go, job(tmp_path, name))
         wait_until(lambda: pool.poll() == [] and len(slurm.jobs()) == 3)
         said = capsys.readouterr().err
-        assert "2 jobs are in the queue already, from before" in said
+        assert "2 of its jobs are in the queue already, from before" in said
         assert "submitted 1 run as job" in said
         time.sleep(1.0)
         assert len(slurm.jobs("RUNNING")) == 1, "one at a time, over both arrays"
