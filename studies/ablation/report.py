@@ -181,7 +181,7 @@ def _add_tests(report: _Report, shown: Shown) -> None:
 def reported_variants(
     plan: AblationPlan, variants: Sequence[PlannedVariant], known: KnownCells
 ) -> tuple[Shown, list[str]]:
-    """(the variants that have a finished cell, what cells' processors and jobs give to note); none without the baseline.
+    """(the variants that have a finished cell, notes on processors and jobs); none without the baseline.
 
     Of several sizes, those at sizes whose baseline has one.
     """

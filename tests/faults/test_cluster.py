@@ -5,19 +5,19 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from rnnlab.storage import metrics
+from tests.faults.processes import Child, Processes
 from tests.studies.slurm import Cluster, cluster
-from tests.studies.small_studies import Command, wait_until, write_study
+from tests.studies.small_studies import is_alive, wait_until, write_study
 
 pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 OPTIONS = "partition=debug cpus-per-task=1"
-LONG = 64_000  # [bytes] of a cell, some seconds: long enough to be hit in the middle
+LONG = 12_800  # [bytes] of a cell, 400 steps: long enough to be hit in the middle
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,30 @@ def slurm() -> Iterator[Cluster]:
         yield made
 
 
-@contextmanager
-def study(folder: Path, options: str = OPTIONS, size: int = LONG) -> Iterator[Command]:
-    """An ablation of two cells under way."""
+@pytest.fixture(autouse=True)
+def no_jobs_left(slurm: Cluster) -> Iterator[None]:
+    yield
+    slurm.ask("scancel", "--user=root")
+    wait_until(lambda: not slurm.jobs())
+
+
+@pytest.fixture(scope="module")
+def processes(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    """A server of this module's own, which knows its cluster."""
+    with Processes(tmp_path_factory.mktemp("processes")) as processes:
+        yield processes
+
+
+def begin(processes: Processes, folder: Path, options: str = OPTIONS, size: int = LONG) -> Child:
+    """The command of an ablation of two cells."""
     path = write_study(folder, "Ablation", deltas={"dropped": ["dropout = 0.2"]}, seeds=1, bytes=size)
-    with Command("ablate", path, "--run", folder / "study", "--slurm", options, "--json") as command:
-        yield command
+    return processes.start("ablate", str(path), "--run", str(folder / "study"), "--slurm", options, "--json")
+
+
+def end(command: Child) -> int:
+    """The exit code."""
+    wait_until(lambda: not is_alive(command.pid))
+    return command.wait()
 
 
 def steps(folder: Path) -> dict[Path, int]:
@@ -49,13 +67,14 @@ def both_train(folder: Path) -> None:
     wait_until(lambda: sum(step > 20 for step in steps(folder).values()) == 2)
 
 
-def expect_complete(folder: Path, command: Command, starts: int) -> None:
+def expect_complete(folder: Path, command: Child, starts: int) -> None:
     """Two cells, each with one result and a journal without a gap or a repetition.
 
     Args:
         starts: how many jobs began in all.
     """
-    answer = command.succeed()
+    assert end(command) == 0, command.err
+    answer = json.loads(command.out)
     assert answer["cells"] == {"trained": 2, "kept": 0}
     assert [row["seeds"] for row in answer["tables"]["ablation"]["rows"]] == [1, 1]
     assert len((folder / "study" / "cells.jsonl").read_text().splitlines()) == 2
@@ -66,69 +85,74 @@ def expect_complete(folder: Path, command: Command, starts: int) -> None:
     assert sum(line["event"] == "start" for line in lines) == starts
 
 
-def test_f37_a_job_that_is_killed_in_the_middle_of_a_cell_costs_it_nothing(slurm: Cluster, tmp_path: Path) -> None:
-    with study(tmp_path) as command:
-        both_train(tmp_path)
-        os.kill(slurm.process_of(min(slurm.jobs("RUNNING").values())), signal.SIGKILL)
-        expect_complete(tmp_path, command, starts=3)
+def test_f37_a_job_that_is_killed_in_the_middle_of_a_cell_costs_it_nothing(
+    slurm: Cluster, processes: Processes, tmp_path: Path
+) -> None:
+    command = begin(processes, tmp_path)
+    both_train(tmp_path)
+    os.kill(slurm.process_of(min(slurm.jobs("RUNNING").values())), signal.SIGKILL)
+    expect_complete(tmp_path, command, starts=3)
 
 
-def test_f37_the_command_that_waits_is_killed_and_given_again(slurm: Cluster, tmp_path: Path) -> None:
-    with study(tmp_path) as command:
-        both_train(tmp_path)
-        command.signal(signal.SIGKILL)
-    with study(tmp_path) as command:
-        expect_complete(tmp_path, command, starts=2)
+def test_f37_the_command_that_waits_is_killed_and_given_again(
+    slurm: Cluster, processes: Processes, tmp_path: Path
+) -> None:
+    command = begin(processes, tmp_path)
+    both_train(tmp_path)
+    command.kill()
+    command = begin(processes, tmp_path)
+    expect_complete(tmp_path, command, starts=2)
 
 
-def test_f37_a_job_that_is_cancelled_is_submitted_again(slurm: Cluster, tmp_path: Path) -> None:
-    with study(tmp_path) as command:
-        both_train(tmp_path)
-        slurm.ask("scancel", min(slurm.jobs("RUNNING")))
-        expect_complete(tmp_path, command, starts=3)
+def test_f37_a_job_that_is_cancelled_is_submitted_again(slurm: Cluster, processes: Processes, tmp_path: Path) -> None:
+    command = begin(processes, tmp_path)
+    both_train(tmp_path)
+    slurm.ask("scancel", min(slurm.jobs("RUNNING")))
+    expect_complete(tmp_path, command, starts=3)
 
 
-def test_f38_a_node_is_drained_in_the_middle_of_a_study(slurm: Cluster, tmp_path: Path) -> None:
+def test_f38_a_node_is_drained_in_the_middle_of_a_study(slurm: Cluster, processes: Processes, tmp_path: Path) -> None:
     node = slurm.ask("sinfo", "--noheader", "--format=%n").strip()
-    with study(tmp_path, f"{OPTIONS} array-parallelism=1", size=LONG // 4) as command:
-        wait_until(lambda: len(slurm.jobs("RUNNING")) == 1)
-        slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=a test")
-        wait_until(lambda: not slurm.jobs("RUNNING", "COMPLETING"))
-        assert len(slurm.jobs("PENDING")) == 1
-        slurm.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
-        expect_complete(tmp_path, command, starts=2)
+    command = begin(processes, tmp_path, f"{OPTIONS} array-parallelism=1", size=LONG // 2)
+    wait_until(lambda: len(slurm.jobs("RUNNING")) == 1)
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=a test")
+    wait_until(lambda: not slurm.jobs("RUNNING", "COMPLETING"))
+    assert len(slurm.jobs("PENDING")) == 1
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    expect_complete(tmp_path, command, starts=2)
 
 
-def test_f38_a_node_is_set_down_and_its_jobs_are_put_back(slurm: Cluster, tmp_path: Path) -> None:
+def test_f38_a_node_is_set_down_and_its_jobs_are_put_back(slurm: Cluster, processes: Processes, tmp_path: Path) -> None:
     node = slurm.ask("sinfo", "--noheader", "--format=%n").strip()
-    with study(tmp_path) as command:
-        both_train(tmp_path)
-        slurm.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=a test")
-        wait_until(lambda: len(slurm.jobs("PENDING")) == 2)
-        slurm.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
-        slurm.start_at_once()
-        expect_complete(tmp_path, command, starts=4)
+    command = begin(processes, tmp_path)
+    both_train(tmp_path)
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=a test")
+    wait_until(lambda: len(slurm.jobs("PENDING")) == 2)
+    slurm.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    slurm.start_at_once()
+    expect_complete(tmp_path, command, starts=4)
 
 
-def test_f39_the_controller_is_down_for_a_while(slurm: Cluster, tmp_path: Path) -> None:
-    with study(tmp_path, f"{OPTIONS} array-parallelism=1") as command:
-        wait_until(lambda: len(slurm.jobs("RUNNING")) == 1)
-        slurm.stop_controller()
-        time.sleep(60.0 if os.environ.get("RNNLAB_SOAK") else 20.0)
-        slurm.start_controller()
-        expect_complete(tmp_path, command, starts=2)
+def test_f39_the_controller_is_down_for_a_while(slurm: Cluster, processes: Processes, tmp_path: Path) -> None:
+    command = begin(processes, tmp_path, f"{OPTIONS} array-parallelism=1")
+    wait_until(lambda: len(slurm.jobs("RUNNING")) == 1)
+    slurm.stop_controller()
+    time.sleep(60.0 if os.environ.get("RNNLAB_SOAK") else 20.0)
+    slurm.start_controller()
+    expect_complete(tmp_path, command, starts=2)
 
 
-def test_f40_a_cell_that_is_longer_than_the_time_limit_goes_on_in_the_queue(slurm: Cluster, tmp_path: Path) -> None:
-    with study(tmp_path, f"{OPTIONS} time=2", size=100 * LONG) as command:
-        both_train(tmp_path)
-        wait_until(lambda: len(slurm.jobs("PENDING")) == 2)  # each has saved, and asked to be put back
-        before = steps(tmp_path)
-        slurm.start_at_once()
-        wait_until(lambda: all(step > before[path] for path, step in steps(tmp_path).items()))
-        command.signal(signal.SIGTERM)
-        code, _, err = command.finish()
-    assert code == 143, err
+def test_f40_a_cell_that_is_longer_than_the_time_limit_goes_on_in_the_queue(
+    slurm: Cluster, processes: Processes, tmp_path: Path
+) -> None:
+    command = begin(processes, tmp_path, f"{OPTIONS} time=2", size=500 * LONG)
+    both_train(tmp_path)
+    wait_until(lambda: len(slurm.jobs("PENDING")) == 2)  # each has saved, and asked to be put back
+    before = steps(tmp_path)
+    slurm.start_at_once()
+    wait_until(lambda: all(step > before[path] for path, step in steps(tmp_path).items()))
+    command.signal(signal.SIGTERM)
+    assert end(command) == 143, command.err
     for path, step in before.items():
         assert trained(path) == sorted(set(trained(path)))
         assert step in trained(path), "what was journaled before the limit was saved"

@@ -14,6 +14,7 @@ from rnnlab.studies.launch.process import process_identity
 from rnnlab.studies.launch.slurm.queue import Queued
 
 MOST_DEATHS = 3  # of an element, without a word
+MOST_REQUEUES = 1000  # of an element, each at the end of its time limit
 GONE = -9  # the exit code of one that left the queue without a word
 
 
@@ -24,6 +25,7 @@ class Diary:
     job: as SLURM calls it, of the last start.
     code: the exit code, once it has ended with one and was not started again.
     is_to_requeue: whether it asked to be put back into the queue when it ended.
+    requeues: how often it asked.
     deaths: starts that came to no end; one that runs now is among them.
     seconds: that it ran, over all starts that came to an end.
     peak: the most memory that it took [MiB]; None if it never came to an end.
@@ -33,6 +35,7 @@ class Diary:
     job: str = ""
     code: int | None = None
     is_to_requeue: bool = False
+    requeues: int = 0
     deaths: int = 0
     seconds: float = 0.0
     peak: float | None = None
@@ -42,7 +45,7 @@ def read_diary(path: Path) -> Diary:
     """Raises: StorageError."""
     with storage_errors(f"{path}: cannot be read"):
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
-    worker, job, code, to_requeue, starts, ends, seconds, peak = None, "", None, False, 0, 0, 0.0, None
+    worker, job, code, to_requeue, requeues, starts, ends, seconds, peak = None, "", None, False, 0, 0, 0, 0.0, None
     for line in text.splitlines():
         with suppress(ValueError, KeyError, TypeError, AttributeError):  # cut off by a death; the rest tells enough
             facts = json.loads(line)
@@ -50,9 +53,10 @@ def read_diary(path: Path) -> Diary:
                 worker, job, code, to_requeue, starts = facts["worker"], str(facts["job"]), None, False, starts + 1
             elif facts["event"] == "end":
                 worker, code, to_requeue, ends = None, int(facts["code"]), bool(facts["requeue"]), ends + 1
+                requeues += to_requeue
                 seconds += float(facts["seconds"])
                 peak = max(float(facts["peak"]), peak or 0.0)
-    return Diary(worker, job, code, to_requeue, starts - ends, seconds, peak)
+    return Diary(worker, job, code, to_requeue, requeues, starts - ends, seconds, peak)
 
 
 def write_start(path: Path, job: str) -> None:

@@ -28,16 +28,19 @@ def main() -> int:
     with Interrupts() as interrupts:  # before anything heavy is imported, which takes seconds
         from rnnlab.console import prepare_streams, say
         from rnnlab.studies.launch.slurm.arrays import read_array
-        from rnnlab.studies.launch.slurm.diary import MOST_DEATHS, read_diary, write_end, write_start
+        from rnnlab.studies.launch.slurm.diary import MOST_DEATHS, MOST_REQUEUES, read_diary, write_end, write_start
 
         prepare_streams()
         began = time.monotonic()
         array, index = Path(sys.argv[1]), int(os.environ["SLURM_ARRAY_TASK_ID"])
         element, job = read_array(array)[index], os.environ["SLURM_JOB_ID"]
-        deaths = read_diary(element.diary).deaths
+        before = read_diary(element.diary)
         write_start(element.diary, f"{os.environ.get('SLURM_ARRAY_JOB_ID', job)}_{index}")
-        if deaths >= MOST_DEATHS:
-            say(f"error: its process died {deaths} times without a word, so it is not tried again")
+        if before.deaths >= MOST_DEATHS:
+            say(f"error: its process died {before.deaths} times without a word, so it is not tried again")
+            code = 1
+        elif before.requeues >= MOST_REQUEUES:
+            say(f"error: {before.requeues:,} time limits were too short for it; ask for a longer one")
             code = 1
         else:
             code = _work(element.job, interrupts)

@@ -59,8 +59,9 @@ class SlurmPool:
         return len(self._collected) + len(self._jobs)
 
     def workers(self) -> list[Mapping[str, Any] | None]:
-        running = [read_diary(element.diary).worker for element in self._jobs]
-        return [*running, *[None] * len(self._collected)]
+        pending = {key for key, queued in (self._queue.listing or {}).items() if not queued.runs}
+        known = [None if one.key in pending else read_diary(one.diary).worker for one in self._jobs]
+        return [*known, *[None] * len(self._collected)]
 
     def start(self, task: Task, job: Job) -> None:
         self._collected.append({**job, "task": named(task)})
