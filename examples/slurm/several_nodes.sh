@@ -12,8 +12,8 @@ if [ -e "$run/config.gin" ]; then what=(resume "$run"); else what=(train "$@" --
 head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 port=$((20000 + SLURM_JOB_ID % 10000))
 
-# a task a node: torchrun starts the ranks of its node, and they meet at the first
-srun torchrun --nnodes "$SLURM_NTASKS" --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" --rdzv-id "$SLURM_JOB_ID" \
+# a task a node: torchrun, by the Python that has torch, starts the ranks of its node, and they meet at the first node
+srun python -m torch.distributed.run --nnodes "$SLURM_NTASKS" --nproc-per-node "${SLURM_GPUS_ON_NODE:-1}" --rdzv-id "$SLURM_JOB_ID" \
     --rdzv-backend c10d --rdzv-endpoint "$head:$port" -m -- rnnlab "${what[@]}"
 code=$?
 if grep -q '"status": "stopped"' "$run/result.json"; then scontrol requeue "$SLURM_JOB_ID"; fi

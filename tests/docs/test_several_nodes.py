@@ -31,7 +31,7 @@ def test_two_tasks_train_one_run_over_gloo_and_go_on_with_it(
     _, *arguments, _, _ = train_arguments(run, text)  # without the command and the folder, which the script names
     two = ["--nodes=1", "--ntasks=2", "--ntasks-per-node=2", "--cpus-per-task=1", f"--output={log}"]
     for _ in range(2):  # the second time it is resumed, and there is nothing left to do
-        slurm.ask("sbatch", "--wait", *two, str(SCRIPT), str(run), *arguments)
+        slurm.ask("sbatch", "--wait", *two, str(SCRIPT), str(run), *arguments, patience=300.0)
         result = json.loads((run / "result.json").read_text())
         assert result["status"] == "done", log.read_text()
     alone = json.loads((whole / "result.json").read_text())

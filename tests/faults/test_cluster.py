@@ -3,8 +3,9 @@
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,18 +28,21 @@ def slurm() -> Iterator[Cluster]:
         yield made
 
 
-@pytest.fixture(autouse=True)
-def no_jobs_left(slurm: Cluster) -> Iterator[None]:
-    yield
-    slurm.ask("scancel", "--user=root")
-    wait_until(lambda: not slurm.jobs())
-
-
 @pytest.fixture(scope="module")
 def processes(slurm: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     """A server of this module's own, which knows its cluster."""
     with Processes(tmp_path_factory.mktemp("processes")) as processes:
         yield processes
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(slurm: Cluster, processes: Processes) -> Iterator[None]:
+    yield
+    for child in processes.children:
+        if child.status is None:
+            child.kill()
+    slurm.ask("scancel", "--user=root")
+    wait_until(lambda: not slurm.jobs())
 
 
 def begin(processes: Processes, folder: Path, options: str = OPTIONS, size: int = LONG) -> Child:
@@ -70,11 +74,17 @@ def both_train(folder: Path) -> None:
     wait_until(lambda: sum(step > 20 for step in steps(folder).values()) == 2)
 
 
-def expect_complete(folder: Path, command: Child, starts: int) -> None:
+def resume(slurm: Cluster, node: str) -> None:
+    """Let the node work again; one that was set down comes back by itself as soon as its slurmd is heard."""
+    subprocess.run(["scontrol", "update", f"NodeName={node}", "State=RESUME"], capture_output=True)
+    wait_until(lambda: slurm.ask("sinfo", "--noheader", "--format=%t").strip("-*\n") in ("idle", "mix", "alloc"))
+
+
+def expect_complete(folder: Path, command: Child, starts: Sequence[int]) -> None:
     """Two cells, each with one result and a journal without a gap or a repetition.
 
     Args:
-        starts: how many jobs began in all.
+        starts: how many jobs may have begun in all.
     """
     assert end(command) == 0, command.err
     answer = json.loads(command.out)
@@ -85,7 +95,7 @@ def expect_complete(folder: Path, command: Child, starts: int) -> None:
         assert trained(path) == sorted(set(trained(path)))
     lines = [json.loads(line) for path in folder.glob("study/slurm/*/*.jsonl") if path.name != "jobs.jsonl"
              for line in path.read_text().splitlines()]  # fmt: skip
-    assert sum(line["event"] == "start" for line in lines) == starts
+    assert sum(line["event"] == "start" for line in lines) in starts
 
 
 def test_f37_a_job_that_is_killed_in_the_middle_of_a_cell_costs_it_nothing(
@@ -94,7 +104,7 @@ def test_f37_a_job_that_is_killed_in_the_middle_of_a_cell_costs_it_nothing(
     command = begin(processes, tmp_path)
     both_train(tmp_path)
     os.kill(slurm.process_of(min(slurm.jobs("RUNNING").values())), signal.SIGKILL)
-    expect_complete(tmp_path, command, starts=3)
+    expect_complete(tmp_path, command, starts=[3])
 
 
 def test_f37_the_command_that_waits_is_killed_and_given_again(
@@ -104,14 +114,15 @@ def test_f37_the_command_that_waits_is_killed_and_given_again(
     both_train(tmp_path)
     command.kill()
     command = begin(processes, tmp_path)
-    expect_complete(tmp_path, command, starts=2)
+    # a cell that ends while the second command begins may get a job once more, which finds it done
+    expect_complete(tmp_path, command, starts=[2, 3, 4])
 
 
 def test_f37_a_job_that_is_cancelled_is_submitted_again(slurm: Cluster, processes: Processes, tmp_path: Path) -> None:
     command = begin(processes, tmp_path)
     both_train(tmp_path)
     slurm.ask("scancel", min(slurm.jobs("RUNNING")))
-    expect_complete(tmp_path, command, starts=3)
+    expect_complete(tmp_path, command, starts=[3])
 
 
 def test_f38_a_node_is_drained_in_the_middle_of_a_study(slurm: Cluster, processes: Processes, tmp_path: Path) -> None:
@@ -121,8 +132,8 @@ def test_f38_a_node_is_drained_in_the_middle_of_a_study(slurm: Cluster, processe
     slurm.ask("scontrol", "update", f"NodeName={node}", "State=DRAIN", "Reason=a test")
     wait_until(lambda: not slurm.jobs("RUNNING", "COMPLETING"))
     assert len(slurm.jobs("PENDING")) == 1
-    slurm.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
-    expect_complete(tmp_path, command, starts=2)
+    resume(slurm, node)
+    expect_complete(tmp_path, command, starts=[2])
 
 
 def test_f38_a_node_is_set_down_and_its_jobs_are_put_back(slurm: Cluster, processes: Processes, tmp_path: Path) -> None:
@@ -131,9 +142,9 @@ def test_f38_a_node_is_set_down_and_its_jobs_are_put_back(slurm: Cluster, proces
     both_train(tmp_path)
     slurm.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=a test")
     wait_until(lambda: len(slurm.jobs("PENDING")) == 2)
-    slurm.ask("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    resume(slurm, node)
     slurm.start_at_once()
-    expect_complete(tmp_path, command, starts=4)
+    expect_complete(tmp_path, command, starts=[4])
 
 
 def test_f39_the_controller_is_down_for_a_while(slurm: Cluster, processes: Processes, tmp_path: Path) -> None:
@@ -142,7 +153,7 @@ def test_f39_the_controller_is_down_for_a_while(slurm: Cluster, processes: Proce
     slurm.stop_controller()
     time.sleep(60.0 if os.environ.get("RNNLAB_SOAK") else 20.0)
     slurm.start_controller()
-    expect_complete(tmp_path, command, starts=2)
+    expect_complete(tmp_path, command, starts=[2])
 
 
 def test_f40_a_cell_that_is_longer_than_the_time_limit_goes_on_in_the_queue(

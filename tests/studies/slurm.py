@@ -39,9 +39,9 @@ class Cluster:
     def conf(self) -> Path:
         return self.folder / "slurm.conf"
 
-    def ask(self, *command: str) -> str:
+    def ask(self, *command: str, patience: float = PATIENCE) -> str:
         """What a program of SLURM prints."""
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=patience)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 
