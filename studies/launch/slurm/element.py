@@ -71,16 +71,18 @@ def _requeue(job: str) -> None:
     from rnnlab.console import say
     from rnnlab.studies.launch.slurm import programs
 
-    while True:
-        try:
-            programs.call("scontrol", "requeue", job)
-            say("the time limit is near: saved, and back into the queue")
-            return
-        except programs.Unreachable:
-            time.sleep(POLL)  # until the limit ends it
-        except programs.Refused as words:
-            say(f"the time limit is near, and SLURM does not put the job back into the queue: {words}")
-            return
+    say("the time limit is near: saved, and back into the queue")
+    with Interrupts() as asked:  # SLURM does it by a SIGTERM to all processes of the job, scontrol among them
+        while asked.received is None:
+            try:
+                programs.call("scontrol", "requeue", job)
+                return
+            except programs.Unreachable:
+                time.sleep(POLL)  # until the limit ends it
+            except programs.Refused as words:
+                if asked.received is None:
+                    say(f"SLURM does not put the job back into the queue: {words}")
+                return
 
 
 def _peak() -> float:
