@@ -10,6 +10,7 @@ comes with each of them; after a SIGTERM comes SIGKILL, within KillWait.
     preemption, node down    JobId=ID StartTime=now`. SLURM_RESTART_COUNT is then set.
     a drained node           nothing: the job runs to its end, the next do not begin.
     kill -9 of the process   it leaves the queue (FAILED) and is not put back.
+    scontrol requeue ID      of an array takes all its elements, and ID is also that of its last one: say ARRAY_INDEX.
     the controller down      nothing: the job runs on. squeue fails after 9 s, sbatch after 18.
 
 A job that ended leaves squeue, and without a database there is no sacct: how it ended is told by its diary.

@@ -33,9 +33,11 @@ def main() -> int:
         prepare_streams()
         began = time.monotonic()
         array, index = Path(sys.argv[1]), int(os.environ["SLURM_ARRAY_TASK_ID"])
-        element, job = read_array(array)[index], os.environ["SLURM_JOB_ID"]
+        element = read_array(array)[index]
+        # not SLURM_JOB_ID: that of the last element is the id of the array, and `scontrol requeue` would take all of it
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{index}"
         before = read_diary(element.diary)
-        write_start(element.diary, f"{os.environ.get('SLURM_ARRAY_JOB_ID', job)}_{index}")
+        write_start(element.diary, job)
         if before.deaths >= MOST_DEATHS:
             say(f"error: its process died {before.deaths} times without a word, so it is not tried again")
             code = 1
