@@ -1,7 +1,7 @@
 """Whether two checkouts train to the same bits: `python -m bench.same_numbers BEFORE AFTER`.
 
-Every core with every attention that both have at size/tiny, and sha_rnn at size/small, for some steps in each checkout,
-with the Python of its own `.venv`. Compared are the loss and the gradient norm of every step, and the scores at the end.
+Every core with every attention that both have at size/tiny, and sha_rnn at size/small, for some steps, with the Python
+of each checkout's own `.venv`. Compared are the loss and the gradient norm of every step, and the scores at the end.
 """
 
 import argparse

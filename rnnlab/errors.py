@@ -128,6 +128,12 @@ def check_width(owner: str, name: str, value: int) -> None:
         raise ConfigError(f"{owner}.{name} = {value}: a width is at least 1")
 
 
+def check_heads(owner: str, heads: int, width: int) -> None:
+    """Raises: ConfigError unless a width can be cut into the `heads` of the part `owner`."""
+    if heads < 1 or width % heads:
+        raise ConfigError(f"{owner}.heads = {heads}: the width {width} has to be a multiple of the number of heads")
+
+
 def check_probability(owner: str, name: str, value: float) -> None:
     """Raises: ConfigError unless `value`, the argument `name` of the part `owner`, is in [0, 1)."""
     if not 0.0 <= value < 1.0:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.components.cores._mixer import HeadNorm, Projection, ShortConvolution, by_head, decay_bias, decay_rates
-from rnnlab.errors import ConfigError, check_width
+from rnnlab.errors import check_heads, check_width
 from rnnlab.ops.fast_weights import fast_weights, products
 from rnnlab.ops.recurrence import full_precision
 from rnnlab.registry import register
@@ -43,10 +43,8 @@ class GatedDeltaNet(nn.Module):
     def __init__(self, dim: int, heads: int = 4, width: int = 4, negative: bool = False) -> None:
         super().__init__()
         check_width("GatedDeltaNet", "dim", dim)
-        check_width("GatedDeltaNet", "heads", heads)
         check_width("GatedDeltaNet", "width", width)
-        if dim % heads:
-            raise ConfigError(f"GatedDeltaNet.dim = {dim}: not a multiple of heads = {heads}")
+        check_heads("GatedDeltaNet", heads, dim)
         self.dim, self.heads, self.width, self.negative = dim, heads, width, negative
         self.inputs = Projection(dim, 3 * dim)
         self.convolution = ShortConvolution(3 * dim, width)
