@@ -27,6 +27,8 @@ from rnnlab.views import metrics, numerals, plots, tables
 from rnnlab.views.cost_plot import CostPoint, reached_against_cost
 from rnnlab.views.metrics import Metric
 
+COSTS = ("parameters", "macs_per_byte", "state_floats", "bytes_per_second", "peak_memory_mb")
+
 
 @dataclass(frozen=True)
 class TrainedVariant:
@@ -156,6 +158,7 @@ def _columns(metric: Metric, is_look: bool) -> list[tables.Column]:
         tables.Column("parameters", "Parameters", "number", numerals.engineering),
         tables.Column("bytes_trained", f"{unit.capitalize()}s", "number", numerals.engineering),
         tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
+        tables.Column("state_floats", "State", "number", numerals.engineering, unit="floats"),
         tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
         tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
         tables.Column("tuned", "Tuned"),
@@ -177,7 +180,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric)
         "p_holm": difference.p_holm,
         "p_flip": difference.p_flip,
         "p_flip_holm": difference.p_flip_holm,
-        **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
+        **{key: variant.mean(key) for key in COSTS},
         "bytes_trained": variant.mean("bytes_trained") if variant.size else None,  # elsewhere it is the same throughout
         "tuned": "; ".join(variant.tuned) or None,
         "bindings": variant.bindings,

@@ -236,3 +236,8 @@ class SaysMoreThanItReaches(Convolution):
     @property
     def reach(self) -> int:
         return self.width
+
+
+class TellsHalfOfItsState(Leaky):
+    def state_size(self) -> int:
+        return self.leak.numel() // 2

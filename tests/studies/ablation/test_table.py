@@ -28,6 +28,7 @@ def variant(
             "test_bpc": bpc + SHARED[seed] - 0.025,
             "parameters": 3_412_736,
             "macs_per_byte": 3_900_000,
+            "state_floats": 263_936,
             "bytes_per_second": 9000.0 + seed,
             "peak_memory_mb": 812.4,
             "protocol": {"batch_size": 8, "bptt": 256, "memory": 1024, "bytes_scored": 150_000},
