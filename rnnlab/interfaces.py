@@ -139,6 +139,15 @@ class HasStateSize(Protocol):
 
 
 @runtime_checkable
+class HasStateKnob(Protocol):
+    """A core or an attention that names what makes its state larger or smaller, in its class. Optional: without it
+    `Ablation.match = 'state'` refuses to choose."""
+
+    state_knob: str
+    """An argument of its constructor, a number that the state grows with: `memory`, `key_width`; or `dim`, width D."""
+
+
+@runtime_checkable
 class Foldable(Protocol):
     """A part that computes with fewer parameters once training is over."""
 

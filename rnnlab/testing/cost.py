@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rnnlab.errors import LawError
-from rnnlab.interfaces import Foldable
+from rnnlab.interfaces import Foldable, HasStateKnob
 from rnnlab.model import count_parameters
 from rnnlab.shapes import without_numbers
 from rnnlab.state_size import count_state, floats
@@ -56,6 +56,23 @@ def state_size(subject: Subject) -> None:
                 f"its state is told to take {told!r} floats, and takes {floats(state)} for {B} sequences after {2 * T} "
                 f"positions; keep the length of its memory as `memory`, or give it a `state_size()`"
             )
+
+
+@law("core", "attention", applies=lambda subject: isinstance(subject.build(Setting(T, B, subject.dim)), HasStateKnob))
+def state_knob(subject: Subject) -> None:
+    """What it names as the knob of its state is an argument that the state grows with."""
+    case = subject.case(T, B)
+    knob = cast(HasStateKnob, case.module).state_knob
+    few, many = (
+        count_state(
+            subject.case(T, B, dim=at * subject.dim).module
+            if knob == "dim"
+            else subject.build(Setting(T, B, subject.dim, arguments={knob: at}))
+        )
+        for at in (2, 4)
+    )
+    if few >= many:
+        case.refuse(f"its state takes {few} floats where {knob} is small and {many} where it is twice that")
 
 
 @law(*MODULES)

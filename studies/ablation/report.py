@@ -103,8 +103,8 @@ def tables_of(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVa
     yield "ablation", sizes if plan.sizes else "", plan.variants
     if plan.matched:
         worst = max(abs(variant.match_error) for variant in plan.matched)
-        cost = f"MACs per {counted_in(plan.metric)}" if plan.ablation.match == "macs" else "parameters"
-        yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
+        equal = {"macs": f"MACs per {counted_in(plan.metric)}"}.get(str(plan.ablation.match), plan.ablation.match)
+        yield "matched", f"Ablation at equal {equal} (at most {100 * worst:.2f}% apart)", plan.matched
 
 
 def _add_table(

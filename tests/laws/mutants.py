@@ -55,6 +55,7 @@ MUTANTS = [
     Mutant(broken_cores.ReachesFurtherThanItSays, "core", "reach"),
     Mutant(broken_cores.SaysMoreThanItReaches, "core", "reach"),
     Mutant(broken_cores.TellsHalfOfItsState, "core", "state size"),
+    Mutant(broken_cores.NamesAKnobThatTurnsNothing, "core", "state knob"),
     Mutant(broken_attentions.SeesOneTooFew, "attention", "window"),
     Mutant(broken_attentions.SeesOneTooMany, "attention", "window"),
     Mutant(broken_attentions.TrimsOncePerChunk, "attention", "streaming"),
