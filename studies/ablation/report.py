@@ -27,7 +27,7 @@ from rnnlab.studies.ablation.processors import on_one_processor
 from rnnlab.studies.ablation.sequential import Stop
 from rnnlab.studies.ablation.size_report import size_ladder
 from rnnlab.studies.ablation.sizes import named
-from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, write_table_and_plot
+from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, cost_plot, write_table_and_plot
 from rnnlab.studies.metric import counted_in, is_of_tasks
 from rnnlab.views import plots, tables
 from rnnlab.views.curves import Point, read_curves
@@ -119,6 +119,8 @@ def _add_table(
     )
     report.files += written
     report.tell(report.stem, table)
+    if len({variant.mean("state_floats") for variant in variants}) > 1:  # else there is nothing to compare
+        report.draw("state", lambda: cost_plot(variants, baseline, metric.key, "state_floats"))
     statistics = analyze_variants(variants, baseline, metric.key)
     if level is not None:
         statistics = at_look(statistics, level)

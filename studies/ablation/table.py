@@ -92,20 +92,24 @@ def ablation_table(
     )
 
 
-def cost_plot(variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc") -> Figure:
-    """The metric against MACs, with intervals; variants without a finite mean or a cost are left out.
+def cost_plot(
+    variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc", cost: str = "macs_per_byte"
+) -> Figure:
+    """The metric against MACs or, with "state_floats", against the state; with intervals.
 
+    Variants without a finite mean or a cost are left out.
     Raises: as `ablation_table`.
     """
     statistics, compared = analyze_variants(variants, baseline, metric), metrics.metric(metric)
     points = []
     for variant in variants:
-        mean, price = statistics[variant.name].mean, variant.mean("macs_per_byte")
+        mean, price = statistics[variant.name].mean, variant.mean(cost)
         if mean is not None and price is not None:
             points.append(CostPoint(variant.name, price, mean, variant.name == baseline))
     y_label = f"{compared.heading} [{compared.unit}]"
     level = floor.level([variant.floor(compared) for variant in variants], compared)
-    return reached_against_cost(points, f"MACs per {counted_in(compared)}", y_label, level)
+    x_label = "State [floats]" if cost == "state_floats" else f"MACs per {counted_in(compared)}"
+    return reached_against_cost(points, x_label, y_label, level)
 
 
 def write_table_and_plot(

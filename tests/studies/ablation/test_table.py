@@ -304,6 +304,13 @@ def test_the_plot_names_its_axes_and_every_variant_that_has_a_result() -> None:
     assert [text.get_text() for text in axis.texts] == ["lstm (baseline)", "qrnn", "gru"]
 
 
+def test_the_plot_against_the_state_counts_floats() -> None:
+    variants = [*study(), variant("uncounted", 2.6, state_floats=None), variant("none", 2.7, state_floats=0)]
+    (axis,) = cost_plot(variants, "lstm", cost="state_floats").axes
+    assert axis.get_xlabel() == "State [floats]"
+    assert [text.get_text() for text in axis.texts] == ["lstm (baseline)", "qrnn", "gru", "none"]
+
+
 @pytest.mark.slow
 def test_names_that_matplotlib_would_interpret_are_drawn_as_they_are(tmp_path: Path) -> None:
     names = ["lstm", "_hidden", "$x^{", "日本", "a\nb\x1b[31m"]
