@@ -66,7 +66,7 @@ def test_only_what_has_a_cost_of_its_own_is_costed() -> None:
     for entry in catalog():
         assert ("macs" in entry) == (entry["kind"] in ("core", "attention", "feedforward"))
         assert ("state" in entry) == ("macs" in entry)
-        assert ("memory" in entry) == (entry["kind"] == "attention" or entry["name"] == "SRUPP")
+        assert ("memory" in entry) == (entry["kind"] == "attention" or entry["selector"] == "core.SRUPP")
 
 
 def test_the_text_shows_a_part_a_line_with_its_source_below() -> None:
