@@ -89,10 +89,13 @@ def test_several_values_to_turn_are_refused_by_name() -> None:
 
 
 def test_a_part_that_names_no_knob_is_refused_with_what_to_write() -> None:
-    registry.register("core")(Leaky)
-    variant = base().vary(["place/none"], ["Block.core = @core.Leaky"])
+    @registry.register("core")
+    class Unnamed(Leaky):
+        pass
+
+    variant = base().vary(["place/none"], ["Block.core = @core.Unnamed"])
     with pytest.raises(
-        ConfigError, match=r"'v': core\.Leaky names nothing .*`state_knob = 'ARGUMENT'`, or name a gin key"
+        ConfigError, match=r"'v': core\.Unnamed names nothing .*`state_knob = 'ARGUMENT'`, or name a gin key"
     ):
         solve_width("v", variant, "state", TARGET)
 
