@@ -45,9 +45,10 @@ def _parts_table(entries: list[dict[str, Any]]) -> str:
         return "\n".join(["| part | what it is |", "| --- | --- |", *rows])
     rows = []
     for entry in entries:
-        cost = f"{numerals.engineering(entry['parameters'])} | {numerals.engineering(entry['macs'])}"
+        cost = " | ".join(numerals.engineering(entry[key]) for key in ("parameters", "macs", "state"))
         rows.append(f"| {_link(entry)} | {entry['summary']} | {cost} |")
-    return "\n".join(["| part | what it is | parameters | MACs/position |", "| --- | --- | --: | --: |", *rows])
+    heading = "| part | what it is | parameters | MACs/position | state [floats] |"
+    return "\n".join([heading, "| --- | --- | --: | --: | --: |", *rows])
 
 
 def _link(entry: dict[str, Any]) -> str:

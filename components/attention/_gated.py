@@ -20,6 +20,8 @@ class Gated(nn.Module):
     Shapes: queries, source (T, B, D) -> y (T, B, D); state (M', B, D), M' <= memory - 1.
     """
 
+    state_knob = "memory"
+
     def __init__(self, dim: int, heads: int, memory: int, dropout: float) -> None:
         super().__init__()
         name = type(self).__name__

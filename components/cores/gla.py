@@ -37,6 +37,8 @@ class GLA(nn.Module):
         draws a linear layer's.
     """
 
+    state_knob = "key_width"
+
     def __init__(self, dim: int, heads: int = 4, key_width: int | None = None, rank: int = 16) -> None:
         super().__init__()
         check_width("GLA", "dim", dim)

@@ -36,6 +36,8 @@ class Mamba2(nn.Module):
     Differs: the authors' model divides the drawn W_o by the root of the number of layers, which a part does not know.
     """
 
+    state_knob = "states"
+
     def __init__(self, dim: int, heads: int = 4, states: int = 64, width: int = 4) -> None:
         super().__init__()
         check_width("Mamba2", "dim", dim)

@@ -28,6 +28,8 @@ class MinGRU(nn.Module):
     Differs: scanned in place rather than in logarithms, so that n may be negative.
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         check_width("MinGRU", "dim", dim)

@@ -45,6 +45,8 @@ class MLSTM(nn.Module):
         torch draws a linear layer's, but for the gates', which start at 0 as in the authors' code (NX-AI/xlstm).
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int, heads: int = 4, width: int = 4, block: int = 4) -> None:
         super().__init__()
         check_width("MLSTM", "dim", dim)

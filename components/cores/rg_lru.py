@@ -39,6 +39,8 @@ class RGLRU(nn.Module):
         branch is drawn as torch draws a linear layer, and its gelu is exact, where the code has the form with tanh.
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         check_width("RGLRU", "dim", dim)

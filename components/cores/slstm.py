@@ -40,6 +40,7 @@ class SLSTM(nn.Module):
     """
 
     stays_eager = True
+    state_knob = "dim"
 
     def __init__(self, dim: int, heads: int = 4, width: int = 4) -> None:
         super().__init__()

@@ -36,6 +36,8 @@ class SRU(nn.Module):
         linear and no scan would serve it.
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         check_width("SRU", "dim", dim)

@@ -25,6 +25,7 @@ from rnnlab.matmul import use_fast_products
 from rnnlab.model import LanguageModel, count_parameters, fold, reach
 from rnnlab.safe_text import as_utf8, hide_secrets
 from rnnlab.shapes import without_numbers
+from rnnlab.state_size import count_state
 from rnnlab.task import Task
 from rnnlab.training.groups import Group, grouped, split_groups
 from rnnlab.training.recipe import Trainer
@@ -130,6 +131,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "parameters": count_parameters(model),
         "parameters_deployable": deployable,
         "macs_per_byte": model.macs(),
+        "state_floats": count_state(model),
         "layers": len(model.blocks),
         "dim": model.dim,
         "memory": longest_memory(model),

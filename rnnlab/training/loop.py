@@ -25,6 +25,7 @@ from rnnlab.evaluation import LN2, Score, evaluate, protocol_of
 from rnnlab.interrupts import Interrupts
 from rnnlab.model import count_parameters, fold
 from rnnlab.progress import ProgressBar
+from rnnlab.state_size import count_state
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
@@ -267,6 +268,7 @@ class Loop:
             "parameters": count_parameters(model),
             "parameters_deployable": count_parameters(fold(model)),
             "macs_per_byte": model.macs(),
+            "state_floats": count_state(model),
             "peak_memory_mb": peak_memory_mb(learner.device),
             "overflows": p.overflows,
             "seed": t.seed,

@@ -113,7 +113,7 @@ def test_every_mark_and_note_is_one_that_tables_have() -> None:
 
 
 def test_the_example_has_the_columns_that_a_table_has_today() -> None:
-    costs = {"parameters": 1, "macs_per_byte": 1, "bytes_per_second": 1.0, "peak_memory_mb": 1.0}
+    costs = {"parameters": 1, "macs_per_byte": 1, "state_floats": 1, "bytes_per_second": 1.0, "peak_memory_mb": 1.0}
     variants = [
         TrainedVariant(name, {s: {"valid_bpc": at + s * s / 99, "valid_unigram_bpc": 4.5, **costs} for s in range(4)})
         for name, at in (("lstm", 2.0), ("qrnn", 2.5))

@@ -51,7 +51,15 @@ def test_train_leaves_a_result_and_prints_it(runs: Path) -> None:
     assert 640 <= result["bytes_trained"] < 640 + 2 * 16
     assert result["steps"] == result["bytes_trained"] // (2 * 16)
     assert result["seed"] == 1
-    for figure in ("valid_bpc", "test_bpc", "bytes_per_second", "parameters", "macs_per_byte", "seconds"):
+    for figure in (
+        "valid_bpc",
+        "test_bpc",
+        "bytes_per_second",
+        "parameters",
+        "macs_per_byte",
+        "state_floats",
+        "seconds",
+    ):
         assert math.isfinite(result[figure])
         assert result[figure] > 0
     assert result["protocol"] == {"batch_size": 2, "bptt": 256, "bytes_scored": result["protocol"]["bytes_scored"],
