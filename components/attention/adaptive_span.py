@@ -24,31 +24,32 @@ class AdaptiveSpan(Gated):
         memory: the longest span, the query's own position included [positions], >= 1.
         ramp: over which a weight falls to 0 behind the span [positions], > 0.
         penalty: on the mean span [nats/position], >= 0.
-        first: share of the memory that a span begins with, in [0, 1].
+        first: share of the memory that a span begins with, in (0, 1).
         dropout: on the query, the values and the weights [probability], in [0, 1).
     Raises: ConfigError if dim is not a multiple of heads, memory < 1, ramp <= 0, penalty < 0, or first or dropout is
         outside of its range.
-    Differs: keys and values are not projected and the query is gated, as in SingleHead. The memory that is kept stays
-        as long as it may become; what is computed is not cut to the longest span.
+    Differs: keys and values are not projected and the query is gated, as in SingleHead. A span is the memory times a
+        sigmoid, where the source clamps: none comes to lie where it has no gradient. The memory that is kept stays as
+        long as it may become; what is computed is not cut to the longest span.
     """
 
     def __init__(
         self, dim: int, heads: int = 4, memory: int = 1024, ramp: float = 32.0, penalty: float = 2e-6,
-        first: float = 0.0, dropout: float = 0.0,
+        first: float = 0.02, dropout: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__(dim, heads, memory, dropout)
         if not ramp > 0.0:
             raise ConfigError(f"AdaptiveSpan.ramp = {ramp}: more than 0 positions")
         if not penalty >= 0.0:
             raise ConfigError(f"AdaptiveSpan.penalty = {penalty}: 0 or more nats a position")
-        if not 0.0 <= first <= 1.0:
-            raise ConfigError(f"AdaptiveSpan.first = {first}: a share of the memory, in [0, 1]")
+        if not 0.0 < first < 1.0:
+            raise ConfigError(f"AdaptiveSpan.first = {first}: a share of the memory, between 0 and 1")
         self.ramp, self.weight = ramp, penalty
-        self.share = nn.Parameter(torch.full((heads,), first))  # of the memory
+        self.share = nn.Parameter(torch.logit(torch.full((heads,), first)))  # of the memory, before the sigmoid
 
     def spans(self) -> Tensor:
         """How far each head looks back at full weight (H) [positions]."""
-        return self.share.clamp(0.0, 1.0) * (self.memory - 1)
+        return torch.sigmoid(self.share) * (self.memory - 1)
 
     def bias(self, distance: Tensor) -> Tensor:
         """log m (H, T, M' + T); see `Gated.bias`."""

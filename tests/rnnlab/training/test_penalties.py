@@ -34,7 +34,7 @@ def test_a_penalty_moves_the_gradient_once_a_step_and_not_the_loss_that_is_told(
     loss, plain = first_step(text, 0.0, accumulate)
     penalized, pulled = first_step(text, 0.01, accumulate)
     assert penalized == loss
-    slope = 0.01 * (40 - 1) / 2  # of the mean span [positions] of two heads, by each share of the memory
+    slope = 0.01 * (40 - 1) / 2 * 0.3 * 0.7  # of the mean span [positions] of two heads, through each one's sigmoid
     torch.testing.assert_close(pulled - plain, torch.full((2,), slope), rtol=1e-4, atol=1e-6)
 
 
