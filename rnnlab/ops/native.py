@@ -55,6 +55,12 @@ SIGNATURES = {
     "gru_step": "x w u w_bias u_bias h y; batch D",
     "qrnn_forward": "gates bias c0 y c; steps batch D; ; keep",
     "qrnn_backward": "gates c0 c grad_y grad_gates grad_c; steps batch D; ; keep",
+    "sru_forward": "projected x v c0 gates y c; steps batch D; ; alpha",
+    "sru_backward": "projected x v c0 gates c grad_y grad_projected grad_x grad_v grad_c; steps batch D; ; alpha",
+    "min_gru_forward": "projected h0 z h; steps batch D",
+    "min_gru_backward": "projected h0 z h grad_h grad_projected grad_h0; steps batch D",
+    "rg_lru_forward": "projected x k h0 gates h; steps batch D",
+    "rg_lru_backward": "x k h0 gates h grad_h grad_projected grad_x grad_k grad_h0; steps batch D; ; steepest",
     "attend_forward": "scores? dropped? room; queries n query key_from steps before window half head sequence "
     "key first threshold; ; scale",
     "attend_backward": "weights? gradient? dropped_own? room; own_from queries n query key_from steps before half head "
