@@ -141,9 +141,11 @@ class RunFolder:
 
         The lock is the kernel's and dies with the process; forked children share it.
 
-        Raises: RunHeldError if another process holds the run; StorageError if the folder cannot be written.
+        Raises: RunHeldError if another process holds the run; StorageError if the folder cannot be written, or a link
+            leads out of it.
         """
         with self._locked():
+            self.check_place()
             with storage_errors(f"{self.path}: leftovers cannot be removed"):
                 for name in (CONFIG, OPERATIVE, ENVIRONMENT, METRICS, RESULT, RESUMED):
                     (self.path / f"{STAGED}{name}").unlink(missing_ok=True)
@@ -168,7 +170,17 @@ class RunFolder:
             yield
 
     def check_place(self) -> None:
-        """Raises: FolderLost if this is no longer the folder that is held; StorageError if that cannot be told."""
+        """Before anything is written, swept or pruned.
+
+        Raises: FolderLost if this is no longer the folder that is held, or a link leads out of it; StorageError if
+            that cannot be told.
+        """
+        for folder in (self.checkpoints, self.tensorboard):
+            if folder.is_symlink():
+                raise FolderLost(
+                    f"{folder}: a link is in the way, and a run writes to no folder but its own; put the folder itself "
+                    f"there, or remove the link"
+                )
         if self._lock is not None:
             try:
                 with storage_errors(f"{self.path / LOCK}: cannot be looked at"):
