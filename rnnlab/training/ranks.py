@@ -31,6 +31,11 @@ T = TypeVar("T")
 JOINING = timedelta(minutes=5)  # until all ranks have come
 PATIENCE = timedelta(days=30)  # the others wait while rank 0 evaluates; a rank that dies is noticed by its connection
 
+STARTED_BY_HAND = (
+    "start with `torchrun --nproc-per-node N -m -- rnnlab train ...`, or unset WORLD_SIZE and RANK (left over from "
+    "another job?) for one process"
+)
+
 LAST_WORD = 5.0
 """How long the other ranks stay when they fail [s]: torchrun ends all once one has failed, and rank 0 says why."""
 
@@ -141,14 +146,22 @@ def ranks() -> Iterator[Ranks]:
 
 
 def _join(backend: str) -> None:
-    """Meet the other ranks. Raises: ConfigError if nobody said where; RankLost if one does not come."""
+    """Meet the other ranks.
+
+    Raises: ConfigError if nobody said where, or this cannot be one of them; RankLost if one does not come.
+    """
     names = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
     told = {name: os.environ.get(name, "") for name in names}
     if missing := [name for name in names if not told[name] or (name != "MASTER_ADDR" and not told[name].isdecimal())]:
         here = ", ".join(f"{name}={told[name]!r}" for name in names)
         raise ConfigError(
             f"the environment is that of one rank of several, but {missing[0]} is not what torchrun sets ({here}); "
-            f"start with `torchrun --nproc-per-node N -m -- rnnlab train ...`, or unset WORLD_SIZE and RANK"
+            f"{STARTED_BY_HAND}"
+        )
+    if int(told["RANK"]) >= int(told["WORLD_SIZE"]):
+        raise ConfigError(
+            f"the environment is that of one rank of several, but RANK={told['RANK']} is not below "
+            f"WORLD_SIZE={told['WORLD_SIZE']}; {STARTED_BY_HAND}"
         )
     try:
         store, rank, count = next(rendezvous("env://", timeout=JOINING))
@@ -172,6 +185,7 @@ def leave(code: int) -> NoReturn:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    if code and os.environ.get("RANK", "0") != "0":
+    has_peers = os.environ.get("RANK", "0") != "0" and bool(os.environ.get("MASTER_ADDR"))
+    if code and has_peers:
         time.sleep(LAST_WORD)
     os._exit(code)

@@ -65,7 +65,21 @@ def test_f36_a_rank_whose_peer_never_comes_gives_up_in_time(text: Path, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("left_over", [{"WORLD_SIZE": "2", "RANK": "0"}, {"WORLD_SIZE": "many", "RANK": "0"}])
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29400"}
+
+
+@pytest.mark.parametrize(
+    "left_over",
+    [
+        {"WORLD_SIZE": "2", "RANK": "0"},
+        {"WORLD_SIZE": "many", "RANK": "0"},
+        {"WORLD_SIZE": "2", "RANK": "1"},
+        {"WORLD_SIZE": "2", "RANK": "5"},
+        {"WORLD_SIZE": "2", "RANK": "one", **MEETING},
+        {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1"},
+        {"WORLD_SIZE": "2", "RANK": "5", **MEETING},
+    ],
+)
 def test_f36_an_environment_without_a_meeting_place_is_refused_at_once(
     left_over: dict[str, str], text: Path, tmp_path: Path
 ) -> None:
