@@ -10,8 +10,10 @@ gloo between CPUs and by NCCL between GPUs; all else (losses, signals, answers, 
 import atexit
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -164,9 +166,7 @@ def _join(backend: str) -> None:
             f"WORLD_SIZE={told['WORLD_SIZE']}; {STARTED_BY_HAND}"
         )
     try:
-        store, rank, count = next(rendezvous("env://", timeout=JOINING))
-        store.set(f"rnnlab rank {rank}", "here")
-        store.wait([f"rnnlab rank {other}" for other in range(count)], JOINING)
+        store, rank, count = _interruptible(_meet)
     except dist.DistError as error:
         raise RankLost(
             f"rank {told['RANK']}: not all of the {told['WORLD_SIZE']} ranks came to {told['MASTER_ADDR']}:"
@@ -174,6 +174,31 @@ def _join(backend: str) -> None:
             f"and RANK if there is to be one process ({str(error).splitlines()[0]})"
         ) from error
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+
+
+def _meet() -> tuple[dist.Store, int, int]:
+    """(store, rank, count) once all ranks have come. Raises: DistError if one has not in time."""
+    store, rank, count = next(rendezvous("env://", timeout=JOINING))
+    store.set(f"rnnlab rank {rank}", "here")
+    store.wait([f"rnnlab rank {other}" for other in range(count)], JOINING)
+    return store, rank, count
+
+
+def _interruptible(wait: Callable[[], T]) -> T:
+    """What `wait` returns or raises, from a thread: torch waits in C++, where no signal would be heard until the end.
+
+    A signal whose handler raises ends the wait; the thread then goes on until its own end, or that of the process.
+    """
+    outcome: Future[T] = Future()
+
+    def act() -> None:
+        try:
+            outcome.set_result(wait())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=act, name="rnnlab rendezvous", daemon=True).start()
+    return outcome.result()
 
 
 def leave(code: int) -> NoReturn:
@@ -186,6 +211,6 @@ def leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     has_peers = os.environ.get("RANK", "0") != "0" and bool(os.environ.get("MASTER_ADDR"))
-    if code and has_peers:
+    if code and has_peers and (_left or code < 128):  # a signal before they met says all there is to say
         time.sleep(LAST_WORD)
     os._exit(code)
