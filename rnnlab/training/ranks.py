@@ -176,7 +176,7 @@ def _join(backend: str) -> None:
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
 
 
-def _meet() -> tuple[dist.Store, int, int]:
+def _meet() -> tuple[Any, int, int]:
     """(store, rank, count) once all ranks have come. Raises: DistError if one has not in time."""
     store, rank, count = next(rendezvous("env://", timeout=JOINING))
     store.set(f"rnnlab rank {rank}", "here")
