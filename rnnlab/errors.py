@@ -68,7 +68,7 @@ class StorageError(RnnlabError):
 
 
 class FolderLost(StorageError):
-    """The folder that is written to is no longer the one that was opened."""
+    """The folder that is written to is no longer the one that was opened, or a link leads out of it."""
 
 
 class RunHeldError(RnnlabError):

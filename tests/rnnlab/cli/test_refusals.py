@@ -69,6 +69,9 @@ BAD = [
     Bad("another run", train_with(run="R"), ConfigError, ["R", "holds a run", "rnnlab resume R", "--run"]),
     Bad("device", train_with("--device", "tpu"), ConfigError, ["Trainer.device = 'tpu'", "'cpu'"]),
     Bad("no run to evaluate", ["eval", "elsewhere"], ConfigError, ["elsewhere", "config.gin"]),
+    Bad("run to plan", ["plan", "R"], ConfigError, ["'R' is the folder of a run", "'R/config.gin'"]),
+    Bad("run to show", ["show", "R"], ConfigError, ["'R' is the folder of a run", "'R/config.gin'"]),
+    Bad("folder to show", ["show", "."], ConfigError, ["'.' is a folder", "name a .gin file"]),
     Bad("no run to resume", ["resume", "."], ConfigError, ["config.gin"]),
     Bad("no such split", ["eval", "R", "--split", "dev"], ConfigError, ["'dev'", "valid"]),
     Bad(
