@@ -91,7 +91,7 @@ class DynamicForecaster(Forecaster):
         squares: `mean_squares` of the model; for the rule "rms".
         """
         super().__init__(model)
-        self.rule = rule
+        self.rule, self.squares = rule, squares
         self.parameters = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self._trained: list[Tensor] = []
         self._graph: tuple[Tensor, State] | None = None  # of the chunk that was predicted: logits, the state after it
