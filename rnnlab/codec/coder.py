@@ -91,5 +91,3 @@ class Decoder:
             return self._coder.decode(self._family, probabilities).astype(np.uint8)  # type: ignore[no-any-return]
         except (AssertionError, ValueError, RuntimeError) as error:
             raise DataError(f"the payload cannot have been written with these probabilities ({error})") from None
-
-

@@ -1,13 +1,13 @@
 """The file that `rnnlab compress` writes: a header, what is coded, and a checksum over both.
 
-    offset  size
-    0       8     MAGIC
-    8       1     how it is stored: 0 as it is, 1 by a model
-    9       4     bytes of the header, little-endian
-    13            header: JSON, packed by zlib; empty of a file that is stored as it is
-                  plain: the first byte of each stream, and the few that no stream has
-                  payload: words of the range coder, uint32 little-endian
-    -32     32    SHA-256 of all before it
+offset  size
+0       8     MAGIC
+8       1     how it is stored: 0 as it is, 1 by a model
+9       4     bytes of the header, little-endian
+13            header: JSON, packed by zlib; empty of a file that is stored as it is
+              plain: the first byte of each stream, and the few that no stream has
+              payload: words of the range coder, uint32 little-endian
+-32     32    SHA-256 of all before it
 """
 
 import hashlib

@@ -17,6 +17,8 @@ CPU = torch.device("cpu")
 SHORTEST = 4096
 """[bytes] of a stream, unless a number of streams is asked for."""
 
+MOST_EXPANSION = 1_000_000  # bytes of text to one that is stored: with probabilities of 24 bits no byte costs nothing
+
 
 @dataclass(frozen=True)
 class Cut:

@@ -12,7 +12,7 @@ from rnnlab.api import LoadedRun, load
 from rnnlab.codec.coder import Coder, Decoder, Encoder, constriction
 from rnnlab.codec.container import Container, check_place, text_of
 from rnnlab.codec.needs import check_needs, hash_of, needs
-from rnnlab.codec.streams import CPU, Cut, code_chunks, portion_of, some_streams
+from rnnlab.codec.streams import CPU, MOST_EXPANSION, Cut, code_chunks, portion_of, some_streams
 from rnnlab.codec.written import Stopwatch, progress, write_compressed
 from rnnlab.data.memory_text import Columns, MemoryText
 from rnnlab.data.splits import VOCABULARY, Bytes
@@ -26,7 +26,6 @@ from rnnlab.training.threads import WORK, using_threads
 
 KIND = "run"
 CHUNK = 256  # [positions] between two looks at the progress, of a model that does not learn
-MOST_EXPANSION = 1_000_000  # a byte costs no less than 2^-16 bits, as probabilities of 24 bits allow
 
 
 def compress_with_run(

@@ -76,16 +76,16 @@ def write_compressed(
     }
 
 
-def write_text(out: Path, text: bytes, digest: str, watch: Stopwatch) -> dict[str, Any]:
-    """Write what was decoded, once its hash agrees.
+def write_text(out: Path, text: bytes, digest: str | None, watch: Stopwatch) -> dict[str, Any]:
+    """Write what was decoded, once its hash agrees; None of what was stored as it is, under the checksum of the file.
 
     Raises: DataError if it is not the text that was compressed; StorageError.
     """
     found = hashlib.sha256(text).hexdigest()
-    if found != digest:
+    if digest is not None and found != digest:
         raise DataError(
-            f"what was decoded is not what was compressed (SHA-256 {found[:12]}, and it was {digest[:12]}): this machine "
-            f"computes other numbers than the one that compressed it; nothing is written. Decompress it there"
+            f"what was decoded is not what was compressed (SHA-256 {found[:12]}, and it was {digest[:12]}): this "
+            f"machine computes other numbers than the one that compressed it; nothing is written. Decompress it there"
         )
     with storage_errors(f"{out}: cannot be written"):
         write_file(out, text)

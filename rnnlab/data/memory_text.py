@@ -1,6 +1,7 @@
 """A text that is held in memory, whole, or only as far as it is known yet: what a coder reads and what it writes."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from rnnlab.data.source import Chunk, Portion, Read
 from rnnlab.data.splits import VOCABULARY, Bytes
-from rnnlab.errors import DataError
+from rnnlab.errors import ConfigError, DataError
 
 
 class Columns:
@@ -16,14 +17,14 @@ class Columns:
 
     Args:
         tokens: uint8 (B, L); row b is sequence b.
-        known: positions of each that may be read [positions]; what lies behind them is an error to ask for. None for all.
+        known: positions of each that may be read [positions]; to ask for more is an error. None for all.
     """
 
     first = 0
 
     def __init__(self, tokens: Bytes, known: int | None = None) -> None:
         self.tokens = tokens
-        self.count, self.length = tokens.shape
+        self.count, self.length = (int(size) for size in tokens.shape)
         self.known = self.length if known is None else known
 
     @property
@@ -92,11 +93,11 @@ class MemoryText:
 class CodedText:
     """What a coder learns from while it codes: known up to what was coded, and nothing of it before.
 
-    See `rnnlab.data.source.Source`; it has no splits. `columns` is what is being coded now.
+    See `rnnlab.data.source.Source`. `columns` is what is being coded now.
     """
 
     vocabulary = VOCABULARY
-    task = None
+    task: ClassVar[None] = None
     name = "the text that is coded"
     sha256 = ""
 
@@ -105,6 +106,18 @@ class CodedText:
 
     def training(self, batch_size: int, shard: tuple[int, int], device: torch.device) -> "CodedText":
         return self
+
+    @property
+    def valid(self) -> MemoryText:
+        return self.split("valid")
+
+    @property
+    def test(self) -> MemoryText:
+        return self.split("test")
+
+    def split(self, name: str) -> MemoryText:
+        """Raises: ConfigError: it has none."""
+        raise ConfigError(f"no split {name!r}: a text that is coded has none")
 
     def unseen(self) -> Tensor:
         """None: which bytes will come is not known."""

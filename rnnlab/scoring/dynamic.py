@@ -84,7 +84,7 @@ def mean_squares(model: nn.Module, part: Portion, bptt: int) -> dict[str, Tensor
 
 
 class DynamicForecaster(Forecaster):
-    """A model in eval mode that takes a step after each chunk; after the context its parameters are the trained ones."""
+    """A model in eval mode that takes a step after each chunk; behind the context it is as it was trained."""
 
     def __init__(self, model: nn.Module, rule: Dynamic, squares: Mapping[str, Tensor] | None = None) -> None:
         """Args:
@@ -152,11 +152,11 @@ class DynamicForecaster(Forecaster):
     @torch.no_grad()
     def update(self, gradients: list[Tensor]) -> None:
         """One step of the rule."""
-        parameters = list(self.parameters.values())
+        parameters: list[Tensor] = list(self.parameters.values())
         if self._scale:
             gradients = torch._foreach_mul(gradients, self._scale)  # type: ignore[assignment]
         torch._foreach_add_(parameters, gradients, alpha=-self.rule.rate)
         if self.rule.decay:
-            away = torch._foreach_sub(self._trained, parameters)
+            away = list(torch._foreach_sub(self._trained, parameters))
             torch._foreach_mul_(away, self._pull if self._scale else self.rule.decay)
             torch._foreach_add_(parameters, away)

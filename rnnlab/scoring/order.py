@@ -5,7 +5,8 @@
     order.predict(inputs); order.score(read, chunk); order.learn(read)          # chunk after chunk
 
 A score is worth something if no byte was learned from before it was scored: then it is the length of a code, and the
-text can be had back from so many bits (`rnnlab compress`). `rnnlab.testing.laws("evaluation")` hold an evaluation to that.
+text can be had back from so many bits (`rnnlab compress`). `rnnlab.testing.laws("evaluation")` hold an evaluation to
+that.
 """
 
 import torch

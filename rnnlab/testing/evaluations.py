@@ -59,7 +59,7 @@ class EvaluationSubject:
         text = MemoryText("text", np.ascontiguousarray(columns.T).ravel())
         with torch.enable_grad():
             score = self.part()(model, text, batch_size=batch, bptt=BPTT)
-        scored = score.protocol.bytes_scored
+        scored = score.protocol.bytes_scored or 0
         if scored != (length - 1) * batch:
             self.refuse(f"it says that it scored {scored} positions of {(length - 1) * batch}")
         return score.nats * scored

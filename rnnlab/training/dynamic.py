@@ -1,6 +1,5 @@
 """A run's model as dynamic evaluation takes it, with the statistics of what it was trained on."""
 
-
 from rnnlab.data.splits import Corpus
 from rnnlab.errors import ConfigError
 from rnnlab.scoring.dynamic import DynamicForecaster, mean_squares
@@ -30,5 +29,3 @@ def with_dynamic(bound: object, overrides: list[str]) -> list[str]:
     """The bindings that make a run be scored so; `bound` is what its configuration has for Trainer.dynamic."""
     asked = any(line.replace(" ", "").startswith("Trainer.dynamic=") for line in overrides)
     return overrides if asked or bound is not None else ["Trainer.dynamic = @Dynamic", *overrides]
-
-

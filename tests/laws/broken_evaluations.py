@@ -89,5 +89,3 @@ class ScoresTheLikeliest(StaticEvaluation):
     """Every byte costs what the likeliest would."""
 
     order = OfTheLikeliest
-
-

@@ -4,7 +4,7 @@ from torch import nn
 
 from rnnlab.data.source import Scorable
 from rnnlab.evaluation import Score, examine
-from rnnlab.scoring.dynamic import Dynamic, DynamicForecaster, mean_squares
+from rnnlab.scoring.dynamic import Dynamic, DynamicForecaster
 from rnnlab.scoring.forecaster import Forecaster
 from rnnlab.scoring.order import ScoreFirst
 
