@@ -112,7 +112,7 @@ def test_another_run_and_other_kernels_are_refused(
     from tests.rnnlab.tiny_runs import train
 
     train(tmp_path / "other", text, "Trainer.seed = 5", "Trainer.steps = 1")
-    with pytest.raises(ConfigError, match="model .* name the run"):
+    with pytest.raises(ConfigError, match=r"model .* name the run"):
         decompress(packed, tmp_path / "out", tmp_path / "other")
     with pytest.raises(ConfigError, match="name the run, --run RUN"):
         decompress(packed, tmp_path / "out")
