@@ -136,7 +136,7 @@ class Again:
     def __init__(self, learner: Learner, source: CodedText, steps: int, behind: int) -> None:
         """Args:
         steps: after each chunk.
-        behind: how much is coded before it begins [bytes].
+        behind: how much of a stage is coded before it begins [bytes].
         """
         self._learner, self._source, self._steps, self._behind = learner, source, steps, behind
         self._position = 0
@@ -148,7 +148,8 @@ class Again:
 
     def learn(self) -> None:
         learner, columns = self._learner, self._source.columns
-        if not self._steps or columns.known * columns.count <= self._behind:
+        enough = columns.known * columns.count > self._behind and columns.known > learner.trainer.bptt
+        if not self._steps or not enough:
             return
         before, state = learner.progress, learner.state
         for _ in range(self._steps):

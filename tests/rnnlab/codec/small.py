@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.rnnlab.small_texts import written
 from tests.rnnlab.tiny_runs import write_text
 
@@ -17,6 +19,12 @@ ONLINE = [
 def words(folder: Path, size: int, seed: int = 7) -> Path:
     """Text that no tiny run has seen."""
     return written(folder / f"words-{size}", write_text(folder, 12_000, seed).read_bytes()[:size])
+
+
+def keep_coded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A short text is written as it was coded, though its header makes it larger."""
+    monkeypatch.setattr("rnnlab.codec.written.min", lambda each, key: each[0], raising=False)
+    monkeypatch.setattr("rnnlab.codec.streams.SHORTEST", 50)
 
 
 def there_is_no(out: Path) -> bool:

@@ -17,7 +17,7 @@ from rnnlab.errors import ConfigError, DataError
 from rnnlab.scoring.order import ScoreFirst
 from rnnlab.scoring.running import RunningScore
 from rnnlab.training.learner import Learner
-from tests.rnnlab.codec.small import ONLINE, there_is_no, words
+from tests.rnnlab.codec.small import ONLINE, keep_coded, there_is_no, words
 from tests.rnnlab.small_texts import written
 
 FRAGMENTS = ["sha_rnn", "size/tiny"]
@@ -33,12 +33,6 @@ def test_any_bytes_come_back(tmp_path: Path, content: bytes) -> None:
     compressed(source, tmp_path / "x.rnn")
     decompress(tmp_path / "x.rnn", tmp_path / "out")
     assert (tmp_path / "out").read_bytes() == content
-
-
-def keep_coded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A short text is written as it was coded, though its header makes it larger."""
-    monkeypatch.setattr("rnnlab.codec.written.min", lambda each, key: each[0], raising=False)
-    monkeypatch.setattr("rnnlab.codec.streams.SHORTEST", 50)
 
 
 @pytest.mark.parametrize(

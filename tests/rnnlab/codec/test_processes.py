@@ -13,18 +13,19 @@ from tests.rnnlab.codec.small import ONLINE, words
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["run", "online"])
 def test_two_at_once_write_one_file_and_a_third_process_reads_it(whole: Path, tmp_path: Path, how: str) -> None:
-    source = words(tmp_path, 5000)
+    source = words(tmp_path, 12_000 if how == "run" else 4000)
     bindings = [argument for line in ONLINE for argument in ("--set", line)]
     model = ["--run", str(whole)] if how == "run" else ["--online", "sha_rnn", "size/tiny", *bindings]
     command = [sys.executable, "-m", "rnnlab", "compress", str(source), *model, "--out"]
     if how == "run":
-        command = [*command[:-1], "--streams", "50", "--out"]
+        command = [*command[:-1], "--streams", "200", "--out"]
     packed = [tmp_path / "a.rnn", tmp_path / "b.rnn"]
     both = [subprocess.Popen([*command, str(out)], stderr=subprocess.PIPE, text=True) for out in packed]
     for process in both:
         _, error = process.communicate(timeout=500)
         assert process.returncode == 0, error
     assert packed[0].read_bytes() == packed[1].read_bytes()
+    assert packed[0].stat().st_size < source.stat().st_size, "it is the model's work"
     run = ["--run", str(whole)] if how == "run" else []
     done = run_process("-m", "rnnlab", "decompress", str(packed[0]), *run, "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from rnnlab.codec.container import Container, read_container
 from rnnlab.codec.files import compress_with_run, decompress
 from rnnlab.errors import ConfigError, DataError, StorageError
 from rnnlab.ops import native
-from tests.rnnlab.codec.small import there_is_no, words
+from tests.rnnlab.codec.small import keep_coded, there_is_no, words
 from tests.rnnlab.small_texts import random_bytes, written
 
 
@@ -22,7 +22,8 @@ from tests.rnnlab.small_texts import random_bytes, written
     [b"", b"x", b"xy", b"\0" * 40, bytes(range(256)), b"the rain in spain " * 12],
     ids=["empty", "one byte", "two", "zeros", "each byte once", "words"],
 )
-def test_any_bytes_come_back(whole: Path, tmp_path: Path, content: bytes) -> None:
+def test_any_bytes_come_back(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+    keep_coded(monkeypatch)
     source = written(tmp_path / "in", content)
     figures = compress_with_run(source, tmp_path / "x.rnn", whole)
     assert figures["compressed_bytes"] == (tmp_path / "x.rnn").stat().st_size
@@ -62,7 +63,10 @@ def test_it_is_the_evaluation_that_the_command_makes_with_as_many_sequences(whol
 
 
 @pytest.mark.parametrize("rule", ["sgd", "rms"])
-def test_dynamic_evaluation_decodes_so_it_was_honest(whole: Path, tmp_path: Path, rule: str) -> None:
+def test_dynamic_evaluation_decodes_so_it_was_honest(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    keep_coded(monkeypatch)
     source = words(tmp_path, 500)
     bound = [f"Dynamic.rule = '{rule}'", "Dynamic.rate = 1e-3", "Dynamic.decay = 0.01", "Dynamic.bptt = 16"]
     bound += ["Dynamic.statistics = 400"] if rule == "rms" else []
@@ -75,9 +79,10 @@ def test_dynamic_evaluation_decodes_so_it_was_honest(whole: Path, tmp_path: Path
 
 
 @pytest.fixture
-def packed(whole: Path, tmp_path: Path) -> Path:
+def packed(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file that a model has coded."""
-    assert not compress_with_run(words(tmp_path, 4000), tmp_path / "x.rnn", whole, streams=50)["stored_as_it_is"]
+    keep_coded(monkeypatch)
+    assert not compress_with_run(words(tmp_path, 200), tmp_path / "x.rnn", whole, streams=10)["stored_as_it_is"]
     return tmp_path / "x.rnn"
 
 
