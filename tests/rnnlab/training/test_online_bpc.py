@@ -39,13 +39,19 @@ def test_a_second_pass_counts_no_more(text: Path) -> None:
     assert learner.progress.online_bytes == epoch
 
 
-def test_the_result_has_it_and_a_resumed_run_has_the_same(text: Path, tmp_path: Path) -> None:
-    whole = tiny_runs.train(tmp_path / "whole", text, "Trainer.online = True", "Trainer.steps = 8")
-    tiny_runs.train(tmp_path / "cut", text, "Trainer.online = True", "Trainer.steps = 5")
-    resumed = api.resume(tmp_path / "cut", "Trainer.steps = 8")
-    assert resumed["online_bpc"] > 0.0
-    assert whole["online_bpc"] == pytest.approx(resumed["online_bpc"], abs=0.05)  # the schedule has another horizon
-    assert "online_bpc" not in tiny_runs.train(tmp_path / "plain", text, "Trainer.steps = 2")
+def test_what_goes_on_from_a_checkpoint_comes_to_the_same(text: Path) -> None:
+    whole, resumed = (Learner(tiny_runs.build(text, "Trainer.online = True")) for _ in range(2))
+    tiny_runs.losses_of(whole, 5)
+    resumed.restore(whole.snapshot())
+    assert tiny_runs.losses_of(whole, 3).tolist() == tiny_runs.losses_of(resumed, 3).tolist()
+    assert resumed.progress.online_nats == whole.progress.online_nats > 0.0
+    assert resumed.progress.online_bytes == whole.progress.online_bytes == whole.progress.bytes
+
+
+def test_the_result_has_it_where_it_was_asked_for(text: Path, tmp_path: Path) -> None:
+    scored = tiny_runs.train(tmp_path / "scored", text, "Trainer.online = True", "Trainer.steps = 3")
+    assert 0.0 < scored["online_bpc"] < 16.0
+    assert "online_bpc" not in tiny_runs.train(tmp_path / "plain", text, "Trainer.steps = 1")
 
 
 def test_it_is_what_compressing_the_training_split_comes_to(text: Path, tmp_path: Path) -> None:
