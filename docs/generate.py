@@ -15,10 +15,12 @@ from typing import Any
 from rnnlab import cli, registry, testing
 from rnnlab.catalog import catalog
 from rnnlab.interfaces import KINDS
+from rnnlab.scoring.dynamic import Dynamic
 from rnnlab.studies.ablation.plan import Ablation
 from rnnlab.studies.definition import find, shipped
 from rnnlab.studies.search.plan import Search
 from rnnlab.testing.modules import MODULES
+from rnnlab.training.online import Online
 from rnnlab.views import numerals
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -109,6 +111,11 @@ def classes() -> str:
     return "\n\n".join(_described(bindable[name]) for name in ("LanguageModel", "Block", "Trainer"))
 
 
+def scoring_classes() -> str:
+    """What evaluations and coders bind."""
+    return "\n\n".join(_described(one) for one in (Dynamic, Online))
+
+
 def study_classes() -> str:
     """What study files bind."""
     return "\n\n".join(_described(one) for one in (Search, Ablation))
@@ -160,6 +167,12 @@ def task_laws() -> str:
     return "\n".join(["| law | what it says |", "| --- | --- |", *rows])
 
 
+def evaluation_laws() -> str:
+    """The laws of evaluations."""
+    rows = [f"| {law.name} | {law.statement} |" for law in testing.laws("evaluation", slow=True)]
+    return "\n".join(["| law | what it says |", "| --- | --- |", *rows])
+
+
 def commands() -> str:
     """The commands, a line each."""
     parser = cli.build_parser()
@@ -174,8 +187,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "studies": studies,
     "classes": classes,
     "study classes": study_classes,
+    "scoring classes": scoring_classes,
     "laws": laws,
     "task laws": task_laws,
+    "evaluation laws": evaluation_laws,
     "commands": commands,
 }
 MARKED = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)

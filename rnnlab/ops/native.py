@@ -78,8 +78,9 @@ Tensors are float32 unless another dtype is named; one with a question mark may 
 class Kernels:
     """The functions of one compiled library."""
 
-    def __init__(self, library: ctypes.CDLL, threaded: bool) -> None:
-        self._threaded = threaded
+    def __init__(self, library: ctypes.CDLL, threaded: bool, identity: str) -> None:
+        """Args: identity: hash of the library's bytes; where it is the same, the kernels compute the same."""
+        self._threaded, self.identity = threaded, identity
         self._functions, self._dtypes = {}, {}
         for name, arguments in SIGNATURES.items():
             function = self._functions[name] = library[name]
@@ -228,6 +229,7 @@ def _find(folder: Path, key: str) -> BinaryIO | None:
         with suppress(OSError):
             library = open_own(path)
             if path.name == _name(key, library.read()):
+                library.seek(0)
                 return library
             library.close()
     return None
@@ -278,6 +280,7 @@ def _open(library: BinaryIO) -> Kernels:
     """Load what was checked, whatever its name stands for by now; where there is no /proc, the name has to do."""
     before = _openmp_runtimes()
     with library:
+        identity = hashlib.sha256(library.read()).hexdigest()[:16]
         # never closed: the loader takes two libraries for one if they have the same number
         checked = f"/proc/self/fd/{os.dup(library.fileno())}"
         try:
@@ -285,7 +288,7 @@ def _open(library: BinaryIO) -> Kernels:
         except OSError as error:
             raise _Unavailable(f"the compiled library does not open: {error}") from error
     # Threads of two runtimes would compete for the same cores: if ours is not torch's, it stays at one.
-    return Kernels(opened, threaded=not (before and _openmp_runtimes() - before))
+    return Kernels(opened, threaded=not (before and _openmp_runtimes() - before), identity=identity)
 
 
 def _openmp_runtimes() -> set[str]:

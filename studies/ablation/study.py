@@ -37,7 +37,9 @@ class Ablation:
         widths: {name: gin key} of the width that is solved for. Where none is named it is LanguageModel.dim, and of
             state what a part of the variant names: the memory of its attention, else the width of its core's keys.
         metric: what is compared: valid_bpc, best_valid_bpc or test_bpc of text; the same with _accuracy and _nats of a
-            task, or one difficulty of its test, test_accuracy@256. None for valid_bpc, of a task valid_accuracy.
+            task, or one difficulty of its test, test_accuracy@256. None for valid_bpc, of a task valid_accuracy. With
+            online_bpc runs score what they train on before they learn from it; valid_dynamic_bpc and test_dynamic_bpc
+            are of runs with Trainer.dynamic.
         baseline: what the baseline is called in the tables.
         levels: {factor: name} of the level that the base itself has of a factor of a grid; "base" where none is named.
         tune: {gin key or macro: values}; each variant is compared at its own best of all combinations, on valid.

@@ -154,7 +154,7 @@ class Reporter:
                 self.report(seen, reached)
 
         def observe(record: Record) -> None:
-            if record["kind"] != "valid":
+            if record["kind"] != "valid" or self._metric.key not in record:
                 return
             loop.save(must=True)  # before the report: a retry must not have reported more than it can go on from
             try:

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.laws import broken_attentions, broken_blocks, broken_cores, broken_feedforwards, broken_tasks
+from tests.laws import (
+    broken_attentions,
+    broken_blocks,
+    broken_cores,
+    broken_evaluations,
+    broken_feedforwards,
+    broken_tasks,
+)
 
 
 @dataclass(frozen=True)
@@ -102,4 +109,10 @@ MUTANTS = [
     Mutant(broken_tasks.LovesItsFirstLetter, "task", "chance"),
     Mutant(broken_tasks.AnswersInTheInput, "task", "own token"),
     Mutant(broken_tasks.SaysThatTokensTell, "task", "own token"),
+    Mutant(broken_evaluations.LearnsFirst, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.LearnsFirstByRms, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.SumsToOnePercentMore, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.SkipsHardBytes, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.LeavesHardBytesOutOfTheMean, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.ScoresTheLikeliest, "evaluation", "score is a code length"),
 ]
