@@ -52,6 +52,16 @@ def new_folder(path: Path) -> Path:
         return made
 
 
+def check_no_link(folder: Path) -> Path:
+    """A folder within that of a run. Raises: FolderLost if a link is in its place."""
+    if folder.is_symlink():
+        raise FolderLost(
+            f"{folder}: a link is in the way, and a run writes to no folder but its own; put the folder itself there, "
+            f"or remove the link"
+        )
+    return folder
+
+
 class RunFolder:
     """One run on disk. Reading needs nothing; whoever writes does so inside `hold()`."""
 
@@ -200,11 +210,7 @@ class RunFolder:
             that cannot be told.
         """
         for folder in (self.checkpoints, self.tensorboard):
-            if folder.is_symlink():
-                raise FolderLost(
-                    f"{folder}: a link is in the way, and a run writes to no folder but its own; put the folder itself "
-                    f"there, or remove the link"
-                )
+            check_no_link(folder)
         if self._lock is not None:
             try:
                 with storage_errors(f"{self.path / LOCK}: cannot be looked at"):

@@ -2,6 +2,8 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +159,29 @@ def test_f27_a_link_in_the_place_of_a_folder_is_refused_and_its_target_left_alon
     else:
         mark_killed(RunFolder.open(run))
     assert contents(precious) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("probe", ["probe", "--split", "train"]),
+        ("probe", ["probe", "--text", __file__]),
+        ("memory", ["eval", "--memory", "1,2"]),
+    ],
+)
+def test_f27_a_link_in_the_place_of_pictures_is_refused_and_its_target_left_alone(
+    name: str, command: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run, precious = tmp_path / "run", tmp_path / "precious"
+    shutil.copytree(whole, run)
+    precious.mkdir()
+    (run / name).symlink_to(precious)
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnlab", command[0], str(run), *command[1:]], capture_output=True, text=True
+    )
+    assert done.returncode == 5, done.stderr
+    assert f"{run / name}: a link is in the way" in done.stderr
+    assert not list(precious.iterdir())
 
 
 def test_f27_a_link_that_takes_the_place_of_the_checkpoints_ends_the_run(
