@@ -24,7 +24,7 @@ def min_gru_scan(projected: Tensor, h: Tensor, backend: Backend | None = None) -
         backend: forces one; None chooses.
     """
     if backend == "native" or (backend is None and native.serves(projected) and projected.dtype.itemsize <= 4):
-        found: Tensor = _Scan.apply(projected.float(), h.float())  # type: ignore[no-untyped-call]
+        found: Tensor = _MinGRUScan.apply(projected.float(), h.float())  # type: ignore[no-untyped-call]
         return found
     return reference(projected, h)
 
@@ -36,7 +36,7 @@ def reference(projected: Tensor, h: Tensor) -> Tensor:
     return linear_recurrence(torch.sigmoid(-update), torch.sigmoid(update) * candidate, full_precision(h))
 
 
-class _Scan(torch.autograd.Function):
+class _MinGRUScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, h0: Tensor) -> Tensor:
         projected, h0 = projected.contiguous(), h0.contiguous()

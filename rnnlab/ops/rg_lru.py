@@ -28,7 +28,7 @@ def rg_lru_scan(projected: Tensor, x: Tensor, k: Tensor, h: Tensor, backend: Bac
         backend: forces one; None chooses.
     """
     if backend == "native" or (backend is None and native.serves(projected) and projected.dtype.itemsize <= 4):
-        found: Tensor = _Scan.apply(projected.float(), x.float(), k.float(), h.float())  # type: ignore[no-untyped-call]
+        found: Tensor = _RGLRUScan.apply(projected.float(), x.float(), k.float(), h.float())  # type: ignore[no-untyped-call]
         return found
     return reference(projected, x, k, h)
 
@@ -47,7 +47,7 @@ def _root(x: Tensor) -> Tensor:
     return root + (x - x.detach()) / (2.0 * root).clamp(min=1.0 / STEEPEST)
 
 
-class _Scan(torch.autograd.Function):
+class _RGLRUScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, x: Tensor, k: Tensor, h0: Tensor) -> Tensor:
         projected, x, k, h0 = (given.contiguous() for given in (projected, x, k, h0))

@@ -31,7 +31,7 @@ def sru_scan(
         backend: forces one; None chooses.
     """
     if backend == "native" or (backend is None and native.serves(projected) and projected.dtype.itemsize <= 4):
-        return _Scan.apply(projected.float(), x.float(), v.float(), c.float())  # type: ignore[no-untyped-call, no-any-return]
+        return _SRUScan.apply(projected.float(), x.float(), v.float(), c.float())  # type: ignore[no-untyped-call, no-any-return]
     return reference(projected, x, v, c)
 
 
@@ -45,7 +45,7 @@ def reference(projected: Tensor, x: Tensor, v: Tensor, c: Tensor) -> tuple[Tenso
     return gate * cells + (1.0 - gate) * (ALPHA * x), cells[-1]
 
 
-class _Scan(torch.autograd.Function):
+class _SRUScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, x: Tensor, v: Tensor, c0: Tensor) -> tuple[Tensor, Tensor]:
         projected, x, v, c0 = (given.contiguous() for given in (projected, x, v, c0))
