@@ -4,5 +4,5 @@
     compress(path, out, fragments)  decompress(path, out)                   one that learns as it codes: online
 
 What a decoder needs to be the same stands in the file (needs), which a checksum seals (container). Both sides go
-through one loop (stream), since the decoder has to come to the encoder's numbers to the last bit.
+through one loop (streams), since the decoder has to come to the encoder's numbers to the last bit.
 """
