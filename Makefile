@@ -5,7 +5,7 @@ QUICKSTART := runs/quickstart
 # one thread a process: the workers of the suite would otherwise compete for the cores with twice as many
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: install train test test-isa check soak faults bench bench-gpu gpu wheel clean
+.PHONY: install train test test-isa lint check soak faults bench bench-gpu gpu wheel clean
 
 install: .venv/installed
 
@@ -37,11 +37,14 @@ test: install
 test-isa: install
 	$(BIN)/python -m tests.isa
 
-# the quick subset, and everything that reads code without running it
-check: install
+# everything that reads code without running it
+lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# the same, and the quick subset of the suite
+check: lint
 	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not long and not faults and not packaging' -q
 
 # the fault matrix, and the other tests that take minutes
@@ -49,7 +52,9 @@ faults: install
 	$(BIN)/python -m tests.faults
 	$(PYTEST) -n 2 -m 'long and not matrix'
 
+# hours: every combination of parts in place of every pair, and the fault matrix with the counts of a soak test
 soak: install
+	RNNLAB_SOAK=1 $(PYTEST) -n 2 tests/rnnlab/test_compositions.py
 	$(BIN)/python -m tests.faults --soak
 
 # the targets and what this machine reaches; a quarter of an hour in which nothing else should run

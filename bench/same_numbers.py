@@ -1,7 +1,7 @@
 """Whether two checkouts train to the same bits: `python -m bench.same_numbers BEFORE AFTER`.
 
-Every core with every attention at size/tiny, and sha_rnn at size/small, for some steps in each checkout, with the
-Python of its own `.venv`. Compared are the loss and the gradient norm of every step, and the scores at the end.
+Every core with every attention that both have at size/tiny, and sha_rnn at size/small, for some steps, with the Python
+of each checkout's own `.venv`. Compared are the loss and the gradient norm of every step, and the scores at the end.
 """
 
 import argparse
@@ -11,8 +11,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-CORES = ("lstm", "gru", "qrnn", "sru", "min_gru", "rg_lru")
-ATTENTIONS = ("single_head", "multi_head", "projected", "none")
 STEPS = {"tiny": 12, "small": 4}
 
 TRAIN = """
@@ -39,8 +37,9 @@ def main() -> int:
     parser.add_argument("checkouts", nargs=2, type=Path, metavar="CHECKOUT", help="a folder with a .venv")
     parser.add_argument("--but", nargs="*", default=[], metavar="CORE", help="cores that are told, and may differ")
     options = parser.parse_args()
+    cores, attentions = (in_both(options.checkouts, folder) for folder in ("core", "attention"))
     variants = {f"{core}-{attention}": (["sha_rnn", "size/tiny", f"core/{core}", f"attention/{attention}"], "tiny")
-                for core in CORES for attention in ATTENTIONS}  # fmt: skip
+                for core in cores for attention in attentions}  # fmt: skip
     variants["small"] = (["sha_rnn", "size/small"], "small")
     with tempfile.TemporaryDirectory() as folder:
         text = Path(folder, "text")
@@ -53,6 +52,12 @@ def main() -> int:
     unexpected = [name for name in differ if name.partition("-")[0] not in options.but]
     print(f"{len(variants) - len(differ)} of {len(variants)} to the bit")
     return 1 if unexpected else 0
+
+
+def in_both(checkouts: list[Path], folder: str) -> list[str]:
+    """The fragments of a folder that both checkouts have."""
+    before, after = ({path.stem for path in (checkout / "gin" / folder).glob("*.gin")} for checkout in checkouts)
+    return sorted(before & after)
 
 
 def train(checkout: Path, variants: dict[str, tuple[list[str], str]], text: Path, folder: Path) -> dict[str, dict]:

@@ -15,10 +15,12 @@ from typing import Any
 from rnnlab import cli, registry, testing
 from rnnlab.catalog import catalog
 from rnnlab.interfaces import KINDS
+from rnnlab.scoring.dynamic import Dynamic
 from rnnlab.studies.ablation.plan import Ablation
 from rnnlab.studies.definition import find, shipped
 from rnnlab.studies.search.plan import Search
 from rnnlab.testing.modules import MODULES
+from rnnlab.training.online import Online
 from rnnlab.views import numerals
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,9 +47,10 @@ def _parts_table(entries: list[dict[str, Any]]) -> str:
         return "\n".join(["| part | what it is |", "| --- | --- |", *rows])
     rows = []
     for entry in entries:
-        cost = f"{numerals.engineering(entry['parameters'])} | {numerals.engineering(entry['macs'])}"
+        cost = " | ".join(numerals.engineering(entry[key]) for key in ("parameters", "macs", "state"))
         rows.append(f"| {_link(entry)} | {entry['summary']} | {cost} |")
-    return "\n".join(["| part | what it is | parameters | MACs/position |", "| --- | --- | --: | --: |", *rows])
+    heading = "| part | what it is | parameters | MACs/position | state [floats] |"
+    return "\n".join([heading, "| --- | --- | --: | --: | --: |", *rows])
 
 
 def _link(entry: dict[str, Any]) -> str:
@@ -108,6 +111,11 @@ def classes() -> str:
     return "\n\n".join(_described(bindable[name]) for name in ("LanguageModel", "Block", "Trainer"))
 
 
+def scoring_classes() -> str:
+    """What evaluations and coders bind."""
+    return "\n\n".join(_described(one) for one in (Dynamic, Online))
+
+
 def study_classes() -> str:
     """What study files bind."""
     return "\n\n".join(_described(one) for one in (Search, Ablation))
@@ -159,6 +167,12 @@ def task_laws() -> str:
     return "\n".join(["| law | what it says |", "| --- | --- |", *rows])
 
 
+def evaluation_laws() -> str:
+    """The laws of evaluations."""
+    rows = [f"| {law.name} | {law.statement} |" for law in testing.laws("evaluation", slow=True)]
+    return "\n".join(["| law | what it says |", "| --- | --- |", *rows])
+
+
 def commands() -> str:
     """The commands, a line each."""
     parser = cli.build_parser()
@@ -173,8 +187,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "studies": studies,
     "classes": classes,
     "study classes": study_classes,
+    "scoring classes": scoring_classes,
     "laws": laws,
     "task laws": task_laws,
+    "evaluation laws": evaluation_laws,
     "commands": commands,
 }
 MARKED = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)

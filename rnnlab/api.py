@@ -15,12 +15,14 @@ from rnnlab.data.corpora import open_split
 from rnnlab.data.splits import Corpus, Split
 from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError
-from rnnlab.evaluation import Score
+from rnnlab.evaluation import Score, examine
 from rnnlab.evaluation import evaluate as _evaluate
 from rnnlab.model import LanguageModel
+from rnnlab.scoring.order import ScoreFirst
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
 from rnnlab.storage.runfolder import RunFolder, new_folder
 from rnnlab.training import experiment
+from rnnlab.training.dynamic import dynamic_forecaster, with_dynamic
 from rnnlab.training.ranks import ranks
 from rnnlab.training.run import create, held, open_again, train_in
 from rnnlab.training.threads import choose_threads, using_threads
@@ -118,20 +120,25 @@ def load(
     best: bool = False,
     device: str = "auto",
     needs_source: bool = False,
+    dynamic: bool = False,
     overrides: str | Sequence[str] = (),
 ) -> LoadedRun:
     """The model of a run, from its newest checkpoint or its best.
 
     Args:
         needs_source: the text that the run was trained on has to be there.
+        dynamic: with a rule for dynamic evaluation, by default `@Dynamic`; most take statistics of the text.
         overrides: bindings on top of the run's own that keep the names and shapes of parameters, such as of a memory.
     Raises: ConfigError if there is no such run; StorageError if no checkpoint is whole; DataError if a corpus that is
         needed cannot be opened, or is not the one that the run was trained on.
     """
     folder = RunFolder.open(run)
     resumed = folder.config().override([*folder.resumed_with(), f"Trainer.device = {device!r}"])
-    configuration = resumed.override(overrides)
+    given = [overrides] if isinstance(overrides, str) else list(overrides)
+    configuration = resumed.override(with_dynamic(resumed.get("Trainer.dynamic"), given) if dynamic else given)
     built = open_again(folder, configuration) if needs_source else experiment.build(configuration, needs_source=False)
+    if not needs_source and built.dynamic is not None and built.dynamic.needs_statistics and dynamic:
+        built = open_again(folder, configuration)
     snapshot = folder.best() if best else folder.newest()
     check_same_experiment(snapshot, tensors={f"model/{name}": x for name, x in built.model.state_dict().items()})
     built.model.load_state_dict(snapshot.section("model"))
@@ -148,6 +155,8 @@ def evaluate(
     device: str = "auto",
     limit: int | None = None,
     at: Sequence[int] = (),
+    dynamic: bool = False,
+    overrides: str | Sequence[str] = (),
 ) -> Score:
     """How good a run is on a split of its source, or of another corpus, read with the run's own batch size and bptt:
     `.bpc` of a text; `.accuracy`, `.nats` and, at each difficulty, `.by` of a task.
@@ -158,13 +167,23 @@ def evaluate(
         limit: score about the first so many bytes of the split [bytes]; None for all of it, of which a run with a small
             budget has scored a part (`valid_protocol` and `protocol` in result.json say how much).
         at: of a task, the difficulties to test at; none for its own.
+        dynamic: let the model learn from what was scored, as `Dynamic` says, with its bptt in place of the run's.
+        overrides: bindings of the rule, "Dynamic.rate = 1e-4".
     Raises: StorageError if the run cannot be loaded; ConfigError for what does not go with its source; DataError if the
         corpus cannot be opened, or is the run's own and has changed; Diverged if the loss is not finite.
     """
-    loaded = load(run, best=best, device=device, needs_source=corpus is None)
+    if overrides and not dynamic:
+        raise ConfigError("bindings of an evaluation are of the rule that it learns by; ask for dynamic evaluation too")
+    loaded = load(run, best=best, device=device, needs_source=corpus is None, dynamic=dynamic, overrides=overrides)
     trainer = loaded.experiment.trainer
     scored = what_is_scored(loaded, split, corpus, at)
     with using_threads(choose_threads(loaded.experiment, loaded.folder.environment.get("threads"))):
+        if dynamic:
+            forecaster = dynamic_forecaster(loaded.experiment)
+            return examine(
+                ScoreFirst(forecaster), scored, batch_size=trainer.eval_batch_size, bptt=forecaster.rule.bptt,
+                limit=limit, progress=True,
+            )  # fmt: skip
         return _evaluate(
             loaded.model, scored, batch_size=trainer.eval_batch_size, bptt=trainer.eval_bptt, limit=limit,
             progress=True,

@@ -7,13 +7,14 @@ from rnnlab import registry
 from rnnlab.console import say
 from rnnlab.model import count_parameters
 from rnnlab.shapes import without_numbers
+from rnnlab.state_size import count_state
 
 DIM = 1024  # D at which costs are listed, the paper's
 
 
 def catalog(kind: str | None = None) -> list[dict[str, Any]]:
-    """One entry a part: kind, name, selector, summary, source, package, and for modules parameters and macs at D 1024;
-    what a part raises when it is built stands under "broken".
+    """One entry a part: kind, name, selector, summary, source, package, and for modules parameters, macs and state
+    (floats a sequence) at D 1024; what a part raises when it is built stands under "broken".
 
     Raises: ConfigError if there is no such kind.
     """
@@ -27,7 +28,8 @@ def _entry(part: registry.Part) -> dict[str, Any]:
         try:
             with without_numbers():
                 module = part.factory(DIM)
-            entry |= {"parameters": count_parameters(module), "macs": module.macs(), "dim": DIM}
+            costs = {"parameters": count_parameters(module), "macs": module.macs(), "state": count_state(module)}
+            entry |= {**costs, "dim": DIM}
         except Exception as error:  # someone's part, and no reason to hide the others
             entry["broken"] = f"{type(error).__name__}: {error}"
             say(
@@ -47,7 +49,8 @@ def catalog_text(entries: list[dict[str, Any]]) -> str:
         cost = "  [broken]" if "broken" in entry else ""
         if "macs" in entry:
             memory = f" at memory {entry['memory']:,}" if "memory" in entry else ""
-            cost = f"  [{entry['parameters']:,} parameters, {entry['macs']:,} MACs/position at D {DIM}{memory}]"
+            figures = f"{entry['parameters']:,} parameters, {entry['macs']:,} MACs/position, {entry['state']:,} floats"
+            cost = f"  [{figures} of state at D {DIM}{memory}]"
         lines.append(f"{entry['selector']:<24}{entry['summary']}{cost}")
         if entry["source"]:
             lines.append(f"{'':<24}{entry['source']}")

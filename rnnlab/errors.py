@@ -68,7 +68,7 @@ class StorageError(RnnlabError):
 
 
 class FolderLost(StorageError):
-    """The folder that is written to is no longer the one that was opened."""
+    """The folder that is written to is no longer the one that was opened, or a link leads out of it."""
 
 
 class RunHeldError(RnnlabError):
@@ -126,6 +126,12 @@ def check_width(owner: str, name: str, value: int) -> None:
     """Raises: ConfigError unless `value`, the argument `name` of the part `owner`, can be a width."""
     if value < 1:
         raise ConfigError(f"{owner}.{name} = {value}: a width is at least 1")
+
+
+def check_heads(owner: str, heads: int, width: int) -> None:
+    """Raises: ConfigError unless a width can be cut into the `heads` of the part `owner`."""
+    if heads < 1 or width % heads:
+        raise ConfigError(f"{owner}.heads = {heads}: the width {width} has to be a multiple of the number of heads")
 
 
 def check_probability(owner: str, name: str, value: float) -> None:

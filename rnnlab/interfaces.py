@@ -130,6 +130,24 @@ def reach_through(parts: Iterable[object]) -> int | None:
 
 
 @runtime_checkable
+class HasStateSize(Protocol):
+    """A part whose state grows by a rule of its own. Optional: see `rnnlab.state_size` for what is counted without it,
+    which is right for a state of fixed size and for one that grows to the part's `memory` - 1 positions."""
+
+    def state_size(self) -> int:
+        """Floats that the state of one sequence holds at most [floats]."""
+
+
+@runtime_checkable
+class HasStateKnob(Protocol):
+    """A core or an attention that names what makes its state larger or smaller, in its class. Optional: without it
+    `Ablation.match = 'state'` refuses to choose."""
+
+    state_knob: str
+    """An argument of its constructor, a number that the state grows with: `memory`, `key_width`; or `dim`, width D."""
+
+
+@runtime_checkable
 class Foldable(Protocol):
     """A part that computes with fewer parameters once training is over."""
 

@@ -9,7 +9,9 @@ The descriptor is ours and not that of `filelock.FileLock`: FileLock closes it i
 writes would not keep the lock after its parent has died.
 """
 
+import errno
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -23,6 +25,9 @@ from rnnlab.safe_text import printable
 
 POLL = 0.05  # [s] between attempts
 LOCK = "lock"  # name of the lock file of a folder
+OURS = re.compile(rb"\0*|process \d+ on [^\n]*\n?")
+"""What a lock file of ours holds: the name of its holder, or nothing; zeros after a power cut."""
+MOST = 400  # [bytes] that are read of a lock file: more than one of ours holds
 
 
 class LockTaken(Exception):
@@ -52,7 +57,7 @@ def locked(path: Path, patience: float = 0.0) -> Iterator[Lock]:
 
     Args:
         patience: how long to wait for another holder [s].
-    Raises: LockTaken; OSError if the file cannot be opened or locked.
+    Raises: LockTaken; OSError if the file cannot be opened or locked, or is a file of that name but no lock.
     """
     descriptor = _acquire(path, time.monotonic() + patience)
     try:
@@ -111,6 +116,9 @@ def _acquire(path: Path, until: float) -> int:
             unless_held.callback(os.close, descriptor)
             if lock_descriptor(descriptor, blocking=False):
                 if _is_at(path, descriptor):
+                    if not OURS.fullmatch(os.read(descriptor, MOST)):
+                        raise OSError(errno.EEXIST, "it is no lock of rnnlab, and is left alone", str(path))
+                    os.lseek(descriptor, 0, os.SEEK_SET)
                     unless_held.pop_all()
                     return descriptor
             elif time.monotonic() >= until:

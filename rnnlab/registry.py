@@ -28,7 +28,8 @@ if not hasattr(gin, "register"):
     raise ImportError("`import gin` found a folder and not gin-config; install it: pip install gin-config==0.5.0")
 
 ENTRY_POINTS = "rnnlab.components"
-ENGINE = ("model", "training.recipe", "training.optim", "training.schedules", "data.corpora", "data.task_source")
+ENGINE = ("model", "training.recipe", "training.optim", "training.schedules", "data.corpora", "data.task_source",
+          "scoring.dynamic", "training.online")  # fmt: skip
 """Modules of what configurations bind; named rather than imported, since they stand above this one."""
 
 T = TypeVar("T", bound=Callable[..., Any])

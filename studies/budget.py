@@ -55,6 +55,8 @@ def resolve_base(study: Budgeted) -> Config:
     """
     noun = type(study).__name__
     own = [f"Trainer.{unit} = {bound}" for unit in ("bytes", "steps") if (bound := getattr(study, unit)) is not None]
+    if getattr(study, "metric", None) == "online_bpc":
+        own.append("Trainer.online = True")
     overrides = list(study.overrides)
     resolved = config.resolve(
         study.base, [*own, *overrides] if study.steps is None else config.with_later(own, overrides)

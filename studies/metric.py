@@ -9,7 +9,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.studies.source import name_of_source, task_of, trains_on_task
 from rnnlab.views.metrics import METRICS, Metric, metric, value
 
-OF_SEARCHES = ("valid_bpc", "valid_accuracy", "valid_nats")
+OF_SEARCHES = ("valid_bpc", "valid_accuracy", "valid_nats", "valid_dynamic_bpc")
 """What a search may choose by: test is for those who have chosen."""
 
 
@@ -29,6 +29,9 @@ def choose(study: str, name: str | None, config: Config, among: Iterable[str] = 
         raise ConfigError(
             f"{study}.metric = {chosen.key!r}: runs on {name_of_source(config)} have {', '.join(fitting)}"
         )
+    for end, bound, said in (("dynamic_bpc", "Trainer.dynamic", "@Dynamic"), ("online_bpc", "Trainer.online", "True")):
+        if key.endswith(end) and not config.value(bound):
+            raise ConfigError(f"{study}.metric = {chosen.key!r}: bind {bound} = {said}, by which runs have it")
     task = task_of(config)
     if difficulty and task is not None and int(difficulty) not in task.tested:
         tested = ", ".join(map(str, task.tested))

@@ -6,7 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from rnnlab.errors import ConfigError, check_probability
+from rnnlab.errors import check_heads, check_probability
 from rnnlab.ops.dropout import dropout
 from rnnlab.ops.window import Memory, attention_read, attention_weights, check_window, hidden_from, next_memory
 
@@ -20,13 +20,14 @@ class Gated(nn.Module):
     Shapes: queries, source (T, B, D) -> y (T, B, D); state (M', B, D), M' <= memory - 1.
     """
 
+    state_knob = "memory"
+
     def __init__(self, dim: int, heads: int, memory: int, dropout: float) -> None:
         super().__init__()
         name = type(self).__name__
         check_window(name, memory)
         check_probability(name, "dropout", dropout)
-        if heads < 1 or dim % heads:
-            raise ConfigError(f"{name}.heads = {heads}: the width {dim} has to be a multiple of the number of heads")
+        check_heads(name, heads, dim)
         self.dim, self.heads, self.memory, self.dropout = dim, heads, memory, dropout
         self.query = nn.Linear(dim, dim)
         self.query_norm = nn.LayerNorm(dim, eps=1e-12)

@@ -1,7 +1,7 @@
 """The SHA-RNN's attention with several heads."""
 
 from rnnlab.components.attention.single_head import SingleHead
-from rnnlab.errors import ConfigError
+from rnnlab.errors import check_heads
 from rnnlab.registry import register
 
 
@@ -23,6 +23,5 @@ class MultiHead(SingleHead):
 
     def __init__(self, dim: int, heads: int = 4, memory: int = 1024, dropout: float = 0.0) -> None:
         super().__init__(dim, memory=memory, dropout=dropout)
-        if heads < 1 or dim % heads:
-            raise ConfigError(f"MultiHead.heads = {heads}: the width {dim} has to be a multiple of the number of heads")
+        check_heads("MultiHead", heads, dim)
         self.heads = heads

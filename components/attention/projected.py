@@ -29,6 +29,8 @@ class Projected(nn.Module):
         top of `macs`. Positions count from the chunk's first query; only distances matter, so no counter is carried.
     """
 
+    state_knob = "memory"
+
     def __init__(self, dim: int, heads: int = 4, memory: int = 1024, dropout: float = 0.0) -> None:
         super().__init__()
         check_window("Projected", memory)

@@ -31,6 +31,8 @@ class Convolution(nn.Module):
         the tanh. Names and initialization are those of QRNN, which is this where its forget gate is 0.
     """
 
+    state_knob = "width"
+
     def __init__(self, dim: int, width: int = 1) -> None:
         super().__init__()
         check_width("Convolution", "dim", dim)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
 from rnnlab.components.cores._mixer import HeadNorm, Projection, by_head
-from rnnlab.errors import ConfigError, check_width
+from rnnlab.errors import check_heads, check_width
 from rnnlab.ops.fast_weights import fast_weights, products
 from rnnlab.ops.recurrence import full_precision
 from rnnlab.registry import register
@@ -37,13 +37,13 @@ class GLA(nn.Module):
         draws a linear layer's.
     """
 
+    state_knob = "key_width"
+
     def __init__(self, dim: int, heads: int = 4, key_width: int | None = None, rank: int = 16) -> None:
         super().__init__()
         check_width("GLA", "dim", dim)
-        check_width("GLA", "heads", heads)
         check_width("GLA", "rank", rank)
-        if dim % heads:
-            raise ConfigError(f"GLA.dim = {dim}: not a multiple of heads = {heads}")
+        check_heads("GLA", heads, dim)
         self.dim, self.heads, self.rank = dim, heads, rank
         self.key_width = max(1, dim // heads // 2) if key_width is None else key_width
         check_width("GLA", "key_width", self.key_width)

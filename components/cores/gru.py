@@ -28,6 +28,7 @@ class GRU(nn.Module):
     """
 
     stays_eager = True
+    state_knob = "dim"
 
     def __init__(self, dim: int) -> None:
         super().__init__()

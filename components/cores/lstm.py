@@ -32,6 +32,7 @@ class LSTM(nn.Module):
     """
 
     stays_eager = True
+    state_knob = "dim"
 
     def __init__(self, dim: int, dropconnect: float = 0.0) -> None:
         super().__init__()

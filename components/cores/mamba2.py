@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rnnlab.components.cores._mixer import HeadNorm, Projection, ShortConvolution, by_head, decay_bias, decay_rates
-from rnnlab.errors import ConfigError, check_width
+from rnnlab.errors import check_heads, check_width
 from rnnlab.ops.fast_weights import fast_weights, products
 from rnnlab.ops.recurrence import full_precision
 from rnnlab.registry import register
@@ -36,14 +36,14 @@ class Mamba2(nn.Module):
     Differs: the authors' model divides the drawn W_o by the root of the number of layers, which a part does not know.
     """
 
+    state_knob = "states"
+
     def __init__(self, dim: int, heads: int = 4, states: int = 64, width: int = 4) -> None:
         super().__init__()
         check_width("Mamba2", "dim", dim)
-        check_width("Mamba2", "heads", heads)
         check_width("Mamba2", "states", states)
         check_width("Mamba2", "width", width)
-        if 2 * dim % heads:
-            raise ConfigError(f"Mamba2.dim = {dim}: 2 dim is not a multiple of heads = {heads}")
+        check_heads("Mamba2", heads, 2 * dim)
         self.dim, self.heads, self.states, self.width = dim, heads, states, width
         self.inner = 2 * dim
         self.inputs = Projection(dim, self.inner + 2 * states)

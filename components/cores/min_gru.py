@@ -5,9 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from rnnlab.components.cores._affine import Affine
+from rnnlab.components.cores._affine import Affine, in_one_product
 from rnnlab.errors import check_width
-from rnnlab.ops.recurrence import full_precision, linear_recurrence
+from rnnlab.ops.min_gru import min_gru_scan
+from rnnlab.ops.recurrence import full_precision
 from rnnlab.registry import register
 
 
@@ -28,6 +29,8 @@ class MinGRU(nn.Module):
     Differs: scanned in place rather than in logarithms, so that n may be negative.
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         check_width("MinGRU", "dim", dim)
@@ -39,10 +42,9 @@ class MinGRU(nn.Module):
         return MinGRUState(self.candidate.weight.new_zeros(batch, self.dim))
 
     def forward(self, x: Tensor, state: MinGRUState) -> tuple[Tensor, MinGRUState]:
-        candidate, update = self.candidate(x), full_precision(self.update(x))
-        drive = torch.sigmoid(update) * full_precision(candidate)
-        h = linear_recurrence(torch.sigmoid(-update), drive, full_precision(state.h))
-        return h.to(candidate.dtype), MinGRUState(h[-1].to(state.h.dtype, copy=True))
+        projected = in_one_product(x, self.candidate, self.update)
+        h = min_gru_scan(projected, state.h)
+        return h.to(projected.dtype), MinGRUState(h[-1].to(state.h.dtype, copy=True))
 
     def retention(self, x: Tensor, state: MinGRUState) -> Tensor:
         """1 - z; see `interfaces.HasForgetGate`."""

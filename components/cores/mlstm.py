@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rnnlab.components.cores._affine import Affine
 from rnnlab.components.cores._mixer import BlockProjection, HeadNorm, Projection, ShortConvolution, by_head
-from rnnlab.errors import ConfigError, check_width
+from rnnlab.errors import ConfigError, check_heads, check_width
 from rnnlab.ops.exponential_memory import exponential_memory
 from rnnlab.ops.fast_weights import products
 from rnnlab.ops.recurrence import full_precision
@@ -45,14 +45,16 @@ class MLSTM(nn.Module):
         torch draws a linear layer's, but for the gates', which start at 0 as in the authors' code (NX-AI/xlstm).
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int, heads: int = 4, width: int = 4, block: int = 4) -> None:
         super().__init__()
         check_width("MLSTM", "dim", dim)
-        check_width("MLSTM", "heads", heads)
         check_width("MLSTM", "width", width)
         check_width("MLSTM", "block", block)
-        if 2 * dim % heads or 2 * dim % block:
-            raise ConfigError(f"MLSTM.dim = {dim}: 2 dim is no multiple of heads = {heads} and block = {block}")
+        check_heads("MLSTM", heads, 2 * dim)
+        if 2 * dim % block:
+            raise ConfigError(f"MLSTM.block = {block}: the width {2 * dim} has to be a multiple of it")
         self.dim, self.heads, self.width, self.block, self.inner = dim, heads, width, block, 2 * dim
         self.inputs, self.gate = Projection(dim, self.inner), Projection(dim, self.inner)
         self.convolution = ShortConvolution(self.inner, width)

@@ -43,6 +43,7 @@ class MogrifierLSTM(nn.Module):
     """
 
     stays_eager = True
+    state_knob = "dim"
 
     def __init__(self, dim: int, rounds: int = 5, rank: int = 0) -> None:
         super().__init__()

@@ -33,6 +33,8 @@ class QRNN(nn.Module):
     Differs: once training is over a channel moves by the expected share 1 - zoneout, as in Krueger et al. 2016; biases.
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int, width: int = 1, zoneout: float = 0.0) -> None:
         super().__init__()
         check_width("QRNN", "dim", dim)

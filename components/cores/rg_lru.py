@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.components.cores._affine import Affine
+from rnnlab.components.cores._affine import Affine, in_one_product
 from rnnlab.errors import check_width
-from rnnlab.ops.recurrence import full_precision, linear_recurrence
+from rnnlab.ops.recurrence import full_precision
+from rnnlab.ops.rg_lru import rg_lru_scan
 from rnnlab.registry import register
 
 SHARPNESS = 8.0  # the paper's c
-STEEPEST = 1000.0  # slope of the root of 1 - a^2 in the backward, which would be infinite at 0
 
 
 class RGLRUState(NamedTuple):
@@ -39,6 +39,8 @@ class RGLRU(nn.Module):
         branch is drawn as torch draws a linear layer, and its gelu is exact, where the code has the form with tanh.
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         check_width("RGLRU", "dim", dim)
@@ -55,26 +57,19 @@ class RGLRU(nn.Module):
         return RGLRUState(self.decay.new_zeros(batch, self.dim))
 
     def forward(self, x: Tensor, state: RGLRUState) -> tuple[Tensor, RGLRUState]:
-        drive = torch.sigmoid(full_precision(self.input(x))) * x
-        log_decay = self._log_decay(x)
-        share = _root(-torch.expm1(2.0 * log_decay))
-        h = linear_recurrence(log_decay.exp(), share * drive, full_precision(state.h))
-        branch = F.gelu(self.branch(x))
-        return branch * h.to(branch.dtype), RGLRUState(h[-1].to(state.h.dtype, copy=True))
+        projected = in_one_product(x, self.recurrence, self.input, self.branch)
+        gates, branch = projected.split_with_sizes([2 * self.dim, self.dim], dim=-1)
+        branch = branch.contiguous()  # kept for the backward, where a view would keep all of it
+        h = rg_lru_scan(gates, x, self._slowest(), state.h)
+        return F.gelu(branch) * h.to(branch.dtype), RGLRUState(h[-1].to(state.h.dtype, copy=True))
 
-    def _log_decay(self, x: Tensor) -> Tensor:
-        recurrence = torch.sigmoid(full_precision(self.recurrence(x)))
-        return SHARPNESS * recurrence * F.logsigmoid(full_precision(self.decay))
+    def _slowest(self) -> Tensor:
+        """log a where its gate is 1: (D,)."""
+        return SHARPNESS * F.logsigmoid(full_precision(self.decay))
 
     def retention(self, x: Tensor, state: RGLRUState) -> Tensor:
         """a; see `interfaces.HasForgetGate`."""
-        return self._log_decay(x).exp()
+        return (torch.sigmoid(full_precision(self.recurrence(x))) * self._slowest()).exp()
 
     def macs(self) -> int:
         return 3 * self.dim * self.dim
-
-
-def _root(x: Tensor) -> Tensor:
-    """sqrt(x), with a slope of at most STEEPEST."""
-    root = x.detach().sqrt()
-    return root + (x - x.detach()) / (2.0 * root).clamp(min=1.0 / STEEPEST)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from rnnlab.components.cores._mixer import BlockProjection, HeadNorm, ShortConvolution, by_head
-from rnnlab.errors import ConfigError, check_width
+from rnnlab.errors import check_heads, check_width
 from rnnlab.ops.recurrence import full_precision
 from rnnlab.ops.slstm import SLSTMCell, slstm
 from rnnlab.registry import register
@@ -40,14 +40,13 @@ class SLSTM(nn.Module):
     """
 
     stays_eager = True
+    state_knob = "dim"
 
     def __init__(self, dim: int, heads: int = 4, width: int = 4) -> None:
         super().__init__()
         check_width("SLSTM", "dim", dim)
-        check_width("SLSTM", "heads", heads)
         check_width("SLSTM", "width", width)
-        if dim % heads:
-            raise ConfigError(f"SLSTM.dim = {dim}: no multiple of heads = {heads}")
+        check_heads("SLSTM", heads, dim)
         self.dim, self.heads, self.width = dim, heads, width
         each = dim // heads
         self.convolution = ShortConvolution(dim, width)

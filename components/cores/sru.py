@@ -4,12 +4,12 @@ import math
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rnnlab.components.cores._affine import Affine
+from rnnlab.components.cores._affine import Affine, in_one_product
 from rnnlab.errors import check_width
-from rnnlab.ops.recurrence import full_precision, linear_recurrence
+from rnnlab.ops.recurrence import full_precision
+from rnnlab.ops.sru import sru_scan
 from rnnlab.registry import register
 
 GATES = math.sqrt(
@@ -36,6 +36,8 @@ class SRU(nn.Module):
         linear and no scan would serve it.
     """
 
+    state_knob = "dim"
+
     def __init__(self, dim: int) -> None:
         super().__init__()
         check_width("SRU", "dim", dim)
@@ -53,15 +55,9 @@ class SRU(nn.Module):
         return SRUState(self.candidate_weight.new_zeros(batch, self.dim))
 
     def forward(self, x: Tensor, state: SRUState) -> tuple[Tensor, SRUState]:
-        candidate = full_precision(F.linear(x, self.candidate_weight))
-        write = torch.sigmoid(-full_precision(self.forget(x)))  # 1 - f, exact where f is near 1
-        first = full_precision(state.c)
-        c = linear_recurrence(1.0 - write, write * candidate, first)
-        before = torch.cat([first.unsqueeze(0), c[:-1]])  # c_{t-1}
-        reset_input = self.reset(x)
-        reset = torch.sigmoid(reset_input + self.reset_cell * before)
-        y = reset * c + (1.0 - reset) * (math.sqrt(3) * x)
-        return y.to(reset_input.dtype), SRUState(c[-1].to(state.c.dtype, copy=True))
+        projected = in_one_product(x, self.candidate_weight, self.forget, self.reset)
+        y, c = sru_scan(projected, x, self.reset_cell, state.c)
+        return y.to(projected.dtype), SRUState(c.to(state.c.dtype, copy=True))
 
     def retention(self, x: Tensor, state: SRUState) -> Tensor:
         """The forget gate; see `interfaces.HasForgetGate`."""

@@ -59,6 +59,11 @@ class SRUPP(nn.Module):
         self.forget_bias = nn.Parameter(torch.zeros(dim))
         self.reset_bias = nn.Parameter(torch.full((dim,), FIRST_HIGHWAY))
 
+    @property
+    def state_knob(self) -> str:
+        """See `interfaces.HasStateKnob`: the memory, where there is one."""
+        return "memory" if isinstance(self.projection, LowRankAttention) else "dim"
+
     def initial_state(self, batch: int) -> SRUPPState:
         c = self.reset_cell.new_zeros(batch, self.dim)
         return SRUPPState(c, self.projection.initial_state(batch))

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import rnnlab
-from rnnlab.cli import doctor, models, plan, train, views
+from rnnlab.cli import codec, doctor, models, plan, train, views
 from rnnlab.cli.options import Command, add_overrides, speaks
 from rnnlab.console import prepare_streams, say
 from rnnlab.errors import (
@@ -119,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
             add_overrides(command)
         return command
 
-    for module in (train, plan, models, views, doctor):
+    for module in (train, plan, models, codec, views, doctor):
         module.add_commands(add)
     for entry in sorted(importlib.metadata.entry_points(group=COMMANDS), key=lambda entry: entry.name):
         entry.load()(add)

@@ -24,6 +24,9 @@ def add_commands(add: AddCommand) -> None:
                           help="of a task, difficulties to test at: 256,512 (default: its own)")  # fmt: skip
     evaluate.add_argument("--memory", type=_lengths, metavar="M,...", help="BPC or accuracy against memory length: "
                           "1,256,512 [positions]")  # fmt: skip
+    evaluate.add_argument("--dynamic", action="store_true", help="also let it learn from what was scored before")
+    evaluate.add_argument("--set", dest="bindings", action="append", default=[], metavar="BINDING",
+                          help="with --dynamic: 'Dynamic.rate = 1e-4', 'Dynamic.decay = 0.02'; repeatable")  # fmt: skip
 
     generate = add("generate", _generate, "Continue a prompt, byte by byte.", prints_json=False)
     add_run(generate)
@@ -71,6 +74,10 @@ def _eval(options: argparse.Namespace) -> None:
 
     if options.bytes is not None and options.bytes < 1:
         raise ConfigError(f"--bytes {options.bytes}: at least 1; leave it out to score all of the split")
+    if options.bindings and not options.dynamic:
+        raise ConfigError(f"--set {options.bindings[0]!r} goes with --dynamic; leave it out")
+    if options.dynamic and (options.memory is not None or options.at):
+        raise ConfigError("--dynamic goes with neither --memory nor --at; leave one of them out")
     if options.memory is not None:
         if options.bytes is not None:
             raise ConfigError("--bytes does not go with --memory, which scores all of the split; leave one of them out")
@@ -85,6 +92,15 @@ def _eval(options: argparse.Namespace) -> None:
     if score.accuracy is None:
         answer = {"split": options.split, "corpus": options.corpus, "bpc": score.bpc, **p.told()}
         text = f"{options.split} {score.bpc:.4f} bpc ({p.bytes_scored:,} bytes scored, {how})"
+        if options.dynamic:
+            dynamic = evaluate(
+                options.run, options.split, best=options.best, corpus=options.corpus, device=options.device,
+                limit=options.bytes, dynamic=True, overrides=options.bindings,
+            )  # fmt: skip
+            rule = dynamic.protocol.dynamic or {}
+            answer |= {"dynamic_bpc": dynamic.bpc, "dynamic_protocol": dynamic.protocol.told()}
+            settings = ", ".join(f"{name} {value}" for name, value in rule.items())
+            text += f"\nwith dynamic evaluation {dynamic.bpc:.4f} bpc ({settings})"
     else:
         by = [asdict(one) for one in score.by]
         figures = {"accuracy": score.accuracy, "nats": score.nats, "chance": score.chance}

@@ -65,9 +65,16 @@ def print_answer(options: argparse.Namespace, answer: Any, text: str) -> None:
 
 
 def ranks_of(options: argparse.Namespace) -> int:
-    """How many processes torchrun started for this command; what is left over in the environment of another is none."""
-    count = os.environ.get("WORLD_SIZE", "1")
-    return int(count) if getattr(options, "is_distributed", False) and count.isdecimal() else 1
+    """How many processes torchrun started for this command.
+
+    What is left over in the environment is none of its own: of another command, without the place where torchrun lets
+    its ranks meet, or of a rank that cannot be one.
+    """
+    count, rank = os.environ.get("WORLD_SIZE", "1"), os.environ.get("RANK", "0")
+    is_of_torchrun = all(os.environ.get(name) for name in ("MASTER_ADDR", "MASTER_PORT"))
+    if not (getattr(options, "is_distributed", False) and is_of_torchrun and count.isdecimal() and rank.isdecimal()):
+        return 1
+    return int(count) if int(rank) < int(count) else 1
 
 
 def speaks(options: argparse.Namespace) -> bool:

@@ -70,7 +70,7 @@ def _show(options: argparse.Namespace) -> None:
     decay = max(group.get("weight_decay", 0.0) for group in experiment.optimizer.param_groups)
     head = [
         f"{facts['parameters']:,} parameters ({facts['parameters_deployable']:,} deployable), "
-        f"{facts['macs_per_byte']:,} multiply-accumulates per {one}",
+        f"{facts['macs_per_byte']:,} multiply-accumulates per {one}, {facts['state_floats']:,} floats of state",
         *told_in_words(groups, decay),
     ]
     answer = {**facts, **told(groups), "config": experiment.config.text}

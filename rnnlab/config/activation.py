@@ -53,6 +53,11 @@ class Operative:
         )
         return {binding.key for binding in suppliers if binding is not None}
 
+    def suppliers(self, bindings: Mapping[str, Binding], selector: str, argument: str) -> list[Binding | None]:
+        """The binding that gave a part its argument in every scope in which it was called, None for its default."""
+        calls = [scope for (scope, called), given in self.calls.items() if called == selector and argument in given]
+        return [supplier(bindings, scope, selector, argument) for scope in calls]
+
     def text(self, bindings: Mapping[str, Binding], expanded: Callable[[Binding], Value]) -> str:
         """A gin file of what was built, a paragraph a part, a comment with the origin of each value."""
         paragraphs = []

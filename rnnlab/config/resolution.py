@@ -14,7 +14,7 @@ from rnnlab.config.activation import Operative, activated, construct
 from rnnlab.config.bindings import Binding, Precedence, Reach, macro_chain, prefixes, reach
 from rnnlab.config.checks import check_expanded, full_selector, is_place, parameters
 from rnnlab.config.sources import GinSource, read_fragment, read_override
-from rnnlab.config.values import Value, expand, references, scoped
+from rnnlab.config.values import Macro, Value, expand, references, scoped
 from rnnlab.console import say
 from rnnlab.errors import ConfigError
 from rnnlab.registry import bindable, did_you_mean
@@ -105,6 +105,22 @@ class Config:
         """Within `activate`: call a class or part; explicit arguments win. Raises: ConfigError if there is none."""
         assert self._operative is not None, "inside `with config.activate():` only"
         return construct(full_selector(selector), *args, **kwargs)
+
+    def suppliers(self, selector: str, argument: str) -> dict[str, Value]:
+        """After building: {gin key: value} of what gave a part its argument, in every scope in which it was built.
+
+        The key is a macro's own where there is one, and that without a scope where the default gave it. Macros are
+        replaced in the value. Empty if what builds the part gives it the argument.
+        """
+        default = parameters(bindable()[selector])[argument].default
+        found: dict[str, Value] = {}
+        for binding in self._built().suppliers(self.bindings, selector, argument):
+            if binding is None:
+                found[f"{selector}.{argument}"] = default
+            else:
+                macros = macro_chain(binding.macros if isinstance(binding.value, Macro) else (), self.bindings)
+                found[macros[-1] if macros else binding.key] = self.expanded(binding)
+        return found
 
     def audit(self) -> None:
         """After building: check that whatever was asked for took effect.

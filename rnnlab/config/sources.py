@@ -15,6 +15,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.registry import did_you_mean
 
 MOST_INCLUDES = 64  # files that one fragment may pull in, so that files which include each other twice come to an end
+CONFIG_OF_RUN = "config.gin"  # as the folder of a run has it
 MODEL = "LanguageModel.blocks"  # what makes a user's file a root
 BY_FOLDER = {"": Precedence.ROOT, "size": Precedence.SIZE, "train": Precedence.TRAIN, "task": Precedence.TRAIN}
 
@@ -104,6 +105,9 @@ def _find(name: str) -> Path:
     if "=" in name:
         raise ConfigError(f"no fragment or file {name!r}; a binding goes behind --set")
     known = fragments()
+    if os.path.isfile(os.path.join(name, CONFIG_OF_RUN)):
+        configuration = os.path.join(name, CONFIG_OF_RUN)
+        raise ConfigError(f"{name!r} is the folder of a run; name its configuration, {configuration!r}")
     if os.path.isdir(name):
         example = next((fragment for fragment in known if "/" not in fragment), "sha_rnn")
         raise ConfigError(f"{name!r} is a folder; name a .gin file or a fragment such as {example!r}")

@@ -121,7 +121,7 @@ def File(path: Place | None = None, valid: Place | None = None, test: Place | No
     train = _opened(path)
     if valid is None or test is None:
         return cut(train.path.name, train)
-    files = {"train": train, "valid": TextFile(valid), "test": TextFile(test)}
+    files = {"train": train, "valid": _opened(valid), "test": _opened(test)}
     splits = {name: Split(name, file, 0, len(file)) for name, file in files.items()}
     return Corpus(train.path.name, **splits)
 

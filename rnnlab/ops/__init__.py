@@ -11,8 +11,21 @@ under torch.compile and for what the kernels do not cover, torch takes their pla
 from rnnlab.ops.boom import boom_layer
 from rnnlab.ops.gru import gru_layer
 from rnnlab.ops.lstm import lstm_layer
+from rnnlab.ops.min_gru import min_gru_scan
 from rnnlab.ops.qrnn import qrnn_layer
 from rnnlab.ops.recurrence import linear_recurrence
+from rnnlab.ops.rg_lru import rg_lru_scan
+from rnnlab.ops.sru import sru_scan
 from rnnlab.ops.window import window_attention
 
-__all__ = ["boom_layer", "gru_layer", "linear_recurrence", "lstm_layer", "qrnn_layer", "window_attention"]
+__all__ = [
+    "boom_layer",
+    "gru_layer",
+    "linear_recurrence",
+    "lstm_layer",
+    "min_gru_scan",
+    "qrnn_layer",
+    "rg_lru_scan",
+    "sru_scan",
+    "window_attention",
+]

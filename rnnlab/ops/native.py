@@ -55,6 +55,12 @@ SIGNATURES = {
     "gru_step": "x w u w_bias u_bias h y; batch D",
     "qrnn_forward": "gates bias c0 y c; steps batch D; ; keep",
     "qrnn_backward": "gates c0 c grad_y grad_gates grad_c; steps batch D; ; keep",
+    "sru_forward": "projected x v c0 gates y c; steps batch D; ; alpha",
+    "sru_backward": "projected x v c0 gates c grad_y grad_projected grad_x grad_v grad_c; steps batch D; ; alpha",
+    "min_gru_forward": "projected h0 z h; steps batch D",
+    "min_gru_backward": "projected h0 z h grad_h grad_projected grad_h0; steps batch D",
+    "rg_lru_forward": "projected x k h0 gates h; steps batch D",
+    "rg_lru_backward": "x k h0 gates h grad_h grad_projected grad_x grad_k grad_h0; steps batch D; ; steepest",
     "attend_forward": "scores? dropped? room; queries n query key_from steps before window half head sequence "
     "key first threshold; ; scale",
     "attend_backward": "weights? gradient? dropped_own? room; own_from queries n query key_from steps before half head "
@@ -72,8 +78,9 @@ Tensors are float32 unless another dtype is named; one with a question mark may 
 class Kernels:
     """The functions of one compiled library."""
 
-    def __init__(self, library: ctypes.CDLL, threaded: bool) -> None:
-        self._threaded = threaded
+    def __init__(self, library: ctypes.CDLL, threaded: bool, identity: str) -> None:
+        """Args: identity: hash of the library's bytes; where it is the same, the kernels compute the same."""
+        self._threaded, self.identity = threaded, identity
         self._functions, self._dtypes = {}, {}
         for name, arguments in SIGNATURES.items():
             function = self._functions[name] = library[name]
@@ -222,6 +229,7 @@ def _find(folder: Path, key: str) -> BinaryIO | None:
         with suppress(OSError):
             library = open_own(path)
             if path.name == _name(key, library.read()):
+                library.seek(0)
                 return library
             library.close()
     return None
@@ -272,6 +280,7 @@ def _open(library: BinaryIO) -> Kernels:
     """Load what was checked, whatever its name stands for by now; where there is no /proc, the name has to do."""
     before = _openmp_runtimes()
     with library:
+        identity = hashlib.sha256(library.read()).hexdigest()[:16]
         # never closed: the loader takes two libraries for one if they have the same number
         checked = f"/proc/self/fd/{os.dup(library.fileno())}"
         try:
@@ -279,7 +288,7 @@ def _open(library: BinaryIO) -> Kernels:
         except OSError as error:
             raise _Unavailable(f"the compiled library does not open: {error}") from error
     # Threads of two runtimes would compete for the same cores: if ours is not torch's, it stays at one.
-    return Kernels(opened, threaded=not (before and _openmp_runtimes() - before))
+    return Kernels(opened, threaded=not (before and _openmp_runtimes() - before), identity=identity)
 
 
 def _openmp_runtimes() -> set[str]:

@@ -8,6 +8,7 @@ A folder with config.gin in it is a run; that file is written last.
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -51,6 +52,16 @@ def new_folder(path: Path) -> Path:
         return made
 
 
+def check_no_link(folder: Path) -> Path:
+    """A folder within that of a run. Raises: FolderLost if a link is in its place."""
+    if folder.is_symlink():
+        raise FolderLost(
+            f"{folder}: a link is in the way, and a run writes to no folder but its own; put the folder itself there, "
+            f"or remove the link"
+        )
+    return folder
+
+
 class RunFolder:
     """One run on disk. Reading needs nothing; whoever writes does so inside `hold()`."""
 
@@ -77,22 +88,45 @@ class RunFolder:
             config_text: the resolved configuration, from which the run can be loaded again.
             operative_text: the same for a human reader.
             environment: on what it runs; "corpus_sha" is the sha256 of its text.
-        Raises: ConfigError if the folder holds a run, RunHeldError if one is starting in it right now, StorageError.
+        Raises: ConfigError if the folder holds a run, or something by the name of a file of one; RunHeldError if a run
+            is starting in it right now; StorageError.
         """
         folder = cls(Path(path), config_text, environment)
         with storage_errors(f"{folder.path}: the run cannot be kept there"):
             folder.path.mkdir(parents=True, exist_ok=True)
+            folder._check_vacant()  # before there is a lock: where nothing is started, nothing is left
             with folder._locked():
-                for name in (CONFIG, METRICS, RESULT, CHECKPOINTS):
-                    if (folder.path / name).exists():
-                        raise ConfigError(
-                            f"{folder.path}: holds a run already ({name}); `rnnlab resume {folder.path}` continues it, "
-                            f"--run NEW_FOLDER starts another"
-                        )
+                folder._check_vacant()
                 write_file(folder.path / ENVIRONMENT, (json.dumps(folder.environment, indent=1) + "\n").encode())
                 write_file(folder.path / OPERATIVE, operative_text.encode())
                 write_file(folder.path / CONFIG, config_text.encode())
         return folder
+
+    def _check_vacant(self) -> None:
+        """Raises: ConfigError if a run is there, or what a run would write over, remove or read as its own."""
+        for name in (CONFIG, METRICS, RESULT, CHECKPOINTS):
+            if os.path.lexists(self.path / name):
+                raise ConfigError(
+                    f"{self.path}: holds a run already ({name}); `rnnlab resume {self.path}` continues it, "
+                    f"--run NEW_FOLDER starts another"
+                )
+        begun = (ENVIRONMENT, OPERATIVE) if self._is_cut_start() else ()
+        for name in (ENVIRONMENT, OPERATIVE, RESUMED, TENSORBOARD):
+            if name not in begun and os.path.lexists(self.path / name):
+                raise ConfigError(
+                    f"{self.path / name}: not of a run, and a run would put its own there; move it away, or start the "
+                    f"run in a folder of its own (--run NEW_FOLDER)"
+                )
+
+    def _is_cut_start(self) -> bool:
+        """Whether a start of ours was cut short here: it makes the lock, then this file, which says its format."""
+        path = self.path / ENVIRONMENT
+        if not (self.path / LOCK).is_file() or path.is_symlink() or not path.is_file():
+            return False
+        try:
+            return isinstance(read_object(path, "").get("format"), int)
+        except StorageError:
+            return False
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
@@ -141,9 +175,11 @@ class RunFolder:
 
         The lock is the kernel's and dies with the process; forked children share it.
 
-        Raises: RunHeldError if another process holds the run; StorageError if the folder cannot be written.
+        Raises: RunHeldError if another process holds the run; StorageError if the folder cannot be written, or a link
+            leads out of it.
         """
         with self._locked():
+            self.check_place()
             with storage_errors(f"{self.path}: leftovers cannot be removed"):
                 for name in (CONFIG, OPERATIVE, ENVIRONMENT, METRICS, RESULT, RESUMED):
                     (self.path / f"{STAGED}{name}").unlink(missing_ok=True)
@@ -168,7 +204,13 @@ class RunFolder:
             yield
 
     def check_place(self) -> None:
-        """Raises: FolderLost if this is no longer the folder that is held; StorageError if that cannot be told."""
+        """Before anything is written, swept or pruned.
+
+        Raises: FolderLost if this is no longer the folder that is held, or a link leads out of it; StorageError if
+            that cannot be told.
+        """
+        for folder in (self.checkpoints, self.tensorboard):
+            check_no_link(folder)
         if self._lock is not None:
             try:
                 with storage_errors(f"{self.path / LOCK}: cannot be looked at"):

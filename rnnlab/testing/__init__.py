@@ -14,6 +14,7 @@
 # isort: off
 from rnnlab.testing import sequence, memory, reach, noise, numbers, cost
 from rnnlab.testing import examples, answers, chance
+from rnnlab.testing import evaluations
 
 # isort: on
 from rnnlab.testing.blocks import all_pairs, covering, fill
@@ -21,4 +22,4 @@ from rnnlab.testing.law import Law, kinds, laws
 from rnnlab.testing.report import Outcome, check, registered_pairs, report
 
 __all__ = ["Law", "Outcome", "all_pairs", "check", "covering", "fill", "kinds", "laws", "registered_pairs", "report"]
-__all__ += ["answers", "chance", "cost", "examples", "memory", "noise", "numbers", "reach", "sequence"]
+__all__ += ["answers", "chance", "cost", "evaluations", "examples", "memory", "noise", "numbers", "reach", "sequence"]

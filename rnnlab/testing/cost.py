@@ -1,16 +1,17 @@
 """Laws about what a part says of itself: its cost, and a cheaper equal of itself for inference."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from rnnlab.errors import LawError
-from rnnlab.interfaces import Foldable
+from rnnlab.interfaces import Foldable, HasStateKnob
 from rnnlab.model import count_parameters
 from rnnlab.shapes import without_numbers
+from rnnlab.state_size import count_state, floats
 from rnnlab.testing.case import Case, Setting, Subject
-from rnnlab.testing.modules import MODULES, law
+from rnnlab.testing.modules import MODULES, SEQUENCES, law
 
 T, B = 12, 2
 WIDE = 8
@@ -41,9 +42,42 @@ def cost(subject: Subject) -> None:
         case.refuse(f"macs() is {here}, but torch counts {counted:.0f} multiply-accumulates a position")
 
 
+@law(*SEQUENCES)
+def state_size(subject: Subject) -> None:
+    """What `rnnlab.state_size` tells is what the state holds, in floats a sequence, once every memory is full."""
+    memories: list[dict[str, Any]] = [{"memory": memory} for memory in (1, 2, 5)] if subject.has_memory else [{}]
+    for arguments in memories:
+        case = subject.case(T, B, **arguments)
+        told, state = count_state(case.module), case.start()
+        for chunk in range(2):
+            state = case.run(case.inputs(f"chunk {chunk}"), state)[1]
+        if type(told) is not int or told * B != floats(state):
+            case.refuse(
+                f"its state is told to take {told!r} floats, and takes {floats(state)} for {B} sequences after {2 * T} "
+                f"positions; keep the length of its memory as `memory`, or give it a `state_size()`"
+            )
+
+
+@law("core", "attention", applies=lambda subject: isinstance(subject.build(Setting(T, B, subject.dim)), HasStateKnob))
+def state_knob(subject: Subject) -> None:
+    """What it names as the knob of its state is an argument that the state grows with."""
+    case = subject.case(T, B)
+    knob = cast(HasStateKnob, case.module).state_knob
+    few, many = (
+        count_state(
+            subject.case(T, B, dim=at * subject.dim).module
+            if knob == "dim"
+            else subject.build(Setting(T, B, subject.dim, arguments={knob: at}))
+        )
+        for at in (2, 4)
+    )
+    if few >= many:
+        case.refuse(f"its state takes {few} floats where {knob} is small and {many} where it is twice that")
+
+
 @law(*MODULES)
 def sizes_without_numbers(subject: Subject) -> None:
-    """Built on torch's meta device, whose tensors have no numbers, it has the same parameters and the same macs()."""
+    """Built on torch's meta device, whose tensors have no numbers, it has the same parameters, macs() and state."""
     case = subject.case(T, B)
     try:
         with without_numbers():
@@ -58,6 +92,10 @@ def sizes_without_numbers(subject: Subject) -> None:
         case.refuse(f"it has the parameters {own}, and on the meta device {counted}")
     if _macs(case) != _macs(bare):
         case.refuse(f"macs() is {_macs(case)}, and on the meta device {_macs(bare)}")
+    if count_state(case.module) != count_state(bare.module):
+        case.refuse(
+            f"its state takes {count_state(case.module)} floats, and on the meta device {count_state(bare.module)}"
+        )
 
 
 @law(*MODULES, applies=lambda subject: isinstance(subject.build(Setting(T, B, subject.dim)), Foldable))

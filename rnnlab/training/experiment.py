@@ -24,9 +24,12 @@ from rnnlab.interfaces import MeasuresParameters
 from rnnlab.matmul import use_fast_products
 from rnnlab.model import LanguageModel, count_parameters, fold, reach
 from rnnlab.safe_text import as_utf8, hide_secrets
+from rnnlab.scoring.dynamic import Dynamic
 from rnnlab.shapes import without_numbers
+from rnnlab.state_size import count_state
 from rnnlab.task import Task
 from rnnlab.training.groups import Group, grouped, split_groups
+from rnnlab.training.online import Online
 from rnnlab.training.recipe import Trainer
 from rnnlab.training.schedules import Schedule
 
@@ -42,14 +45,19 @@ class Experiment:
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     source: Source | None  # None if it is a text that could not be opened and was not needed
+    dynamic: Dynamic | None = None  # how it is scored as it goes on learning
+    online: Online | None = None  # how it learns from a text that it codes
 
 
-def build(config: Config, *, shapes_only: bool = False, needs_source: bool = True) -> Experiment:
+def build(
+    config: Config, *, shapes_only: bool = False, needs_source: bool = True, coded: Source | None = None
+) -> Experiment:
     """Assemble everything under `config`, and hold every binding to having had an effect.
 
     Args:
         shapes_only: build the model on the meta device, without numbers: all that `show` needs.
         needs_source: False to go on without a corpus that is not there.
+        coded: learn from this in place of what the configuration names, as `Online` says; the CPU does it.
     Raises: ConfigError if there is no model, naming the binding that has no effect, or the part that refuses its
         value; DataError if the corpus is needed and cannot be opened.
     """
@@ -59,10 +67,12 @@ def build(config: Config, *, shapes_only: bool = False, needs_source: bool = Tru
     with config.activate():
         trainer: Trainer = config.construct("Trainer")
         device = torch.device("meta") if shapes_only else trainer.torch_device()
+        dynamic = None if trainer.dynamic is None else trainer.dynamic()
+        online = None if coded is None else config.construct("Online")
         if device.type == "cuda":
             torch.cuda.set_device(device)  # streams, graphs and Triton's kernels are the current device's
         try:
-            source = _source(config, trainer)
+            source = coded or _source(config, trainer)
         except DataError:
             if needs_source:
                 raise
@@ -78,7 +88,8 @@ def build(config: Config, *, shapes_only: bool = False, needs_source: bool = Tru
         if trainer.unseen_logit is not None and source is not None and not shapes_only:
             _start_unlikely(model, optimizer, source.unseen(), trainer.unseen_logit)
         config.audit()
-        return Experiment(config, as_utf8(config.operative_text), trainer, model, optimizer, schedule, source)
+        return Experiment(config, as_utf8(config.operative_text), trainer, model, optimizer, schedule, source,
+                          dynamic, online)  # fmt: skip
 
 
 def groups_of(model: LanguageModel, trainer: Trainer) -> list[Group]:
@@ -130,6 +141,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "parameters": count_parameters(model),
         "parameters_deployable": deployable,
         "macs_per_byte": model.macs(),
+        "state_floats": count_state(model),
         "layers": len(model.blocks),
         "dim": model.dim,
         "memory": longest_memory(model),

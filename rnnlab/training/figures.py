@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 from rnnlab.data.splits import Split
 from rnnlab.data.task_source import TaskSource
-from rnnlab.evaluation import Answers, Score
+from rnnlab.evaluation import LN2, Answers, Score
 from rnnlab.model import reach
 from rnnlab.storage.metrics import Record
 from rnnlab.training.evaluations import EvaluationPlan
@@ -15,7 +15,8 @@ def valid_figures(learner: Learner) -> Record:
     """The last evaluation during training, and the best so far: the one whose loss was lowest."""
     p = learner.progress
     if learner.source.task is None:
-        return {"valid_bpc": p.valid_loss, "best_valid_bpc": p.best_valid_loss}
+        online = {"online_bpc": p.online_nats / p.online_bytes / LN2} if p.online_bytes else {}
+        return {"valid_bpc": p.valid_loss, "best_valid_bpc": p.best_valid_loss, **online}
     return {
         "valid_accuracy": p.valid_accuracy,
         "valid_nats": p.valid_loss,

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from rnnlab.data.source import Chunk, Read
+from rnnlab.data.source import Chunk, Portion, Read
 from rnnlab.data.splits import chunk_length
 from rnnlab.errors import Diverged, StorageError
 from rnnlab.evaluation import LN2, cross_entropy, right_answers, weighted_cross_entropy
@@ -24,6 +24,8 @@ from rnnlab.interfaces import HasPenalty, TellsFigures
 from rnnlab.matmul import products_in
 from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.rng import seed_torch
+from rnnlab.scoring.forecaster import Forecaster
+from rnnlab.scoring.order import ScoreFirst
 from rnnlab.state import State, detach, flatten, leaves, map_state, select_batch, to, unflatten
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
 from rnnlab.storage.metrics import Record
@@ -60,6 +62,8 @@ class Progress:
     best_valid_loss: float | None = None
     best_valid_accuracy: float | None = None  # where the loss was lowest
     records: int = 0  # lines of metrics.jsonl that belong to this state
+    online_nats: float = 0.0  # of the first pass, each byte scored before it was learned from
+    online_bytes: int = 0  # scored so
 
 
 class Learner:
@@ -125,6 +129,7 @@ class Learner:
         p, started = self.progress, time.perf_counter()
         chunks = self.chunks()
         read = sum(chunk.length for chunk in chunks) * self.trainer.batch_size
+        scored = self._score_online(chunks) if self.trainer.online else 0.0
         schedule_pass, pass_start, lr_factor = self._schedule()
         told, state = self.backward(chunks)
         parts = self._by_part() if by_part else {}
@@ -145,6 +150,8 @@ class Learner:
             seconds=p.seconds + seconds,
             loss_average=_averaged(p.loss_average, loss),
             overflows=p.overflows + (not stepped),
+            online_nats=p.online_nats + scored,
+            online_bytes=p.online_bytes + (_first_pass(chunks) * self.trainer.batch_size if self.trainer.online else 0),
         )
         return {
             "kind": "train",
@@ -159,6 +166,19 @@ class Learner:
             "seconds": self.progress.seconds,
             "memory_mb": peak_memory_mb(self.device),
         }
+
+    def _score_online(self, chunks: list[Chunk]) -> float:
+        """What is read for the first time, scored in eval mode by the parameters of before the step, with the state
+        that training carries [nats]."""
+        order = ScoreFirst(Forecaster(self.model))
+        order.open(Portion(self.batches, range(1)), self.device)
+        order.forecaster.state = self.state
+        with order.forecaster:
+            for chunk in chunks:
+                if chunk.reading == 0:
+                    order.read(self.batches.read(chunk).to(self.device), chunk)
+        total = torch.tensor(order.running.total, dtype=torch.float64, device=self.device)
+        return float(self.ranks.mean(total)) * self.ranks.count
 
     def _by_part(self) -> Record:
         told = {
@@ -314,6 +334,11 @@ def peak_memory_mb(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most / 2**20 if sys.platform == "darwin" else most / 2**10  # bytes there, KiB on Linux
+
+
+def _first_pass(chunks: list[Chunk]) -> int:
+    """Positions of a sequence that are read for the first time."""
+    return sum(chunk.length for chunk in chunks if chunk.reading == 0)
 
 
 def _averaged(average: float | None, loss: float) -> float | None:

@@ -21,14 +21,17 @@ from rnnlab.errors import (
     first_line,
     is_out_of_memory,
 )
-from rnnlab.evaluation import LN2, Score, evaluate, protocol_of
+from rnnlab.evaluation import LN2, Score, evaluate, examine, protocol_of
 from rnnlab.interrupts import Interrupts
 from rnnlab.model import count_parameters, fold
 from rnnlab.progress import ProgressBar
+from rnnlab.scoring.order import ScoreFirst
+from rnnlab.state_size import count_state
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training.budget import check_ends
+from rnnlab.training.dynamic import dynamic_forecaster
 from rnnlab.training.evaluations import plan_evaluations
 from rnnlab.training.experiment import Experiment
 from rnnlab.training.figures import test_figures, valid_figures
@@ -56,7 +59,7 @@ class Loop:
         """
         self.learner, self.folder = Learner(experiment, horizon, ranks), folder
         self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
-        self.trainer, self.ranks = experiment.trainer, ranks
+        self.trainer, self.ranks, self._experiment = experiment.trainer, ranks, experiment
         learner = self.learner
         self.evaluations = plan_evaluations(
             horizon or experiment.trainer, budget=learner.budget_bytes(learner.horizon), epoch=learner.epoch_bytes(),
@@ -241,10 +244,35 @@ class Loop:
     def _finish(self) -> Record:
         score = self._score(self.learner.source.test, self.evaluations.test)
         self.ranks.broadcast_from_rank0(self.learner.source.verify_content)
-        figures = test_figures(score, self.learner, self.evaluations)
+        figures = {**test_figures(score, self.learner, self.evaluations), **self._score_dynamically()}
         result = {**self._summary(), "status": "done", **figures, "protocol": score.protocol.told()}
         self._write_result(result)
         return result
+
+    def _score_dynamically(self) -> Record:
+        """Valid and test once more, by a model that goes on learning from what was scored; see `Dynamic`."""
+        built, t, plan = self._experiment, self.trainer, self.evaluations
+        if built.dynamic is None:
+            return {}
+
+        def score() -> tuple[Score, Score]:
+            forecaster = dynamic_forecaster(built)
+            valid, test = (
+                examine(
+                    ScoreFirst(forecaster), split, batch_size=t.eval_batch_size, bptt=forecaster.rule.bptt, limit=limit,
+                    progress=True, between_chunks=self.interrupts.check,
+                )
+                for split, limit in ((self.learner.source.valid, plan.valid), (self.learner.source.test, plan.test))
+            )  # fmt: skip
+            return valid, test
+
+        valid, test = self.ranks.broadcast_from_rank0(score)
+        return {
+            "valid_dynamic_bpc": valid.bpc,
+            "test_dynamic_bpc": test.bpc,
+            "valid_dynamic_protocol": valid.protocol.told(),
+            "dynamic_protocol": test.protocol.told(),
+        }
 
     def _write_result(self, result: Record) -> None:
         self.ranks.broadcast_from_rank0(lambda: self.folder.write_result(result))
@@ -267,6 +295,7 @@ class Loop:
             "parameters": count_parameters(model),
             "parameters_deployable": count_parameters(fold(model)),
             "macs_per_byte": model.macs(),
+            "state_floats": count_state(model),
             "peak_memory_mb": peak_memory_mb(learner.device),
             "overflows": p.overflows,
             "seed": t.seed,
@@ -290,6 +319,9 @@ def check_fit(experiment: Experiment, ranks: Ranks = ALONE) -> None:
     trainer, source = experiment.trainer, experiment.source
     trainer.training_device(ranks.count)
     assert source is not None
+    for name, asked in (("dynamic", trainer.dynamic), ("online", trainer.online)):
+        if asked and source.task is not None:
+            raise ConfigError(f"Trainer.{name} is for texts, and {source.name} is a task; leave it out")
     batches = source.training(trainer.batch_size, (ranks.rank, ranks.count), torch.device("cpu"))
     check_ends(trainer, batches.epoch, source.name)
     epoch = batches.epoch

@@ -10,8 +10,10 @@ gloo between CPUs and by NCCL between GPUs; all else (losses, signals, answers, 
 import atexit
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,6 +32,11 @@ T = TypeVar("T")
 
 JOINING = timedelta(minutes=5)  # until all ranks have come
 PATIENCE = timedelta(days=30)  # the others wait while rank 0 evaluates; a rank that dies is noticed by its connection
+
+STARTED_BY_HAND = (
+    "start with `torchrun --nproc-per-node N -m -- rnnlab train ...`, or unset WORLD_SIZE and RANK (left over from "
+    "another job?) for one process"
+)
 
 LAST_WORD = 5.0
 """How long the other ranks stay when they fail [s]: torchrun ends all once one has failed, and rank 0 says why."""
@@ -141,19 +148,25 @@ def ranks() -> Iterator[Ranks]:
 
 
 def _join(backend: str) -> None:
-    """Meet the other ranks. Raises: ConfigError if nobody said where; RankLost if one does not come."""
+    """Meet the other ranks.
+
+    Raises: ConfigError if nobody said where, or this cannot be one of them; RankLost if one does not come.
+    """
     names = ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")
     told = {name: os.environ.get(name, "") for name in names}
     if missing := [name for name in names if not told[name] or (name != "MASTER_ADDR" and not told[name].isdecimal())]:
         here = ", ".join(f"{name}={told[name]!r}" for name in names)
         raise ConfigError(
             f"the environment is that of one rank of several, but {missing[0]} is not what torchrun sets ({here}); "
-            f"start with `torchrun --nproc-per-node N -m -- rnnlab train ...`, or unset WORLD_SIZE and RANK"
+            f"{STARTED_BY_HAND}"
+        )
+    if int(told["RANK"]) >= int(told["WORLD_SIZE"]):
+        raise ConfigError(
+            f"the environment is that of one rank of several, but RANK={told['RANK']} is not below "
+            f"WORLD_SIZE={told['WORLD_SIZE']}; {STARTED_BY_HAND}"
         )
     try:
-        store, rank, count = next(rendezvous("env://", timeout=JOINING))
-        store.set(f"rnnlab rank {rank}", "here")
-        store.wait([f"rnnlab rank {other}" for other in range(count)], JOINING)
+        store, rank, count = _interruptible(_meet)
     except dist.DistError as error:
         raise RankLost(
             f"rank {told['RANK']}: not all of the {told['WORLD_SIZE']} ranks came to {told['MASTER_ADDR']}:"
@@ -161,6 +174,31 @@ def _join(backend: str) -> None:
             f"and RANK if there is to be one process ({str(error).splitlines()[0]})"
         ) from error
     dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+
+
+def _meet() -> tuple[Any, int, int]:
+    """(store, rank, count) once all ranks have come. Raises: DistError if one has not in time."""
+    store, rank, count = next(rendezvous("env://", timeout=JOINING))
+    store.set(f"rnnlab rank {rank}", "here")
+    store.wait([f"rnnlab rank {other}" for other in range(count)], JOINING)
+    return store, rank, count
+
+
+def _interruptible(wait: Callable[[], T]) -> T:
+    """What `wait` returns or raises, from a thread: torch waits in C++, where no signal would be heard until the end.
+
+    A signal whose handler raises ends the wait; the thread then goes on until its own end, or that of the process.
+    """
+    outcome: Future[T] = Future()
+
+    def act() -> None:
+        try:
+            outcome.set_result(wait())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=act, name="rnnlab rendezvous", daemon=True).start()
+    return outcome.result()
 
 
 def leave(code: int) -> NoReturn:
@@ -172,6 +210,7 @@ def leave(code: int) -> NoReturn:
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    if code and os.environ.get("RANK", "0") != "0":
+    has_peers = os.environ.get("RANK", "0") != "0" and bool(os.environ.get("MASTER_ADDR"))
+    if code and has_peers and (_left or code < 128):  # a signal before they met says all there is to say
         time.sleep(LAST_WORD)
     os._exit(code)

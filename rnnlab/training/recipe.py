@@ -12,6 +12,7 @@ from rnnlab.data.source import Source
 from rnnlab.devices import check_card, check_precision
 from rnnlab.errors import ConfigError
 from rnnlab.registry import configurable
+from rnnlab.scoring.dynamic import Dynamic
 from rnnlab.task import Task
 from rnnlab.training.groups import check_lr_factors
 from rnnlab.training.schedules import Schedule
@@ -62,6 +63,8 @@ class Trainer:
     save_seconds: float | None = None  # [s] of wall time; None for 300 if save_every is None too, else for none
     threads: int | None = None  # on the CPU; None for as many as the size of the model is worth
     keep: int = 2  # checkpoints, beside the best
+    dynamic: Callable[[], Dynamic] | None = None  # once it is trained, score it also as it goes on learning: @Dynamic
+    online: bool = False  # score each chunk of the first pass before it is learned from: online_bpc
 
     def __post_init__(self) -> None:
         counts = ("batch_size", "bptt", "accumulate", "eval_batch_size", "eval_bptt", "log_every", "keep")

@@ -61,6 +61,7 @@ LEARNING_TASKS = {
     "Training accuracy": ["accuracy/train"],
     "Test accuracy by difficulty": ["by_.*/accuracy"],
 }
+COSTS = ("parameters", "macs_per_byte", "state_floats")  # of the environment, known before the first step
 CHARTS = {
     "Optimization": {
         "Learning rate": ["train/lr"],
@@ -96,7 +97,7 @@ class BoardObserver:
         self._file = EventFile(folder.tensorboard, OURS)
         self._file.add(session_start(self._variant, folder.config_text, self._started))
         self._file.text("configuration", f"```\n{folder.config_text}```")
-        costs = {f"cost/{name}": folder.environment.get(name) for name in ("parameters", "macs_per_byte")}
+        costs = {f"cost/{name}": folder.environment.get(name) for name in COSTS}
         self._file.scalars({tag: value for tag, value in costs.items() if value is not None}, 0, self._started)
         for record in records:
             self(record)

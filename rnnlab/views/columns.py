@@ -58,6 +58,7 @@ def cost_columns(runs: Sequence[Run]) -> list[Column]:
         Column("seconds", "Time", "number", numerals.duration),
         Column("parameters", "Parameters", "number", numerals.engineering),
         Column("macs_per_byte", f"MACs/{one}", "number", numerals.engineering),
+        Column("state_floats", "State", "number", numerals.engineering, unit="floats"),
         Column("bytes_per_second", f"{counted}/s", "number", numerals.engineering),
         Column("peak_memory_mb", "Memory", "number", numerals.grouped, unit="MB"),
     ]

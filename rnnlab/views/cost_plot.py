@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from matplotlib.transforms import Bbox
 
 from rnnlab.views.intervals import Interval
@@ -16,6 +16,7 @@ from rnnlab.views.plots import DASHED, NAMING, PALETTE, Floor, capitalized, draw
 NEAR = 20  # [points] up or down; a label further away than that has a line to its mark
 SIDES = tuple((x, y) for y in (0, 9, -9, 20, -20, 34, -34, 50, -50, 68, -68) for x in (10, -10))
 """Where a label may stand beside its mark [points]."""
+APART = 5  # times the smallest cost, up to which an axis is linear
 MOST_NAMED = 12  # points that are named where they stand
 
 
@@ -49,14 +50,30 @@ def reached_against_cost(points: Sequence[CostPoint], x_label: str, y_label: str
             axis.axhline(point.reached.mean, **DASHED)
     axis.margins(x=0.2, y=0.14)
     axis.set(xlabel=capitalized(x_label), ylabel=f"{capitalized(y_label)}, mean and 95% interval")
-    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
-    axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    scale_costs(axis, [point.cost for point in points])
     draw_floor(axis, floor)
     if in_legend:
         figure.legend(handles, [_named(point) for point in points], loc="outside lower center", ncols=2)
     else:
         _name_points(figure, axis, points)
     return figure
+
+
+def scale_costs(axis: Any, costs: Sequence[float]) -> None:
+    """An axis of costs: of those that are far apart a logarithmic one, with a place for 0 where there is a 0."""
+    least, most = min((cost for cost in costs if cost > 0), default=0.0), max(costs)
+    if most <= APART * least or least == 0:
+        axis.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    elif min(costs) > 0:
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if most < 100 * least else (1.0,)))
+        axis.xaxis.set_minor_locator(NullLocator())
+    else:
+        axis.set_xscale("symlog", linthresh=least, linscale=0.5)
+        powers = (10.0**power for power in range(math.ceil(math.log10(least)), math.floor(math.log10(most)) + 1))
+        axis.xaxis.set_major_locator(FixedLocator([0.0, *powers]))
+        axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: tick(x)))
 
 
 def _name_points(figure: Figure, axis: Any, points: Sequence[CostPoint]) -> None:

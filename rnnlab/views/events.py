@@ -4,6 +4,7 @@ Written without TensorFlow and without a thread: a record is in the file when th
 is killed loses none.
 """
 
+import errno
 import itertools
 import os
 import time
@@ -32,7 +33,7 @@ class EventFile:
 
     def __init__(self, folder: Path, label: str, first: bool = False) -> None:
         """Args:
-        folder: made if it is not there.
+        folder: made if it is not there; if it is a link, nothing is written.
         label: how the file's name ends, to tell who wrote it.
         first: TensorBoard is to read it before those that are there already.
         """
@@ -41,6 +42,8 @@ class EventFile:
         self._records: RecordWriter | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if folder.is_symlink():
+                raise OSError(errno.ELOOP, "a link is in the way")
             self._records = RecordWriter(open(self.path, "wb", buffering=0))  # noqa: SIM115 -- closed by `close`
         except OSError as error:
             self._silence(error)

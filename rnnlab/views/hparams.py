@@ -22,6 +22,7 @@ METRICS = {
     "cost/bytes_per_second": "Bytes/s",
     "cost/parameters": "Parameters",
     "cost/macs_per_byte": "MACs/byte",
+    "cost/state_floats": "State [floats]",
 }
 """Columns of the HParams page, each the last value of its tag."""
 
@@ -32,6 +33,7 @@ OF_TASKS = {
     "cost/bytes_per_second": "Positions/s",
     "cost/parameters": "Parameters",
     "cost/macs_per_byte": "MACs/position",
+    "cost/state_floats": "State [floats]",
 }
 """The same where every run is on a task."""
 

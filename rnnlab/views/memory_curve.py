@@ -11,6 +11,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from rnnlab.api import load, what_is_scored
 from rnnlab.errors import ConfigError
 from rnnlab.evaluation import Score, evaluate, with_memory
+from rnnlab.storage.runfolder import check_no_link
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.tables import Column, Table
 
@@ -149,7 +150,7 @@ def memory_curve(
 
 
 def write(curve: MemoryCurve, run: str | Path, stem: str) -> list[Path]:
-    """Write table and plot as `run/memory/stem.*`. Raises: StorageError."""
-    folder = Path(run) / FOLDER
+    """Write table and plot as `run/memory/stem.*`. Raises: StorageError; FolderLost if that folder is a link."""
+    folder = check_no_link(Path(run) / FOLDER)
     written = tables.write(curve.table(Path(run).resolve().name), folder, stem)
     return [*written, *plots.drawn(curve.figure, folder, stem)]

@@ -15,6 +15,7 @@ from rnnlab.console import say
 from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError, DataError, Diverged
 from rnnlab.storage.durable import storage_errors, write_file
+from rnnlab.storage.runfolder import check_no_link
 from rnnlab.views import probe_pictures, task_pictures
 from rnnlab.views.board import PICTURES
 from rnnlab.views.events import EventFile
@@ -84,7 +85,7 @@ def _keep(
     loaded: LoadedRun, findings: Findings | TaskFindings, draw: Callable[[], Mapping[str, Figure]], out: Path | None
 ) -> dict[str, Any]:
     """Write figures and pictures down."""
-    folder = loaded.folder.path / "probe" if out is None else out
+    folder = check_no_link(loaded.folder.path / "probe") if out is None else out
     fields = dataclasses.asdict(findings, dict_factory=lambda pairs: {name: _plain(value) for name, value in pairs})
     told = {"step": loaded.snapshot.step, **fields}
     with storage_errors(f"{folder}: cannot be written"):

@@ -11,7 +11,12 @@ from rnnlab.views.metrics import by_difficulty
 from rnnlab.views.runs import Run, differing, find_runs, read_run
 
 Row = dict[str, Any]
-SIZES = {"parameters", "parameters_deployable", "macs_per_byte"}  # that a run has before it has a result
+SIZES = {
+    "parameters",
+    "parameters_deployable",
+    "macs_per_byte",
+    "state_floats",
+}  # that a run has before it has a result
 UNSAID = ("test_by", "status", "seed", "device")  # figures that have a place of their own in a row
 
 

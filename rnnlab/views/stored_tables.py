@@ -19,6 +19,7 @@ SHOWN: dict[str, Callable[[Any], str]] = {
     "chance": numerals.decimal(3),
     "parameters": numerals.engineering,
     "macs_per_byte": numerals.engineering,
+    "state_floats": numerals.engineering,
     "bytes_per_second": numerals.engineering,
     "bytes_trained": numerals.engineering,
     "peak_memory_mb": numerals.grouped,

@@ -25,6 +25,7 @@ PICTURES = {
     "factors": "Factors",
     "interactions": "Interactions",
     "ablation": "Score against cost",
+    "state": "Score against the size of the state",
     "confirm": "Score of the candidates against cost",
 }
 """By the stem of the file, in the order of the page; then all others."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from rnnlab.errors import ConfigError, DataError
 from rnnlab.storage.durable import storage_errors, write_file
-from rnnlab.storage.runfolder import RunFolder
+from rnnlab.storage.runfolder import RunFolder, check_no_link
 from rnnlab.views.inspection import inspect
 from rnnlab.views.probe import draw_pictures
 from rnnlab.views.text_page import render_text
@@ -38,7 +38,7 @@ def probe_text(
         raise ConfigError(f"--bytes {size}: two or more, since nothing predicts the first byte")
     found = inspect(run, _beginning(text, size), best=best, memory=memory, attention=arrays is not None, device=device)
     name = Path(text).name
-    folder = found.run / "probe" if out is None else out
+    folder = check_no_link(found.run / "probe") if out is None else out
     with storage_errors(f"{folder}: cannot be written"):
         folder.mkdir(parents=True, exist_ok=True)
         if arrays is not None:

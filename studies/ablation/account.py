@@ -16,7 +16,7 @@ from rnnlab.studies.ablation.stage import LookStage, Stage, stage_of
 from rnnlab.studies.ablation.table import ablation_table
 from rnnlab.studies.ablation.tuning_table import tuning_table
 from rnnlab.studies.account import STATES, StudyAccount, count_states, seconds_left
-from rnnlab.studies.launch.slurm.account import StudyJobs
+from rnnlab.studies.jobs import StudyJobs
 from rnnlab.studies.standing import Standing, standing
 from rnnlab.views.tables import Table
 

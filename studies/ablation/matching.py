@@ -6,12 +6,15 @@ from typing import Any, Literal
 
 from rnnlab.config import Config
 from rnnlab.errors import ConfigError
+from rnnlab.studies.ablation.state_knob import WIDTH, state_key
 from rnnlab.training import experiment
 
-Cost = Literal["parameters", "macs"]
+Cost = Literal["parameters", "macs", "state"]
 
-FACTS: dict[Cost, str] = {"parameters": "parameters", "macs": "macs_per_byte"}
+FACTS: dict[Cost, str] = {"parameters": "parameters", "macs": "macs_per_byte", "state": "state_floats"}
 """What `costs` calls each cost."""
+
+UNITS: dict[Cost, str] = {"parameters": "parameters", "macs": "MACs", "state": "floats of state"}
 
 TOLERANCE = 0.01  # of the baseline's cost
 WIDEST = 2**17
@@ -23,16 +26,29 @@ def costs(config: Config) -> dict[str, Any]:
     return experiment.describe(experiment.build(config, shapes_only=True, needs_source=False))
 
 
-def solve_width(name: str, config: Config, cost: Cost, target: int, width: str) -> tuple[Config, float]:
+def solve_width(name: str, config: Config, cost: Cost, target: int, width: str | None = None) -> tuple[Config, float]:
     """The variant at the value of `width`, a gin key, that brings its cost nearest to the target.
 
+    Args:
+        width: None for LanguageModel.dim, and of a state for the knob that a part names: see `state_knob`.
     Returns: (the configuration, the one that was given if that matches as it is; its cost over the target, less 1).
-    Raises: ConfigError if no width brings it within 1%, or the key is none of this variant's.
+    Raises: ConfigError if no width brings it within 1%, the key is none of this variant's, or the target is 0.
     """
     fact = FACTS[cost]
     as_it_is = costs(config)[fact]
+    if as_it_is == target:
+        return config, 0.0
+    if target == 0:
+        raise ConfigError(
+            f"variant {name!r} has {as_it_is:,} {UNITS[cost]} and the baseline none, which nothing can be matched to; "
+            f"take a baseline that has some"
+        )
     if abs(as_it_is / target - 1) <= TOLERANCE:
         return config, as_it_is / target - 1
+    of_part = ""
+    if width is None:
+        width, selector = state_key(name, config) if cost == "state" else (WIDTH, "")
+        of_part = f" (the knob of {selector})" if selector else ""
     config.override([f"{width} = 1"])  # says what is wrong with the key
 
     @cache
@@ -44,13 +60,15 @@ def solve_width(name: str, config: Config, cost: Cost, target: int, width: str) 
 
     tried = dict(_bisect(at, target))
     if not tried:
-        raise ConfigError(f"variant {name!r}: {width} fits at no value up to {WIDEST}; name another in Ablation.widths")
+        raise ConfigError(
+            f"variant {name!r}: {width}{of_part} fits at no value up to {WIDEST}; name another in Ablation.widths"
+        )
     value = min(tried, key=lambda value: abs(tried[value] - target))
     error = tried[value] / target - 1
     if abs(error) > TOLERANCE:
         raise ConfigError(
-            f"variant {name!r} cannot match the baseline's {target:,} {cost} by {width}: the nearest is {value}, "
-            f"{100 * error:+.1f}%; name another width in Ablation.widths"
+            f"variant {name!r} cannot match the baseline's {target:,} {UNITS[cost]} by {width}{of_part}: the nearest "
+            f"is {value}, {100 * error:+.1f}%; name another width in Ablation.widths"
         )
     return config.override([f"{width} = {value}"]), error
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rnnlab.config import Config, diff, identity
+from rnnlab.errors import ConfigError
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.cells import CELLS, TUNING, Cell, PlannedVariant
-from rnnlab.studies.ablation.matching import FACTS, Cost, costs, solve_width
+from rnnlab.studies.ablation.matching import FACTS, UNITS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import shown
 from rnnlab.studies.ablation.size_plan import make_all, refuse_no_ladder
 from rnnlab.studies.ablation.sizes import named
@@ -176,17 +177,22 @@ def _text_of(config: Config) -> tuple[str, ...]:
 
 
 def _matched(ablation: Ablation, cost: Cost, variants: Sequence[PlannedVariant]) -> list[PlannedVariant]:
-    """The baseline, and every variant at the width that gives it the baseline's cost."""
+    """The baseline, and every variant at the width or the memory that gives it the baseline's cost."""
     baseline, *others = variants
     target = costs(baseline.config)[FACTS[cost]]
     matched = [baseline]
     for variant in others:
-        width = (ablation.widths or {}).get(variant.name, "LanguageModel.dim")
+        width = (ablation.widths or {}).get(variant.name)
         resolved, error = solve_width(variant.name, variant.config, cost, target, width)
         if resolved is variant.config:
             matched.append(replace(variant, match_error=error))
         else:
             build(variant.name, resolved)
+            if not diff(baseline.config, resolved):
+                raise ConfigError(
+                    f"variant {variant.name!r} at the baseline's {UNITS[cost]} is the baseline: what is solved for is "
+                    f"what its delta changes; name another width in Ablation.widths, or leave it out"
+                )
             name, told = f"{variant.name} (matched)", shown(diff(baseline.config, resolved))
             matched.append(PlannedVariant(name, resolved, told, error, variant.corpus_sha, levels=variant.levels))
     return matched

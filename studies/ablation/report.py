@@ -27,8 +27,8 @@ from rnnlab.studies.ablation.processors import on_one_processor
 from rnnlab.studies.ablation.sequential import Stop
 from rnnlab.studies.ablation.size_report import size_ladder
 from rnnlab.studies.ablation.sizes import named
-from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, write_table_and_plot
-from rnnlab.studies.launch.slurm.account import StudyJobs
+from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants, cost_plot, write_table_and_plot
+from rnnlab.studies.jobs import StudyJobs
 from rnnlab.studies.metric import counted_in, is_of_tasks
 from rnnlab.views import plots, tables
 from rnnlab.views.curves import Point, read_curves
@@ -104,8 +104,8 @@ def tables_of(plan: AblationPlan) -> Iterator[tuple[str, str, Sequence[PlannedVa
     yield "ablation", sizes if plan.sizes else "", plan.variants
     if plan.matched:
         worst = max(abs(variant.match_error) for variant in plan.matched)
-        cost = f"MACs per {counted_in(plan.metric)}" if plan.ablation.match == "macs" else "parameters"
-        yield "matched", f"Ablation at equal {cost} (at most {100 * worst:.2f}% apart)", plan.matched
+        equal = {"macs": f"MACs per {counted_in(plan.metric)}"}.get(str(plan.ablation.match), plan.ablation.match)
+        yield "matched", f"Ablation at equal {equal} (at most {100 * worst:.2f}% apart)", plan.matched
 
 
 def _add_table(
@@ -120,6 +120,8 @@ def _add_table(
     )
     report.files += written
     report.tell(report.stem, table)
+    if len({variant.mean("state_floats") for variant in variants}) > 1:  # else there is nothing to compare
+        report.draw("state", lambda: cost_plot(variants, baseline, metric.key, "state_floats"))
     statistics = analyze_variants(variants, baseline, metric.key)
     if level is not None:
         statistics = at_look(statistics, level)

@@ -36,6 +36,13 @@ def examples(results: Sequence[Result], key: str) -> list[int]:
 
 def scored_note(results: Sequence[Result], metric: Metric) -> str:
     """How the metric was measured, to stand beside every table of it; empty if no run says."""
+    if metric.key == "online_bpc":
+        trained = _several(result.get("bytes_trained") for result in results)
+        return f"Online BPC: each byte of the first pass scored before it was learned from, {trained} bytes trained."
+    if metric.key.endswith("dynamic_bpc"):
+        own = "dynamic_protocol" if metric.key.startswith("test_") else "valid_dynamic_protocol"
+        rules = _several(str(found["dynamic"]) for one in results if (found := one.get(own)) and "dynamic" in found)
+        return f"{metric.heading}, each chunk learned from after it was scored: {rules}."
     if not is_of_tasks(metric):
         return protocol_note(results)
     scored = [found for result in results if (found := _scored(result, metric.key))]

@@ -32,10 +32,14 @@ class Ablation:
         steps: budget of a run on a task in place of bytes; without either the task's fragment gives one.
         design: the baseline and each delta alone; all deltas, and all but each; or every combination.
         seeds: how many each variant is trained with, counted up from Trainer.seed.
-        match: a cost in which the variants are to match the baseline within 1%; both tables are made.
-        widths: {name: gin key} of the width that is solved for; LanguageModel.dim where none is named.
+        match: a cost in which the variants are to match the baseline within 1%: parameters, macs or state; both tables
+            are made.
+        widths: {name: gin key} of the width that is solved for. Where none is named it is LanguageModel.dim, and of
+            state what a part of the variant names: the memory of its attention, else the width of its core's keys.
         metric: what is compared: valid_bpc, best_valid_bpc or test_bpc of text; the same with _accuracy and _nats of a
-            task, or one difficulty of its test, test_accuracy@256. None for valid_bpc, of a task valid_accuracy.
+            task, or one difficulty of its test, test_accuracy@256. None for valid_bpc, of a task valid_accuracy. With
+            online_bpc runs score what they train on before they learn from it; valid_dynamic_bpc and test_dynamic_bpc
+            are of runs with Trainer.dynamic.
         baseline: what the baseline is called in the tables.
         levels: {factor: name} of the level that the base itself has of a factor of a grid; "base" where none is named.
         tune: {gin key or macro: values}; each variant is compared at its own best of all combinations, on valid.

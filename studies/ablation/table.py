@@ -27,6 +27,8 @@ from rnnlab.views import metrics, numerals, plots, tables
 from rnnlab.views.cost_plot import CostPoint, reached_against_cost
 from rnnlab.views.metrics import Metric
 
+COSTS = ("parameters", "macs_per_byte", "state_floats", "bytes_per_second", "peak_memory_mb")
+
 
 @dataclass(frozen=True)
 class TrainedVariant:
@@ -90,20 +92,24 @@ def ablation_table(
     )
 
 
-def cost_plot(variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc") -> Figure:
-    """The metric against MACs, with intervals; variants without a finite mean or a cost are left out.
+def cost_plot(
+    variants: Sequence[TrainedVariant], baseline: str, metric: str = "valid_bpc", cost: str = "macs_per_byte"
+) -> Figure:
+    """The metric against MACs or, with "state_floats", against the state; with intervals.
 
+    Variants without a finite mean or a cost are left out.
     Raises: as `ablation_table`.
     """
     statistics, compared = analyze_variants(variants, baseline, metric), metrics.metric(metric)
     points = []
     for variant in variants:
-        mean, price = statistics[variant.name].mean, variant.mean("macs_per_byte")
+        mean, price = statistics[variant.name].mean, variant.mean(cost)
         if mean is not None and price is not None:
             points.append(CostPoint(variant.name, price, mean, variant.name == baseline))
     y_label = f"{compared.heading} [{compared.unit}]"
     level = floor.level([variant.floor(compared) for variant in variants], compared)
-    return reached_against_cost(points, f"MACs per {counted_in(compared)}", y_label, level)
+    x_label = "State [floats]" if cost == "state_floats" else f"MACs per {counted_in(compared)}"
+    return reached_against_cost(points, x_label, y_label, level)
 
 
 def write_table_and_plot(
@@ -156,6 +162,7 @@ def _columns(metric: Metric, is_look: bool) -> list[tables.Column]:
         tables.Column("parameters", "Parameters", "number", numerals.engineering),
         tables.Column("bytes_trained", f"{unit.capitalize()}s", "number", numerals.engineering),
         tables.Column("macs_per_byte", f"MACs/{unit}", "number", numerals.engineering),
+        tables.Column("state_floats", "State", "number", numerals.engineering, unit="floats"),
         tables.Column("bytes_per_second", f"{unit.capitalize()}s/s", "number", numerals.engineering),
         tables.Column("peak_memory_mb", "Peak memory", "number", numerals.grouped, unit="MB"),
         tables.Column("tuned", "Tuned"),
@@ -177,7 +184,7 @@ def _row(variant: TrainedVariant, statistics: VariantStatistics, metric: Metric)
         "p_holm": difference.p_holm,
         "p_flip": difference.p_flip,
         "p_flip_holm": difference.p_flip_holm,
-        **{key: variant.mean(key) for key in ("parameters", "macs_per_byte", "bytes_per_second", "peak_memory_mb")},
+        **{key: variant.mean(key) for key in COSTS},
         "bytes_trained": variant.mean("bytes_trained") if variant.size else None,  # elsewhere it is the same throughout
         "tuned": "; ".join(variant.tuned) or None,
         "bindings": variant.bindings,

@@ -14,7 +14,7 @@ from rnnlab.config import Config, diff
 from rnnlab.errors import ConfigError
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.cells import PlannedVariant, Setting, setting_text
-from rnnlab.studies.ablation.matching import FACTS, Cost, costs
+from rnnlab.studies.ablation.matching import FACTS, UNITS, Cost, costs
 from rnnlab.studies.ablation.study import MOST_CELLS, Ablation
 from rnnlab.studies.ablation.variants import build
 from rnnlab.studies.budget import refuse_another_comparison, refuse_unequal_steps
@@ -137,5 +137,6 @@ def _check(candidate: PlannedVariant, baseline: Config, untuned: Config, match: 
     before, after = costs(untuned)[FACTS[match]], costs(candidate.config)[FACTS[match]]
     if before != after:
         raise ConfigError(
-            f"variant {what!r} has {after:,} {match} and not {before:,}: with Ablation.match tune what changes no cost"
+            f"variant {what!r} has {after:,} {UNITS[match]} and not {before:,}: with Ablation.match tune what "
+            f"changes no cost"
         )

@@ -5,7 +5,7 @@ from collections import Counter
 from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.studies.account import StudyAccount
-from rnnlab.studies.launch.slurm.account import StudyJobs
+from rnnlab.studies.jobs import StudyJobs
 from rnnlab.studies.search.confirm import candidate_folders
 from rnnlab.studies.search.database import FINISHED, failure, may_be_alive
 from rnnlab.studies.search.look import SearchState

@@ -27,6 +27,7 @@ from rnnlab.studies.search.database import (
     run_one_trial,
     silence_optuna,
 )
+from rnnlab.studies.search.pareto import costs_of
 from rnnlab.studies.search.plan import CONFIRM, TRIALS, SearchPlan, reopen
 from rnnlab.studies.search.seeds import confirmation_pruner, mean_over_seeds
 from rnnlab.training import experiment
@@ -98,7 +99,8 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
         reporter.report(plan.budget, worst(plan.metric))
         raise optuna.TrialPruned
     trial.set_user_attr("outcome", "complete")
-    trial.set_user_attr("macs_per_byte", result.get("macs_per_byte"))
+    for key, cost in costs_of(result).items():
+        trial.set_user_attr(key, cost)
     return reached
 
 
@@ -152,7 +154,7 @@ class Reporter:
                 self.report(seen, reached)
 
         def observe(record: Record) -> None:
-            if record["kind"] != "valid":
+            if record["kind"] != "valid" or self._metric.key not in record:
                 return
             loop.save(must=True)  # before the report: a retry must not have reported more than it can go on from
             try:

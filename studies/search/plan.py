@@ -45,7 +45,8 @@ class Search:
         overrides: bindings on top of the base.
         bytes: budget of a trial, on a task of positions.
         steps: budget of a trial on a task in place of bytes; without either the task's fragment gives one.
-        metric: what is looked for; None for valid_bpc of text, valid_accuracy of a task.
+        metric: what is looked for; None for valid_bpc of text, valid_accuracy of a task. valid_dynamic_bpc is measured
+            once a run is trained, so that no trial is pruned.
         trials: how many are to finish, pruned ones among them.
         sampler: of parameters: tree-structured Parzen estimator, or uniform.
         startup: trials drawn at random before tpe begins.
@@ -68,7 +69,7 @@ class Search:
     overrides: Sequence[str] = ()
     bytes: int | None = None
     steps: int | None = None
-    metric: Literal["valid_bpc", "valid_accuracy", "valid_nats"] | None = None
+    metric: Literal["valid_bpc", "valid_accuracy", "valid_nats", "valid_dynamic_bpc"] | None = None
     trials: int = 40
     sampler: Literal["tpe", "random"] = "tpe"
     startup: int = 10

@@ -12,14 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rnnlab.config import diff
 from rnnlab.storage.durable import storage_errors, write_file
-from rnnlab.studies.launch.slurm.account import StudyJobs
+from rnnlab.studies.jobs import StudyJobs
 from rnnlab.studies.metric import counted_in, rank, superlative
 from rnnlab.studies.search import pictures
 from rnnlab.studies.search.confirm import finished_candidates, plus_minus, write_confirmation
 from rnnlab.studies.search.database import FINISHED, open_study, retry_history
 from rnnlab.studies.search.doubts import doubts
 from rnnlab.studies.search.importance import importance
-from rnnlab.studies.search.pareto import pareto_front, pareto_picture, priced, with_costs
+from rnnlab.studies.search.pareto import costs_of, pareto_front, pareto_picture, priced, with_costs
 from rnnlab.studies.search.plan import TRIALS, SearchPlan
 from rnnlab.studies.search.space import literal
 from rnnlab.studies.search.tuning import (
@@ -97,7 +97,7 @@ def _against(confirmed: Mapping[str, Any]) -> str:
 
 
 def _costs_and_curve(plan: SearchPlan, done: Sequence[FrozenTrial], written: list[Path]) -> dict[str, Any]:
-    """The tuning curve and the front of metric against cost, which are written; what they say, for programs."""
+    """The tuning curve and the fronts of metric against costs, which are written; what they say, for programs."""
     metric, folder = plan.metric, plan.folder / PLOTS
     values, higher = reached_values(done, metric), plan.metric.higher_is_better
     curve = tuning_curve(values, shown_counts(len(values)), higher)
@@ -105,11 +105,14 @@ def _costs_and_curve(plan: SearchPlan, done: Sequence[FrozenTrial], written: lis
     written += plots.drawn(partial(tuning_picture, curve, metric, baseline), folder, "tuning_curve")
     table = tuning_table(tuning_curve(values, told_counts(len(values)), higher), metric, len(values))
     written += tables.write(table, plan.folder, "tuning_curve")
-    points = priced(done)
-    if len({point.macs for point in points}) > 1:  # else there is nothing to weigh
-        written += plots.drawn(partial(pareto_picture, points, metric), folder, "pareto")
-    front = [{"trial": p.number, "macs_per_byte": p.macs, metric.key: p.reached} for p in pareto_front(points, metric)]
-    return {"tuning_curve": json.loads(tables.to_json(table))["rows"], "pareto": front}
+    facts = {"tuning_curve": json.loads(tables.to_json(table))["rows"]}
+    for name, cost in (("pareto", "macs_per_byte"), ("pareto_state", "state_floats")):
+        points = priced(done, cost)
+        if len({point.cost for point in points}) > 1:  # else there is nothing to weigh
+            written += plots.drawn(partial(pareto_picture, points, metric, cost), folder, name)
+        front = pareto_front(points, metric)
+        facts[name] = [{"trial": point.number, cost: point.cost, metric.key: point.reached} for point in front]
+    return facts
 
 
 def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial], warned: Sequence[str] = ()) -> Table:
@@ -126,6 +129,7 @@ def trials_table(plan: SearchPlan, done: Sequence[FrozenTrial], warned: Sequence
         Column(metric.key, metric.heading, "number", numerals.decimal(4)),
         *keys,
         Column("macs_per_byte", f"MACs/{counted_in(metric)}", "number", numerals.engineering),
+        Column("state_floats", "State", "number", numerals.engineering, unit="floats"),
         Column("seconds", "Time", "number", numerals.duration),
         Column("run", "Run"),
     ]
@@ -157,7 +161,7 @@ def _row(trial: FrozenTrial, metric: Metric) -> dict[str, tables.Cell]:
         "outcome": name + str(trial.user_attrs.get("outcome", trial.state.name.lower())),
         metric.key: trial.value if trial.value is not None and math.isfinite(trial.value) else None,
         **params,
-        "macs_per_byte": trial.user_attrs.get("macs_per_byte"),
+        **costs_of(trial.user_attrs),
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "run": f"{TRIALS}/trial-{trial.number:04d}",
     }

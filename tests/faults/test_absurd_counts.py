@@ -1,11 +1,13 @@
 """F36: work without an end, absurd counts, peers that never come: refused, or given up with the limit named."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,11 +45,16 @@ def test_f36_a_count_that_the_text_bounds_may_be_of_any_size(
     assert child.wait() == 0, child.err
 
 
-def run_as_a_rank(run: Path, text: Path, code: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+def as_a_rank(run: Path, text: Path, code: str = "", **environment: str) -> dict[str, Any]:
+    """What Popen is called with; `code` runs before the command."""
     program = f"import rnnlab.cli\nfrom datetime import timedelta\n{code}\nrnnlab.cli.run()"
     command = [sys.executable, "-c", program, *train_arguments(run, text)]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=PATIENCE)
+    return {"args": command, "env": variables, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+
+
+def run_as_a_rank(run: Path, text: Path, code: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(**as_a_rank(run, text, code, **environment), timeout=PATIENCE)
 
 
 def test_f36_a_rank_whose_peer_never_comes_gives_up_in_time(text: Path, tmp_path: Path) -> None:
@@ -65,7 +72,47 @@ def test_f36_a_rank_whose_peer_never_comes_gives_up_in_time(text: Path, tmp_path
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("left_over", [{"WORLD_SIZE": "2", "RANK": "0"}, {"WORLD_SIZE": "many", "RANK": "0"}])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_f36_a_signal_ends_the_wait_for_a_peer_at_once(
+    rank: str, number: signal.Signals, code: int, text: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        meeting = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+        meeting["MASTER_PORT"] = str(server.getsockname()[1])
+    said_first = "from rnnlab.training import ranks\nreal = ranks.rendezvous\n"
+    said_first += "ranks.rendezvous = lambda *a, **k: print('waits', flush=True) or real(*a, **k)"
+    with subprocess.Popen(**as_a_rank(tmp_path / "run", text, said_first, **meeting)) as waiting:
+        try:
+            assert waiting.stdout is not None
+            assert waiting.stdout.readline() == "waits\n"
+            time.sleep(1.0)  # until it waits for the other in C++
+            waiting.send_signal(number)
+            started = time.monotonic()
+            _, err = waiting.communicate(timeout=30.0)
+        finally:
+            waiting.kill()
+    assert waiting.returncode == code, err
+    assert "Traceback" not in err
+    assert time.monotonic() - started < 4.0, "less than the last word of a rank, and far less than JOINING"
+    assert not (tmp_path / "run").exists()
+
+
+MEETING = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29400"}
+
+
+@pytest.mark.parametrize(
+    "left_over",
+    [
+        {"WORLD_SIZE": "2", "RANK": "0"},
+        {"WORLD_SIZE": "many", "RANK": "0"},
+        {"WORLD_SIZE": "2", "RANK": "1"},
+        {"WORLD_SIZE": "2", "RANK": "5"},
+        {"WORLD_SIZE": "2", "RANK": "one", **MEETING},
+        {"WORLD_SIZE": "2", "RANK": "1", "MASTER_ADDR": "127.0.0.1"},
+        {"WORLD_SIZE": "2", "RANK": "5", **MEETING},
+    ],
+)
 def test_f36_an_environment_without_a_meeting_place_is_refused_at_once(
     left_over: dict[str, str], text: Path, tmp_path: Path
 ) -> None:

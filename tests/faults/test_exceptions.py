@@ -36,7 +36,7 @@ POINTS = [
     ("rnnlab.training.learner:peak_memory_mb", 9, "before"),
     ("rnnlab.storage.metrics:Journal.append", 9, "after"),
     ("rnnlab.views.board:BoardObserver.__call__", 9, "after"),
-    ("rnnlab.evaluation:cross_entropy", 3, "before"),
+    ("rnnlab.scoring.running:cross_entropy", 3, "before"),
     ("rnnlab.training.learner:Learner.snapshot", 3, "after"),
     ("rnnlab.storage.tensorfile:write", 3, "after"),
     ("rnnlab.storage.checkpoint:_publish", 3, "before"),

@@ -2,11 +2,16 @@
 
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from rnnlab.storage.runfolder import RunFolder
+from rnnlab.views.board import mark_killed
+from rnnlab.views.events import EventFile
 from tests.faults.processes import Child, Processes, expect_equal
 
 pytestmark = pytest.mark.faults
@@ -127,6 +132,81 @@ def test_f27_a_link_in_the_place_of_a_file_is_refused_and_its_target_left_alone(
     assert precious.read_text() == "mine"
     if place is lock:
         assert "a link is in the way" in resumed.err
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", ["checkpoints", "tb"])
+@pytest.mark.parametrize("command", ["resume", "board"])
+def test_f27_a_link_in_the_place_of_a_folder_is_refused_and_its_target_left_alone(
+    command: str, name: str, processes: Processes, paused: Child, tmp_path: Path
+) -> None:
+    paused.kill()
+    run, precious = tmp_path / "run", tmp_path / "precious"
+    (run / name).rename(precious)  # with names as a run gives them: what it would prune and sweep
+    if name == "checkpoints":
+        (precious / ".tmp-step-00000003").mkdir()
+        (precious / ".tmp-step-00000003" / "manifest.json").write_text("mine")
+    (run / name).symlink_to(precious)
+    before = contents(precious)
+    if command == "resume":
+        resumed = processes.resume(run)
+        assert resumed.wait() == 5, resumed.err
+        assert f"{run / name}: a link is in the way" in resumed.err
+        assert "Traceback" not in resumed.err
+    else:
+        mark_killed(RunFolder.open(run))
+    assert contents(precious) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("probe", ["probe", "--split", "train"]),
+        ("probe", ["probe", "--text", __file__]),
+        ("memory", ["eval", "--memory", "1,2"]),
+    ],
+)
+def test_f27_a_link_in_the_place_of_pictures_is_refused_and_its_target_left_alone(
+    name: str, command: list[str], whole: Path, tmp_path: Path
+) -> None:
+    run, precious = tmp_path / "run", tmp_path / "precious"
+    shutil.copytree(whole, run)
+    precious.mkdir()
+    (run / name).symlink_to(precious)
+    done = subprocess.run(
+        [sys.executable, "-m", "rnnlab", command[0], str(run), *command[1:]], capture_output=True, text=True
+    )
+    assert done.returncode == 5, done.stderr
+    assert f"{run / name}: a link is in the way" in done.stderr
+    assert not list(precious.iterdir())
+
+
+def test_f27_a_link_that_takes_the_place_of_the_checkpoints_ends_the_run(
+    processes: Processes, paused: Child, whole: Path, tmp_path: Path
+) -> None:
+    run, precious = tmp_path / "run", tmp_path / "precious"
+    (run / "checkpoints").rename(precious)
+    (run / "checkpoints").symlink_to(precious)
+    before = contents(precious)
+    paused.signal(signal.SIGCONT)
+    assert paused.wait() == 5, paused.err
+    assert f"{run / 'checkpoints'}: a link is in the way" in paused.err
+    assert contents(precious) == before
+    (run / "checkpoints").unlink()
+    precious.rename(run / "checkpoints")
+    expect_goes_on(processes, run, whole)
+
+
+def test_f27_a_picture_is_not_written_through_a_link(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "tb").symlink_to(tmp_path / "precious")
+    with EventFile(tmp_path / "tb", "pictures") as file:
+        file.scalars({"a": 1.0}, 1)
+    assert list((tmp_path / "precious").iterdir()) == []
+    assert "a link is in the way" in capsys.readouterr().err
 
 
 def test_f27_what_others_put_in_the_folder_of_a_run_stays(

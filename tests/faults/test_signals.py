@@ -42,7 +42,7 @@ MOMENTS = {
     "in the first step": Moment("rnnlab.training.learner:Learner.step", 1, ["SIGTERM"], 1),
     "in the first step, SIGINT": Moment("rnnlab.training.learner:Learner.step", 1, ["SIGINT"], 1),
     "in a save of the last state": Moment("rnnlab.storage.checkpoint:save", 6, ["SIGTERM"], 30),
-    "in an evaluation": Moment("rnnlab.evaluation:cross_entropy", 2, ["SIGINT"], 13),
+    "in an evaluation": Moment("rnnlab.scoring.running:cross_entropy", 2, ["SIGINT"], 13),
     "in the last evaluation": Moment("rnnlab.training.loop:Loop._finish", 1, ["SIGTERM"], 30),
     "twice in a step": Moment("rnnlab.training.learner:Learner.backward", 12, ["SIGTERM", "SIGINT", "SIGTERM"], 12),
 }
@@ -142,7 +142,7 @@ def test_f34_a_run_under_nohup_outlives_the_terminal(text: Path, whole: Path, tm
 
 @pytest.mark.parametrize("name", ["SIGHUP", "SIGUSR1"])
 def test_f34_a_signal_ends_an_evaluation_at_once(name: str, processes: Processes, whole: Path) -> None:
-    fault = {"target": "rnnlab.evaluation:cross_entropy", "call": 2, "signals": [name]}
+    fault = {"target": "rnnlab.scoring.running:cross_entropy", "call": 2, "signals": [name]}
     child = processes.start("eval", str(whole), faults=[fault])
     assert child.wait() == 128 + signal.Signals[name], child.err
     assert child.out == ""

@@ -71,3 +71,27 @@ class AttendsToEmptySlots(Window):
 class CostsTheSameAtAnyMemory(Window):
     def macs(self) -> int:
         return self.query.weight.numel()
+
+
+class CountsTheQueryAsRemembered(Window):
+    def state_size(self) -> int:
+        return self.memory * self.query.in_features
+
+
+class CallsItsMemoryAnotherName(Window):
+    """Of which nobody can tell how far its state grows."""
+
+    def __init__(self, dim: int, memory: int = 1024, dropout: float = 0.0) -> None:
+        super().__init__(dim, memory, dropout)
+        self.window = memory
+        del self.memory
+
+    def forward(self, queries: Tensor, source: Tensor, state: WindowState) -> tuple[Tensor, WindowState]:
+        self.memory = self.window
+        try:
+            return super().forward(queries, source, state)
+        finally:
+            del self.memory
+
+    def macs(self) -> int:
+        return self.query.weight.numel() + 2 * self.window * self.query.in_features

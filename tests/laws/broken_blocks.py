@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from rnnlab.state_size import floats
 from tests.laws.honest_parts import Residual, ResidualState
 
 
@@ -28,3 +29,8 @@ class KeepsANormForNoAttention(Residual):
 
     def forward(self, x: Tensor, state: ResidualState) -> tuple[Tensor, ResidualState]:
         return super().forward(self.norm(x) if self.attention else x, state)
+
+
+class CountsNoMemory(Residual):
+    def state_size(self) -> int:
+        return floats(self.initial_state(1))

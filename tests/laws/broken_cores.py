@@ -236,3 +236,17 @@ class SaysMoreThanItReaches(Convolution):
     @property
     def reach(self) -> int:
         return self.width
+
+
+class TellsHalfOfItsState(Leaky):
+    def state_size(self) -> int:
+        return self.leak.numel() // 2
+
+
+class NamesAKnobThatTurnsNothing(Convolution):
+    """Of width 1 it remembers nothing, however wide the model is."""
+
+    state_knob = "dim"
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, width=1)

@@ -4,7 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.laws import broken_attentions, broken_blocks, broken_cores, broken_feedforwards, broken_tasks
+from tests.laws import (
+    broken_attentions,
+    broken_blocks,
+    broken_cores,
+    broken_evaluations,
+    broken_feedforwards,
+    broken_tasks,
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,8 @@ MUTANTS = [
     Mutant(broken_cores.BehavesWhileCompiled, "core", "compiled is eager"),
     Mutant(broken_cores.ReachesFurtherThanItSays, "core", "reach"),
     Mutant(broken_cores.SaysMoreThanItReaches, "core", "reach"),
+    Mutant(broken_cores.TellsHalfOfItsState, "core", "state size"),
+    Mutant(broken_cores.NamesAKnobThatTurnsNothing, "core", "state knob"),
     Mutant(broken_attentions.SeesOneTooFew, "attention", "window"),
     Mutant(broken_attentions.SeesOneTooMany, "attention", "window"),
     Mutant(broken_attentions.TrimsOncePerChunk, "attention", "streaming"),
@@ -62,6 +71,8 @@ MUTANTS = [
     Mutant(broken_attentions.TrimsByNegativeIndex, "attention", "memory of one"),
     Mutant(broken_attentions.AttendsToEmptySlots, "attention", "long memory"),
     Mutant(broken_attentions.CostsTheSameAtAnyMemory, "attention", "cost"),
+    Mutant(broken_attentions.CountsTheQueryAsRemembered, "attention", "state size"),
+    Mutant(broken_attentions.CallsItsMemoryAnotherName, "attention", "state size"),
     Mutant(broken_feedforwards.LooksAtItsNeighbor, "feedforward", "position wise"),
     Mutant(broken_feedforwards.DropsInEvaluation, "feedforward", "noise is for training"),
     Mutant(broken_feedforwards.IgnoresItsDropout, "feedforward", "noise is for training"),
@@ -73,6 +84,7 @@ MUTANTS = [
     Mutant(broken_feedforwards.FoldsItself, "feedforward", "folding"),
     Mutant(broken_blocks.LosesTheMemory, "block", "streaming"),
     Mutant(broken_blocks.KeepsANormForNoAttention, "block", "every parameter learns"),
+    Mutant(broken_blocks.CountsNoMemory, "block", "state size"),
     Mutant(broken_tasks.TestsWhatIsEasy, "task", "difficulties"),
     Mutant(broken_tasks.TrainsOnNothing, "task", "difficulties"),
     Mutant(broken_tasks.OfLengthsThatVary, "task", "tokens and lengths"),
@@ -97,4 +109,10 @@ MUTANTS = [
     Mutant(broken_tasks.LovesItsFirstLetter, "task", "chance"),
     Mutant(broken_tasks.AnswersInTheInput, "task", "own token"),
     Mutant(broken_tasks.SaysThatTokensTell, "task", "own token"),
+    Mutant(broken_evaluations.LearnsFirst, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.LearnsFirstByRms, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.SumsToOnePercentMore, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.SkipsHardBytes, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.LeavesHardBytesOutOfTheMean, "evaluation", "score is a code length"),
+    Mutant(broken_evaluations.ScoresTheLikeliest, "evaluation", "score is a code length"),
 ]

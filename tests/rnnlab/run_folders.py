@@ -45,7 +45,8 @@ def write_run(
     config = {**BASE, "Trainer.seed": str(seed)}
     config |= {key.replace("_over_", "/").replace("__", "."): value for key, value in bindings.items()}
     (folder / "config.gin").write_text("".join(f"{key} = {value}\n" for key, value in sorted(config.items())))
-    facts = {"parameters": 3_412_736, "parameters_deployable": 3_281_152, "macs_per_byte": 3_900_000, **(figures or {})}
+    facts = {"parameters": 3_412_736, "parameters_deployable": 3_281_152, "macs_per_byte": 3_900_000,
+             "state_floats": 263_936, **(figures or {})}  # fmt: skip
     (folder / "environment.json").write_text(json.dumps({"torch": "2.13.0", "device": "cpu", **facts}))
     records = _journal(seed, bpc, share, bytes_per_second)
     (folder / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))

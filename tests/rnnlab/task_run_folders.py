@@ -44,7 +44,7 @@ def write_task_run(
         "Trainer.source": f"@task.{task}", "Trainer.steps": str(STEPS),
     }  # fmt: skip
     (folder / "config.gin").write_text("".join(f"{key} = {value}\n" for key, value in sorted(config.items())))
-    facts = {"parameters": 101_376, "parameters_deployable": 101_376, "macs_per_byte": 90_112}
+    facts = {"parameters": 101_376, "parameters_deployable": 101_376, "macs_per_byte": 90_112, "state_floats": 512}
     environment = {"format": FORMAT, "torch": "2.13.0", "device": "cpu", "corpus": task, "corpus_sha": "0123", **facts}
     (folder / "environment.json").write_text(json.dumps(environment))
     records = _journal(about["chance"], accuracy, seed)

@@ -148,8 +148,9 @@ LEVELS = {
         ),
         6,
     ),
-    **dict.fromkeys(("training", "evaluation", "generation"), 7),
+    **dict.fromkeys(("training", "evaluation", "generation", "scoring"), 7),
     **dict.fromkeys(("api", "speed", "planning"), 8),
+    "codec": 9,
     **dict.fromkeys(("views", "doctor"), 9),
     "cli": 10,
 }

@@ -40,24 +40,32 @@ def test_every_part_says_what_it_is(selector: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("selector", "parameters", "macs"),
+    ("selector", "parameters", "macs", "state"),
     [
-        ("core.LSTM", 8_396_800, 8 * 1024**2),
-        ("core.QRNN", 3_148_800, 3 * 1024**2),
-        ("feedforward.Boom", 1024 * 4096 + 4096, 1024 * 4096),
-        ("feedforward.Standard", 2 * 1024 * 4096 + 4096 + 1024, 2 * 1024 * 4096),
+        ("core.LSTM", 8_396_800, 8 * 1024**2, 2 * 1024),
+        ("core.QRNN", 3_148_800, 3 * 1024**2, 1024),
+        ("feedforward.Boom", 1024 * 4096 + 4096, 1024 * 4096, 0),
+        ("feedforward.Standard", 2 * 1024 * 4096 + 4096 + 1024, 2 * 1024 * 4096, 0),
         # W_q, LN_q, three gates, the over-parameterised gate; the query's projection and 1,024 positions read twice
-        ("attention.SingleHead", 1024**2 + 1024 + 2048 + 3072 + 2 * 1024**2 + 2048, 1024**2 + 2 * 1024 * 1024),
+        (
+            "attention.SingleHead",
+            1024**2 + 1024 + 2048 + 3072 + 2 * 1024**2 + 2048,
+            1024**2 + 2 * 1024 * 1024,
+            1023 * 1024,
+        ),
     ],
 )
-def test_costs_at_the_papers_width_are_those_of_the_literature(selector: str, parameters: int, macs: int) -> None:
+def test_costs_at_the_papers_width_are_those_of_the_literature(
+    selector: str, parameters: int, macs: int, state: int
+) -> None:
     (entry,) = [entry for entry in catalog() if entry["selector"] == selector]
-    assert (entry["parameters"], entry["macs"], entry["dim"]) == (parameters, macs, 1024)
+    assert (entry["parameters"], entry["macs"], entry["state"], entry["dim"]) == (parameters, macs, state, 1024)
 
 
 def test_only_what_has_a_cost_of_its_own_is_costed() -> None:
     for entry in catalog():
         assert ("macs" in entry) == (entry["kind"] in ("core", "attention", "feedforward"))
+        assert ("state" in entry) == ("macs" in entry)
         assert ("memory" in entry) == (entry["kind"] == "attention" or entry["selector"] == "core.SRUPP")
 
 
@@ -68,6 +76,7 @@ def test_the_text_shows_a_part_a_line_with_its_source_below() -> None:
     for entry, (first, second) in zip(entries, zip(lines[::2], lines[1::2], strict=True), strict=True):
         assert first.startswith(entry["selector"])
         assert f"{entry['parameters']:,} parameters" in first
+        assert f"{entry['state']:,} floats of state" in first
         assert "at memory 1,024" in first
         assert entry["source"] in second
 

@@ -74,6 +74,22 @@ def test_a_lock_that_is_a_link_is_refused_and_its_target_left_alone(path: Path) 
     assert target.read_text() == "mine"
 
 
+@pytest.mark.parametrize("content", ["mine", "process 1 on here\nmine", "process one on here\n", "x" * 10**5])
+def test_a_file_that_is_no_lock_is_refused_and_left_alone(path: Path, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(StorageError, match=r"no lock.*choose another folder"), storage_errors("lock"), locked(path):
+        pass
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", "process 1 on here\n", "process 1 on h", "\0" * 20])
+def test_what_a_holder_that_died_left_is_a_lock(path: Path, content: str) -> None:
+    path.write_text(content)
+    with locked(path):
+        assert path.read_text().startswith(f"process {os.getpid()} on ")
+    assert path.read_text() == ""
+
+
 def test_a_lock_file_that_was_deleted_and_made_anew_is_not_taken_for_the_lock(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -284,6 +284,7 @@ def test_the_papers_models_have_the_specified_sizes_and_costs(
     assert facts["parameters"] == parameters
     assert facts["parameters_deployable"] == deployable
     assert facts["macs_per_byte"] == macs(attentions)
+    assert facts["state_floats"] == L * 2 * D + attentions * (M - 1) * D
     assert facts["memory"] == (M if attentions else None)
 
 

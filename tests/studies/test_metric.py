@@ -84,3 +84,12 @@ def test_the_better_comes_first_and_nothing_is_worse_than_having_diverged(key: s
     metric = METRICS[key]
     values = [worst(metric), *reversed(best_first)]
     assert sorted(values, key=lambda value: rank(metric, value)) == [*best_first, worst(metric)]
+
+
+@pytest.mark.parametrize(
+    ("name", "binding"), [("online_bpc", "Trainer.online = True"), ("test_dynamic_bpc", "Trainer.dynamic = @Dynamic")]
+)
+def test_what_only_some_runs_have_is_refused_with_the_binding_that_gives_it(name: str, binding: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name}': bind {binding}"):
+        choose("Ablation", name, resolved("Trainer.bytes = 10"))
+    assert choose("Ablation", name, resolved("Trainer.bytes = 10", binding)).key == name

@@ -29,8 +29,9 @@ static inline int64_t strip_width(int64_t channels, int threads)
 
 /* functions of one number, branch-free so that loops over them vectorize; a NaN stays a NaN */
 
-/* e^x to 2 ulp: 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; beyond +-87 the result is that of +-87. */
-static inline float exp_fast(float x)
+/* e^x = 2^n (1 + p), with p a polynomial on [-ln 2 / 2, ln 2 / 2]; beyond +-87 the result is that of +-87. Sets *scale to
+ * 2^n, and returns p. */
+static inline float exp_parts(float x, float *scale)
 {
     x = x > 87.0f ? 87.0f : x;
     x = x < -87.0f ? -87.0f : x;
@@ -44,10 +45,26 @@ static inline float exp_fast(float x)
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * r * r + r + 1.0f;
-    union { float f; uint32_t i; } scale, bits = { .f = shifted };
-    scale.i = (bits.i + 127u) << 23;
-    return p * scale.f;
+    union { float f; uint32_t i; } power, bits = { .f = shifted };
+    power.i = (bits.i + 127u) << 23;
+    *scale = power.f;
+    return p * r * r + r;
+}
+
+/* e^x to 2 ulp */
+static inline float exp_fast(float x)
+{
+    float scale;
+    const float p = exp_parts(x, &scale);
+    return (p + 1.0f) * scale;
+}
+
+/* e^x - 1 for x <= 0, to a few ulp where x is near 0 as well */
+static inline float expm1_fast(float x)
+{
+    float scale;
+    const float p = exp_parts(x, &scale);
+    return p * scale + (scale - 1.0f);
 }
 
 static inline float sigmoid(float x) { return 1.0f / (1.0f + exp_fast(-x)); }

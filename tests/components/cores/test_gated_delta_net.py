@@ -9,12 +9,13 @@ from tests.components.cores.straight import agrees, convolved, head_norm, sigmoi
 
 def straight(core: GatedDeltaNet, x: Tensor, state: GatedDeltaNetState) -> Tensor:
     heads, batch = core.heads, x.shape[1]
-    each = core.dim // heads
+    keys = heads * core.key_width
     memory = state.memory.permute(2, 0, 1, 3)  # (B, H, K, V)
     inputs = torch.cat([state.past, x @ core.inputs.weight.T])
     outputs = []
     for x_t, mixed in zip(x, convolved(inputs, core.convolution.weight, core.convolution.bias), strict=True):
-        q, k, v = (part.reshape(batch, heads, each) for part in mixed.chunk(3, dim=-1))
+        q, k, v = mixed[:, :keys], mixed[:, keys : 2 * keys], mixed[:, 2 * keys :]
+        q, k, v = (part.reshape(batch, heads, -1) for part in (q, k, v))
         q, k = (part / part.norm(dim=-1, keepdim=True) for part in (q, k))
         s = sigmoid(x_t @ core.strength.weight.T)[..., None, None] * (2 if core.negative else 1)
         a = torch.exp(-torch.exp(core.log_rate) * softplus(x_t @ core.decay.weight.T + core.decay_bias))[
@@ -22,15 +23,21 @@ def straight(core: GatedDeltaNet, x: Tensor, state: GatedDeltaNetState) -> Tenso
         ]
         column = k.unsqueeze(-1)
         memory = a * (memory - s * column @ (column.transpose(-1, -2) @ memory)) + s * column @ v.unsqueeze(-2)
-        read = (q.unsqueeze(-2) @ memory).squeeze(-2) / each**0.5
+        read = (q.unsqueeze(-2) @ memory).squeeze(-2) / core.key_width**0.5
         gate = silu(x_t @ core.gate.weight.T)
         outputs.append((head_norm(read, core.norm.gain).reshape(batch, -1) * gate) @ core.output.weight.T)
     return torch.stack(outputs)
 
 
+@pytest.mark.parametrize("key_width", [None, 3, 6])
 @pytest.mark.parametrize("negative", [False, True])
-def test_it_computes_the_papers_equations(negative: bool) -> None:
-    agrees(GatedDeltaNet(8, heads=2, negative=negative), straight)
+def test_it_computes_the_papers_equations(negative: bool, key_width: int | None) -> None:
+    agrees(GatedDeltaNet(8, heads=2, negative=negative, key_width=key_width), straight)
+
+
+def test_keys_are_as_wide_as_values_unless_it_is_bound() -> None:
+    assert GatedDeltaNet(16, heads=2).initial_state(3).memory.shape == (2, 8, 3, 8)
+    assert GatedDeltaNet(16, heads=2, key_width=7).initial_state(3).memory.shape == (2, 7, 3, 8)
 
 
 def test_only_with_negative_eigenvalues_can_a_state_change_its_sign() -> None:
@@ -59,7 +66,8 @@ def test_its_decays_begin_between_a_thousandth_and_16_tenths_a_position() -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"dim": 0}, {"dim": 8, "heads": 3}, {"dim": 8, "heads": 0}, {"dim": 8, "width": 0}]
+    "arguments",
+    [{"dim": 0}, {"dim": 8, "heads": 3}, {"dim": 8, "heads": 0}, {"dim": 8, "width": 0}, {"dim": 8, "key_width": 0}],
 )
 def test_shapes_that_cannot_be_are_refused(arguments: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match=r"GatedDeltaNet\."):

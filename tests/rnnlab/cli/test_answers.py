@@ -51,7 +51,15 @@ def test_train_leaves_a_result_and_prints_it(runs: Path) -> None:
     assert 640 <= result["bytes_trained"] < 640 + 2 * 16
     assert result["steps"] == result["bytes_trained"] // (2 * 16)
     assert result["seed"] == 1
-    for figure in ("valid_bpc", "test_bpc", "bytes_per_second", "parameters", "macs_per_byte", "seconds"):
+    for figure in (
+        "valid_bpc",
+        "test_bpc",
+        "bytes_per_second",
+        "parameters",
+        "macs_per_byte",
+        "state_floats",
+        "seconds",
+    ):
         assert math.isfinite(result[figure])
         assert result[figure] > 0
     assert result["protocol"] == {"batch_size": 2, "bptt": 256, "bytes_scored": result["protocol"]["bytes_scored"],
@@ -78,13 +86,40 @@ def test_eval_repeats_the_figure_of_the_run(runs: Path, split: str) -> None:
 
 @pytest.mark.parametrize(
     ("more", "words"),
-    [(["--bytes", "0"], "--bytes 0: at least 1"), (["--bytes", "50", "--memory", "1,8"], "does not go with --memory")],
+    [
+        (["--bytes", "0"], "--bytes 0: at least 1"),
+        (["--bytes", "50", "--memory", "1,8"], "does not go with --memory"),
+        (["--set", "Dynamic.rate = 1e-3"], "goes with --dynamic"),
+        (["--dynamic", "--memory", "8"], "neither --memory"),
+        (["--dynamic", "--set", "Dynamic.rate = -1"], "Dynamic.rate = -1"),
+    ],
 )
 def test_eval_refuses_a_part_that_it_cannot_score(
     runs: Path, capsys: pytest.CaptureFixture[str], more: list[str], words: str
 ) -> None:
     assert cli.main(["eval", str(runs / "R"), *more]) == ConfigError.exit_code
     assert words in capsys.readouterr().err
+
+
+def test_eval_says_a_dynamic_figure_beside_the_static_one(runs: Path) -> None:
+    bound = ["--set", "Dynamic.rule = 'sgd'", "--set", "Dynamic.rate = 0.05", "--set", "Dynamic.bptt = 16"]
+    arguments = ["eval", str(runs / "R"), "--bytes", "200"]
+    static, both = json_answer(*arguments), json_answer(*arguments, "--dynamic", *bound)
+    assert static == {name: both[name] for name in static}
+    assert both["dynamic_bpc"] != static["bpc"]
+    rule = {"rule": "sgd", "rate": 0.05, "decay": 0.0, "bptt": 16}
+    assert both["dynamic_protocol"] == {"batch_size": 2, "bptt": 16, "bytes_scored": 198, "memory": 24, "dynamic": rule}
+    assert f"dynamic evaluation {both['dynamic_bpc']:.4f} bpc (rule sgd" in answer(*arguments, "--dynamic", *bound)
+
+
+def test_compress_and_decompress_give_the_file_and_its_figures(runs: Path, tmp_path: Path) -> None:
+    source, packed, out = runs / "text.txt", tmp_path / "x.rnn", tmp_path / "out"
+    told = json_answer("compress", str(source), "--run", str(runs / "R"), "--streams", "40", "--out", str(packed))
+    assert told["compressed_bytes"] == packed.stat().st_size
+    assert told["payload_bpc"] == pytest.approx(told["eval_bpc"], rel=2e-3)
+    back = answer("decompress", str(packed), "--run", str(runs / "R"), "--out", str(out))
+    assert out.read_bytes() == source.read_bytes()
+    assert told["sha256"] in back
 
 
 def test_eval_on_another_text_scores_that_text(runs: Path, tmp_path: Path) -> None:

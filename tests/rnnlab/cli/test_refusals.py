@@ -69,6 +69,9 @@ BAD = [
     Bad("another run", train_with(run="R"), ConfigError, ["R", "holds a run", "rnnlab resume R", "--run"]),
     Bad("device", train_with("--device", "tpu"), ConfigError, ["Trainer.device = 'tpu'", "'cpu'"]),
     Bad("no run to evaluate", ["eval", "elsewhere"], ConfigError, ["elsewhere", "config.gin"]),
+    Bad("run to plan", ["plan", "R"], ConfigError, ["'R' is the folder of a run", "'R/config.gin'"]),
+    Bad("run to show", ["show", "R"], ConfigError, ["'R' is the folder of a run", "'R/config.gin'"]),
+    Bad("folder to show", ["show", "."], ConfigError, ["'.' is a folder", "name a .gin file"]),
     Bad("no run to resume", ["resume", "."], ConfigError, ["config.gin"]),
     Bad("no such split", ["eval", "R", "--split", "dev"], ConfigError, ["'dev'", "valid"]),
     Bad(
@@ -82,6 +85,18 @@ BAD = [
     Bad("prompt file", ["generate", "R", "--prompt-file", "nowhere"], ConfigError, ["nowhere"]),
     Bad("temperature", ["generate", "R", "--temperature", "-1"], ConfigError, ["temperature", "-1"]),
     Bad("top-p", ["generate", "R", "--top-p", "0"], ConfigError, ["top-p", "0"]),
+    Bad("nothing to compress with", ["compress", "text.txt", "--out", "x"], ConfigError, ["--run", "--online"]),
+    Bad("nothing to compress", ["compress", "nowhere", "--run", "R", "--out", "x"], DataError, ["nowhere"]),
+    Bad(
+        "streams", ["compress", "text.txt", "--run", "R", "--streams", "0", "--out", "x"], ConfigError, ["--streams 0"]
+    ),
+    Bad(
+        "streams online",
+        ["compress", "text.txt", "--online", "sha_rnn", "--streams", "2", "--out", "x"],
+        ConfigError,
+        ["--streams", "--run"],
+    ),
+    Bad("no compressed file", ["decompress", "text.txt", "--out", "x"], DataError, ["text.txt", "rnnlab compress"]),
     Bad("kind", ["parts", "cores"], ConfigError, ["'cores'", "core"]),
     Bad("nothing to fetch", ["fetch", "enwik7"], DataError, ["'enwik7'", "'enwik8'"]),
     Bad("not the corpus", ["fetch", "text8", "--from", "text.txt"], DataError, ["text.txt", "text8"]),

@@ -1,9 +1,15 @@
 """Corpora: how a file is cut, what is embedded, and by which names they go."""
 
+import bz2
+import gzip
 import hashlib
+import io
+import lzma
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -23,6 +29,50 @@ def test_a_file_is_cut_90_5_5_by_byte(tmp_path: Path) -> None:
     corpus = corpora.File(str(written(tmp_path / "text", content)))
     assert [len(split) for split in (corpus.train, corpus.valid, corpus.test)] == [2_700_000, 150_000, 150_000]
     assert corpus.train.bytes.tobytes() + corpus.valid.bytes.tobytes() + corpus.test.bytes.tobytes() == content
+
+
+def zipped(content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("text", content)
+    return file.getvalue()
+
+
+def in_zstandard(content: bytes) -> bytes:
+    """A frame of a single block that is stored as it is. Source: RFC 8878, section 3.1.1."""
+    assert len(content) < 2**17
+    header = b"\xa0" + len(content).to_bytes(4, "little")  # one segment, whose size stands in four bytes
+    return b"\x28\xb5\x2f\xfd" + header + (len(content) << 3 | 1).to_bytes(3, "little") + content
+
+
+PACKERS = {
+    "gzip": gzip.compress,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zip": zipped,
+    "zstd": in_zstandard,
+}
+
+
+@pytest.mark.parametrize("argument", ["path", "valid", "test"])
+@pytest.mark.parametrize("kind", PACKERS)
+def test_a_packed_file_is_read_as_it_is_and_said_to_be_packed(
+    kind: str, argument: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    packed = written(tmp_path / "text", PACKERS[kind](random_bytes(1000)))
+    plain = str(written(tmp_path / "plain", random_bytes(1000)))
+    files = {"path": str(packed)} if argument == "path" else {"path": plain, "valid": plain, "test": plain}
+    corpus = corpora.File(**{**files, argument: str(packed)})
+    assert f"{packed} is packed ({kind})" in capsys.readouterr().err
+    split = corpus.train if argument == "path" else corpus.split(argument)
+    assert packed.read_bytes().startswith(split.bytes.tobytes())
+
+
+def test_an_archive_that_is_not_packed_is_a_text_like_any(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tarfile.open(tmp_path / "text.tar", "w") as archive:
+        archive.add(written(tmp_path / "text", random_bytes(1000)), "text")
+    corpora.File(str(tmp_path / "text.tar"))
+    assert capsys.readouterr().err == ""
 
 
 def test_enwik8_would_be_cut_as_the_paper_cuts_it(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from rnnlab.matmul import products_in
@@ -17,8 +18,11 @@ from rnnlab.ops import (
     gru_layer,
     linear_recurrence,
     lstm_layer,
+    min_gru_scan,
     native,
     qrnn_layer,
+    rg_lru_scan,
+    sru_scan,
     window_attention,
 )
 from rnnlab.ops.dropout import set_batch_offset
@@ -82,6 +86,19 @@ def qrnn(leaves: Sequence[Tensor], backend: Any, shape: Shape) -> tuple[Tensor, 
     return qrnn_layer(x, gates, c, zoneout=shape.get("zoneout", 0.0), backend=backend)
 
 
+def sru(leaves: Sequence[Tensor], backend: Any, shape: Shape) -> tuple[Tensor, ...]:
+    return sru_scan(*leaves, backend=backend)
+
+
+def min_gru(leaves: Sequence[Tensor], backend: Any, shape: Shape) -> tuple[Tensor, ...]:
+    return (min_gru_scan(*leaves, backend=backend),)
+
+
+def rg_lru(leaves: Sequence[Tensor], backend: Any, shape: Shape) -> tuple[Tensor, ...]:
+    projected, x, k, h = leaves
+    return (rg_lru_scan(projected, x, F.logsigmoid(k), h, backend=backend),)
+
+
 def boom(leaves: Sequence[Tensor], backend: Any, shape: Shape) -> tuple[Tensor, ...]:
     return (boom_layer(*leaves, p=shape.get("p", 0.0), backend=backend),)
 
@@ -122,6 +139,19 @@ OPERATORS = [
         "qrnn", qrnn,
         lambda s: [(s["T"], s["B"], s["D"]), (s["B"], s["D"]), *[(s["D"], s["D"]), (s["D"],)] * 3],
         ("native",), (*PLAIN, {**PLAIN[3], "zoneout": 0.2}),
+    ),
+    Operator(
+        "sru", sru, lambda s: [(s["T"], s["B"], 3 * s["D"]), (s["T"], s["B"], s["D"]), (s["D"],), (s["B"], s["D"])],
+        ("native",), PLAIN, scale=1.0, autocast=False,
+    ),
+    Operator(
+        "min_gru", min_gru, lambda s: [(s["T"], s["B"], 2 * s["D"]), (s["B"], s["D"])],
+        ("native",), PLAIN, scale=1.0, autocast=False,
+    ),
+    Operator(
+        "rg_lru", rg_lru,
+        lambda s: [(s["T"], s["B"], 2 * s["D"]), (s["T"], s["B"], s["D"]), (s["D"],), (s["B"], s["D"])],
+        ("native",), PLAIN, scale=1.0, autocast=False,
     ),
     Operator(
         "boom", boom, lambda s: [(s["T"], s["B"], s["D"]), (3 * s["D"], s["D"]), (3 * s["D"],)],

@@ -66,6 +66,54 @@ def test_a_run_whose_start_was_cut_short_can_be_started_again(tmp_path: Path) ->
     assert RunFolder.open(tmp_path).config_text == CONFIG
 
 
+@pytest.mark.parametrize("name", ["operative.gin", "environment.json", ".tmp-config.gin"])
+def test_a_start_that_was_cut_short_at_any_file_can_be_started_again(tmp_path: Path, name: str) -> None:
+    create(tmp_path)
+    (tmp_path / "config.gin").rename(tmp_path / ".tmp-config.gin")
+    for later in [".tmp-config.gin", "operative.gin", "environment.json"]:
+        if later == name:
+            break
+        (tmp_path / later).unlink()
+    create(tmp_path)
+    assert RunFolder.open(tmp_path).config_text == CONFIG
+
+
+FOREIGN = {
+    "operative.gin": "Trainer.seed = 7\n",
+    "environment.json": '{"python": "3.12"}\n',
+    "resumed.gin": "Trainer.steps = 7\n",
+    "tb/events.out.tfevents.1.1.0.run": "mine",
+    "lock": "mine\n",
+}
+
+
+@pytest.mark.parametrize("beside", [[], ["lock of a process"], ["a start cut short"]])
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_has_the_name_of_a_runs_file_but_is_anothers_is_refused_and_left_alone(
+    tmp_path: Path, name: str, beside: list[str]
+) -> None:
+    if beside == ["a start cut short"]:
+        create(tmp_path)
+        (tmp_path / "config.gin").unlink()
+        if name == "operative.gin":
+            (tmp_path / "environment.json").unlink()
+    elif beside:
+        (tmp_path / "lock").write_text("process 1 on here\n")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text(FOREIGN[name])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pytest.raises((ConfigError, StorageError), match=rf"{name.partition('/')[0]}.*folder"):
+        create(tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_link_that_leads_nowhere_is_in_the_way_too(tmp_path: Path) -> None:
+    (tmp_path / "environment.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ConfigError, match=r"environment\.json"):
+        create(tmp_path)
+    assert (tmp_path / "environment.json").is_symlink()
+
+
 def test_files_of_others_do_not_hinder_a_run_and_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     create(tmp_path)

@@ -35,6 +35,16 @@ VARIANTS = {
     "": [],
     "qrnn": ["Block.core = @core.QRNN"],
     "rg_lru and projected": ["Block.core = @core.RGLRU", "attention = @attention.Projected", "Projected.heads = 2"],
+    "mlstm, slstm, alibi, delta net, mamba2": [
+        "LanguageModel.blocks = [@Block, @b/Block, @sha/Block, @d/Block]", "Block.core = @core.MLSTM",
+        "b/Block.core = @core.SLSTM", "sha/Block.core = @core.GatedDeltaNet", "GatedDeltaNet.negative = True",
+        "d/Block.core = @core.Mamba2", "Mamba2.states = 5", "attention = @attention.ALiBi", "ALiBi.heads = 2",
+    ],
+    "gla, sru_pp, adaptive span, mogrifier": [
+        "LanguageModel.blocks = [@Block, @b/Block, @sha/Block]", "Block.core = @core.GLA",
+        "b/Block.core = @core.SRUPP", "sha/Block.core = @core.MogrifierLSTM",
+        "attention = @attention.AdaptiveSpan", "AdaptiveSpan.heads = 2", "AdaptiveSpan.first = 0.5",
+    ],
     "a memory that slides, in odd widths": ["LanguageModel.dim = 10", "memory = 7", "Trainer.batch_size = 3"],
     "chunks longer than the memory": ["memory = 5", "Trainer.bptt = 40"],
     "accumulation": ["Trainer.accumulate = 3"],

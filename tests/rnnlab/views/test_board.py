@@ -106,6 +106,7 @@ def test_the_configuration_costs_and_test_score_are_shown(trained: RunFolder) ->
     result = trained.result()
     assert result is not None
     assert points(trained.tensorboard, "cost/parameters") == [(0, result["parameters"])]
+    assert points(trained.tensorboard, "cost/state_floats") == [(0, result["state_floats"])]
     assert points(trained.tensorboard, "bpc/test") == [
         (result["bytes_trained"], pytest.approx(result["test_bpc"], rel=1e-6))
     ]

@@ -52,11 +52,11 @@ def test_beside_text_each_run_has_its_own_figures_and_blanks_for_the_others(tmp_
     assert "Bytes of a run on a task are positions." in comparison.text
 
 
-def test_text_alone_has_the_columns_that_it_always_had(tmp_path: Path) -> None:
+def test_text_alone_has_the_columns_of_runs_on_text(tmp_path: Path) -> None:
     (table,) = compare([write_run(tmp_path / "a")]).tables
     assert [column.title for column in table.columns] == [
         "Run", "Status", "Seed", "Valid BPC", "Best valid", "Test BPC", "Bytes", "Time", "Parameters", "MACs/byte",
-        "Bytes/s", "Memory", "Differs in",
+        "State", "Bytes/s", "Memory", "Differs in",
     ]  # fmt: skip
 
 

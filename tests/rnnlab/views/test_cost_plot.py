@@ -30,6 +30,29 @@ def test_points_stand_at_their_cost_however_near_others_are(costs: tuple[float, 
     assert places(plot(*costs)) == [(cost, pytest.approx(2.0 + 0.01 * i)) for i, cost in enumerate(costs)]
 
 
+@pytest.mark.parametrize(
+    ("costs", "scale"),
+    [
+        ((7.0, 7.0, 35.0), "linear"),
+        ((0.0, 0.0), "linear"),
+        ((512.0, 16_384.0, 263_936.0), "log"),
+        ((0.0, 512.0, 263_936.0), "symlog"),  # a convolution carries nothing
+    ],
+)
+def test_costs_that_are_far_apart_are_told_apart(costs: tuple[float, ...], scale: str) -> None:
+    figure = plot(*costs)
+    (axis,) = figure.axes
+    assert axis.get_xscale() == scale
+    x = sorted(axis.transData.transform((cost, 2.0))[0] for cost in set(costs))
+    assert all(b - a > 0.1 * axis.bbox.width for a, b in itertools.pairwise(x))
+    low, high = axis.get_xlim()
+    shown = [tick for tick in axis.get_xticks() if low <= tick <= high]
+    assert len(shown) >= 3
+    texts = [label.get_text() for label in axis.get_xticklabels()]
+    assert "0" in texts or scale != "symlog"
+    assert "10k" in texts or scale == "linear", texts
+
+
 def test_intervals_of_equal_cost_end_in_caps_of_different_widths() -> None:
     caps = [one.lines[1][0].get_markersize() for one in plot(7.0, 7.0, 7.0).axes[0].containers]  # type: ignore[attr-defined]
     assert len(set(caps)) == 3

@@ -28,7 +28,12 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     assert first["cells"] == {"trained": 4, "kept": 0}
     before = results(folder)
     assert len(before) == 4
-    assert [cell.seed for _, cell in read_cells(folder / "cells.jsonl")] == [1, 1, 2, 2]
+    assert sorted(cell.seed for _, cell in read_cells(folder / "cells.jsonl")) == [
+        1,
+        1,
+        2,
+        2,
+    ]  # two workers end as they may
 
     more = {**DROPPED, "qrnn": ["core/qrnn"]}
     second, _ = run_ablation(small_ablation(tmp_path, deltas=more, seeds=3), workers=2)

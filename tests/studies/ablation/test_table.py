@@ -28,6 +28,7 @@ def variant(
             "test_bpc": bpc + SHARED[seed] - 0.025,
             "parameters": 3_412_736,
             "macs_per_byte": 3_900_000,
+            "state_floats": 263_936,
             "bytes_per_second": 9000.0 + seed,
             "peak_memory_mb": 812.4,
             "protocol": {"batch_size": 8, "bptt": 256, "memory": 1024, "bytes_scored": 150_000},
@@ -301,6 +302,13 @@ def test_the_plot_names_its_axes_and_every_variant_that_has_a_result() -> None:
     assert axis.get_xlabel() == "MACs per byte"
     assert "bits/byte" in axis.get_ylabel()
     assert [text.get_text() for text in axis.texts] == ["lstm (baseline)", "qrnn", "gru"]
+
+
+def test_the_plot_against_the_state_counts_floats() -> None:
+    variants = [*study(), variant("uncounted", 2.6, state_floats=None), variant("none", 2.7, state_floats=0)]
+    (axis,) = cost_plot(variants, "lstm", cost="state_floats").axes
+    assert axis.get_xlabel() == "State [floats]"
+    assert [text.get_text() for text in axis.texts] == ["lstm (baseline)", "qrnn", "gru", "none"]
 
 
 @pytest.mark.slow

@@ -45,6 +45,7 @@ def searched(folder: Path, metric: str | None = None, confirm: int = 2, costs: b
                 trial.set_user_attr("bindings", ["dropout = 0.0"])
             if costs:
                 trial.set_user_attr("macs_per_byte", 100 * (1 + number % 2))
+                trial.set_user_attr("state_floats", 1000 * (4 - number))
             trial.report(reached, 100)
             study.optuna.tell(trial, reached)
         lost = study.optuna.ask(plan_space(plan))
@@ -136,7 +137,9 @@ def test_a_report_has_the_tuning_curve_and_the_front_of_what_it_costs(tmp_path: 
     plan = searched(tmp_path / "costs", costs=True)
     facts, _ = write_report(plan)
     assert [(p["trial"], p["macs_per_byte"]) for p in facts["pareto"]] == [(2, 100.0), (3, 200.0)]
-    assert (plan.folder / "plots" / "pareto.png").stat().st_size > 5_000
+    assert [(p["trial"], p["state_floats"]) for p in facts["pareto_state"]] == [(3, 1000.0)]
+    for name in ("pareto", "pareto_state"):
+        assert (plan.folder / "plots" / f"{name}.png").stat().st_size > 5_000
     assert {row["macs_per_byte"] for row in csv.DictReader((plan.folder / "trials.csv").read_text().splitlines())} == {
         "100",
         "200",

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from rnnlab.errors import ConfigError, Stopped
+from rnnlab.studies.jobs import StudyJobs
 from rnnlab.studies.launch.launcher import Detached, WorkerExit
-from rnnlab.studies.launch.slurm.account import StudyJobs
 from rnnlab.studies.launch.slurm.arrays import read_arrays
 from rnnlab.studies.launch.slurm.pool import SlurmPool
 from rnnlab.studies.launch.slurm.request import parse_request

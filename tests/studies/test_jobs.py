@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.studies.launch.slurm.account import StudyJobs
+from rnnlab.studies.jobs import StudyJobs
 from rnnlab.studies.launch.slurm.arrays import Element, read_arrays, write_array
 from rnnlab.studies.launch.slurm.diary import write_end, write_start
 from rnnlab.studies.launch.slurm.queue import Listing, Queued

@@ -1,0 +1,208 @@
+"""Compressing with a model that starts from its seed and learns from what has been coded.
+
+Of the model nothing is stored but the configuration, its seed in it: a decoder trains the same model on what it has
+decoded. So the size of the file is the length of a prequential code (Dawid 1984; Rissanen 1984).
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rnnlab import config
+from rnnlab.codec.coder import Coder, Decoder, Encoder, constriction
+from rnnlab.codec.container import Container, check_place, text_of
+from rnnlab.codec.needs import check_needs, needs
+from rnnlab.codec.streams import CPU, MOST_EXPANSION, Cut, code_chunks, portion_of, some_streams
+from rnnlab.codec.written import Done, Stopwatch, progress, write_compressed
+from rnnlab.config import Config
+from rnnlab.data.memory_text import CodedText, Columns
+from rnnlab.data.source import Chunk, Read
+from rnnlab.data.splits import Bytes
+from rnnlab.errors import ConfigError, StorageError
+from rnnlab.scoring.forecaster import Forecaster
+from rnnlab.scoring.order import ScoreFirst
+from rnnlab.training.experiment import Experiment, build
+from rnnlab.training.learner import Learner
+from rnnlab.training.recipe import Trainer
+from rnnlab.training.threads import choose_threads, using_threads
+
+KIND = "online"
+
+
+def compress_online(
+    path: str | Path, out: str | Path, fragments: str | Sequence[str], overrides: str | Sequence[str] = ()
+) -> dict[str, Any]:
+    """Write `out`, from which `decompress` makes the same bytes with nothing else.
+
+    Args:
+        path: any file, an empty one as well.
+        fragments, overrides: the configuration, as of `rnnlab.train`; the recipe runs once over the file.
+    Returns: the figures; "model_bpc" is the online code length [bits/byte].
+    Raises: ConfigError, DataError, StorageError; Diverged if training does.
+    """
+    watch, target = Stopwatch(), Path(out)
+    data = text_of(Path(path))
+    check_place(target)
+    constriction()
+    resolved = config.resolve(fragments, overrides).override(["Trainer.device = 'cpu'"])
+    text = np.frombuffer(data, dtype=np.uint8)
+    built = _build(resolved)
+    threads = choose_threads(built)
+    with using_threads(threads):
+        needed = needs(built.model)
+        cuts, encoder = _cuts(built, len(data)), Encoder()
+        nats = OnlineRun(built, len(data)).code(cuts, text.copy(), encoder, "compress")
+    plain = b"".join(cut.take_plain(text) for cut, _ in cuts)
+    header = {"kind": KIND, "threads": threads, "config": config.identity(resolved.text), "needs": needed}
+    figures = write_compressed(target, data, plain, encoder.payload(), header, nats, watch)
+    return {**figures, "streams": [cut.streams for cut, _ in cuts], "threads": threads}
+
+
+def text_online(container: Container, name: str) -> bytes:
+    """What the container holds.
+
+    Args:
+        name: of the file, for errors.
+    Raises: ConfigError if torch, the kernels or what else is needed is another; DataError, StorageError.
+    """
+    size, threads = container.told("size", int), container.told("threads", int)
+    if not 0 <= size <= (len(container.body) + 1) * MOST_EXPANSION or threads < 1:
+        raise StorageError(f"{name}: {size} bytes by {threads} threads: it was not written by rnnlab")
+    built = _build(_resolved(container.told("config", str)))
+    with using_threads(threads):
+        check_needs(name, container.told("needs", dict), needs(built.model))
+        cuts = _cuts(built, size)
+        text, plain, body = np.zeros(size, dtype=np.uint8), 0, container.body
+        for cut, _ in cuts:
+            cut.put_plain(text, body[plain : plain + cut.plain])
+            plain += cut.plain
+        OnlineRun(built, size).code(cuts, text, Decoder(body[plain:]), "decompress")
+    return text.tobytes()
+
+
+def _resolved(text: str) -> Config:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.gin"
+        path.write_text(text, encoding="utf-8")
+        return config.load(path)
+
+
+def _build(resolved: Config) -> Experiment:
+    """The model from its seed; which text the configuration names plays no part."""
+    nothing = CodedText(Columns(np.zeros((1, 2), dtype=np.uint8)))
+    built = build(resolved, coded=nothing)
+    trainer = built.trainer
+    trainer.training_device()
+    if trainer.accumulate > 1 or trainer.compile:
+        bound = "Trainer.compile = True" if trainer.compile else f"Trainer.accumulate = {trainer.accumulate}"
+        raise ConfigError(f"{bound}: a coder learns chunk by chunk, and is not compiled by torch; leave it out")
+    return built
+
+
+def _cuts(built: Experiment, size: int) -> list[tuple[Cut, int]]:
+    """The stages of a text of so many bytes, each with its bptt."""
+    assert built.online is not None
+    trainer, start, cuts = built.trainer, 0, []
+    for end, streams, bptt in (*built.online.stages, (size, trainer.batch_size, trainer.bptt)):
+        stop = min(end, size)
+        if stop > start:
+            cuts.append((Cut(start, stop, some_streams(stop - start, streams)), bptt))
+        start = max(start, stop)
+    return cuts
+
+
+class Following(Forecaster):
+    """The model of a learner: it predicts from the learner's state, in eval mode, and learns by the learner's steps."""
+
+    def __init__(self, learner: Learner, again: "Again") -> None:
+        super().__init__(learner.model)
+        self.learner, self.again = learner, again
+
+    def learn(self, read: Read) -> None:
+        self.model.train()
+        self.learner.step()
+        self.again.learn()
+        self.model.eval()
+        self.state, self._stepping = self.learner.state, None
+
+
+class Again:
+    """A second reading of what was coded, some way behind the first; at the end of what is known it begins anew."""
+
+    def __init__(self, learner: Learner, source: CodedText, steps: int, behind: int) -> None:
+        """Args:
+        steps: after each chunk.
+        behind: how much of a stage is coded before it begins [bytes].
+        """
+        self._learner, self._source, self._steps, self._behind = learner, source, steps, behind
+        self._position = 0
+        self._state: Any = None
+
+    def begin(self) -> None:
+        """Another stage: it begins there."""
+        self._position, self._state = 0, None
+
+    def learn(self) -> None:
+        learner, columns = self._learner, self._source.columns
+        enough = columns.known * columns.count > self._behind and columns.known > learner.trainer.bptt
+        if not self._steps or not enough:
+            return
+        before, state = learner.progress, learner.state
+        for _ in range(self._steps):
+            if self._position + learner.trainer.bptt >= columns.known:
+                self._position = 0
+            learner.progress = replace(learner.progress, position=self._position, bytes=before.bytes)
+            learner.state = self._state
+            learner.step()
+            self._position, self._state = learner.progress.position, learner.state
+        learner.progress = replace(
+            learner.progress, reading=before.reading, position=before.position, bytes=before.bytes
+        )
+        learner.state = state
+
+
+class OnlineRun:
+    """One pass over a text: a learner that codes each chunk before it takes its step."""
+
+    def __init__(self, built: Experiment, size: int) -> None:
+        """Args: size: of the text; the schedule spans it [bytes]."""
+        assert isinstance(built.source, CodedText)
+        assert built.online is not None
+        self.source = built.source
+        recipe = replace(built.trainer, bytes=max(size, 1), steps=None, epochs=None, batch_size=1)
+        self.learner = Learner(replace(built, trainer=recipe))
+        self.again = Again(self.learner, self.source, built.online.again, built.online.again_after)
+
+    def code(self, cuts: Sequence[tuple[Cut, int]], text: Bytes, code: Coder, doing: str) -> float:
+        """Both directions; a decoder fills the text in. Returns: what the model says that the bytes cost [nats]."""
+        order, nats = ScoreFirst(Following(self.learner, self.again)), 0.0
+        with order.forecaster, progress(doing, sum(cut.coded for cut, _ in cuts)) as done:
+            for cut, bptt in cuts:
+                if cut.coded:
+                    nats += self._stage(order, cut, bptt, text, code, done)
+        return nats
+
+    def _stage(self, order: ScoreFirst, cut: Cut, bptt: int, text: Bytes, code: Coder, done: Done) -> float:
+        learner = self.learner
+        self.source.columns = columns = Columns(cut.streams_of(text).copy(), known=1)
+        learner.trainer = _with(learner.trainer, cut.streams, bptt)
+        learner.progress = replace(learner.progress, position=0)
+        self.again.begin()
+        order.open(portion_of(columns), CPU)
+        code_chunks(order, columns, self._chunks(columns), code, done)
+        cut.streams_of(text)[:] = columns.tokens
+        return order.running.total
+
+    def _chunks(self, columns: Columns) -> Iterator[Chunk]:
+        """Those that the learner is going to read, one before each of its steps."""
+        while self.learner.progress.position < columns.positions(0):
+            (chunk,) = self.learner.chunks()
+            yield chunk
+
+
+def _with(trainer: Trainer, streams: int, bptt: int) -> Trainer:
+    return replace(trainer, batch_size=streams, bptt=bptt)

@@ -1,0 +1,47 @@
+"""The commands, in processes of their own: two compress at once, beside each other's load, and a third decompresses."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.rnnlab.cli.commands import run_process
+from tests.rnnlab.codec.small import ONLINE, words
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["run", "online"])
+def test_two_at_once_write_one_file_and_a_third_process_reads_it(whole: Path, tmp_path: Path, how: str) -> None:
+    source = words(tmp_path, 12_000 if how == "run" else 4000)
+    bindings = [argument for line in ONLINE for argument in ("--set", line)]
+    model = ["--run", str(whole)] if how == "run" else ["--online", "sha_rnn", "size/tiny", *bindings]
+    command = [sys.executable, "-m", "rnnlab", "compress", str(source), *model, "--out"]
+    if how == "run":
+        command = [*command[:-1], "--streams", "200", "--out"]
+    packed = [tmp_path / "a.rnn", tmp_path / "b.rnn"]
+    both = [subprocess.Popen([*command, str(out)], stderr=subprocess.PIPE, text=True) for out in packed]
+    for process in both:
+        _, error = process.communicate(timeout=500)
+        assert process.returncode == 0, error
+    assert packed[0].read_bytes() == packed[1].read_bytes()
+    assert packed[0].stat().st_size < source.stat().st_size, "it is the model's work"
+    run = ["--run", str(whole)] if how == "run" else []
+    done = run_process("-m", "rnnlab", "decompress", str(packed[0]), *run, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out").read_bytes() == source.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_damaged_file_ends_the_command_with_the_code_for_it(whole: Path, tmp_path: Path) -> None:
+    from rnnlab import cli
+    from rnnlab.codec.files import compress_with_run
+
+    compress_with_run(words(tmp_path, 200), tmp_path / "x.rnn", whole)
+    data = (tmp_path / "x.rnn").read_bytes()
+    for content, code in ((data[:3], 3), (b"\0" + data[1:], 3), (data[:-1], 5), (data[:60] + b"?" + data[61:], 5)):
+        (tmp_path / "y.rnn").write_bytes(content)
+        assert (
+            cli.main(["decompress", str(tmp_path / "y.rnn"), "--run", str(whole), "--out", str(tmp_path / "o")]) == code
+        )
+        assert not (tmp_path / "o").exists()
