@@ -52,7 +52,11 @@ class Cluster:
         return {name: int(number) for name, number, state in found if not states or state in states}
 
     def start_at_once(self) -> None:
-        """Spare what was requeued the two minutes that SLURM lets it wait."""
+        """Spare what was requeued the two minutes that SLURM lets it wait.
+
+        Not within the second in which the node was told to end the job: that revokes what starts in it as well.
+        """
+        time.sleep(2.0)
         for number in self.jobs("PENDING").values():
             subprocess.run(["scontrol", "update", f"JobId={number}", "StartTime=now"], capture_output=True)
 

@@ -16,9 +16,7 @@ from pathlib import Path
 
 from rnnlab.interrupts import Interrupts
 
-HELD = (
-    180.0  # [s] that it waits for a run that another process holds: of a node that died the lock lives on for a while
-)
+HELD = 180.0  # [s] that it waits for a run that another process holds: the lock of a node that died outlives it
 POLL = 5.0  # [s]
 ASKED_TO_REQUEUE = 128 + signal.SIGUSR1
 

@@ -73,12 +73,13 @@ def test_a_cell_that_fails_is_told_with_its_last_line_and_its_log(slurm: Cluster
 
 
 def test_two_commands_on_one_study_do_no_harm(slurm: Cluster, tmp_path: Path) -> None:
-    path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=6400)
-    command = ["ablate", path, "--run", tmp_path / "study", "--slurm", OPTIONS, "--json"]
+    path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
+    command = ["ablate", path, "--run", tmp_path / "study", "--slurm", f"{OPTIONS} hold", "--json"]
     with Command(*command) as first:
-        wait_until(lambda: slurm.jobs())
+        jobs = wait_until(slurm.jobs)
         code, _, err = Command(*command).finish()
         assert (code, "another process is at this study" in err) == (6, True), err
+        slurm.ask("scontrol", "release", next(iter(jobs)).partition("_")[0])
         assert first.succeed()["cells"] == {"trained": 2, "kept": 0}
     starts = [line for path in tmp_path.glob("study/slurm/*/[0-9].jsonl") for line in path.read_text().splitlines()]
     assert sum(json.loads(line)["event"] == "start" for line in starts) == 2
