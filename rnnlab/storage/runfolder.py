@@ -94,7 +94,8 @@ class RunFolder:
         folder = cls(Path(path), config_text, environment)
         with storage_errors(f"{folder.path}: the run cannot be kept there"):
             folder.path.mkdir(parents=True, exist_ok=True)
-            folder._check_vacant()  # before there is a lock: where nothing is started, nothing is left
+            if not os.path.lexists(folder.path / LOCK):
+                folder._check_vacant()  # before there is a lock: where nothing is started, nothing is left
             with folder._locked():
                 folder._check_vacant()
                 write_file(folder.path / ENVIRONMENT, (json.dumps(folder.environment, indent=1) + "\n").encode())

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pickle
 from pathlib import Path
 
@@ -101,10 +102,22 @@ def test_what_has_the_name_of_a_runs_file_but_is_anothers_is_refused_and_left_al
         (tmp_path / "lock").write_text("process 1 on here\n")
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).write_text(FOREIGN[name])
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    def files() -> dict[Path, bytes]:
+        """All but what our own lock says of its holder."""
+        found = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        return found if name == "lock" else {path: found[path] for path in found if path.name != "lock"}
+
+    before, had_lock = files(), (tmp_path / "lock").exists()
     with pytest.raises((ConfigError, StorageError), match=rf"{name.partition('/')[0]}.*folder"):
         create(tmp_path)
-    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    assert files() == before
+    assert (tmp_path / "lock").exists() == had_lock
+
+
+def test_a_start_in_a_folder_that_is_held_says_who_holds_it(tmp_path: Path) -> None:
+    with create(tmp_path).hold(), pytest.raises(RunHeldError, match=rf"held by process {os.getpid()} "):
+        create(tmp_path)
 
 
 def test_a_link_that_leads_nowhere_is_in_the_way_too(tmp_path: Path) -> None:
