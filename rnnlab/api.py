@@ -15,10 +15,11 @@ from rnnlab.data.corpora import open_split
 from rnnlab.data.splits import Corpus, Split
 from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError
-from rnnlab.evaluation import Score, examine
 from rnnlab.evaluation import evaluate as _evaluate
+from rnnlab.evaluation import examine
 from rnnlab.model import LanguageModel
 from rnnlab.scoring.order import ScoreFirst
+from rnnlab.scoring.score import Score
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment
 from rnnlab.storage.runfolder import RunFolder, new_folder
 from rnnlab.training import experiment

@@ -10,12 +10,9 @@ from rnnlab.data.source import Scorable
 from rnnlab.errors import Diverged
 from rnnlab.progress import ProgressBar
 from rnnlab.scoring.forecaster import Forecaster
-from rnnlab.scoring.losses import LN2, cross_entropy, right_answers, weighted_cross_entropy
+from rnnlab.scoring.losses import LN2
 from rnnlab.scoring.order import ScoreFirst
-from rnnlab.scoring.score import Answers, Protocol, Score
-
-__all__ = ["LN2", "Answers", "Protocol", "Score", "cross_entropy", "evaluate", "examine", "longest_memory"]
-__all__ += ["protocol_of", "right_answers", "weighted_cross_entropy", "with_memory"]
+from rnnlab.scoring.score import Protocol, Score
 
 
 def evaluate(

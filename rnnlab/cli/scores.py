@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rnnlab.evaluation import Score
+from rnnlab.scoring.score import Score
 
 HEADINGS = ("difficulty", "accuracy", "chance", "nats", "answers")
 

@@ -4,8 +4,9 @@ from dataclasses import asdict
 
 from rnnlab.data.splits import Split
 from rnnlab.data.task_source import TaskSource
-from rnnlab.evaluation import LN2, Answers, Score
 from rnnlab.model import reach
+from rnnlab.scoring.losses import LN2
+from rnnlab.scoring.score import Answers, Score
 from rnnlab.storage.metrics import Record
 from rnnlab.training.evaluations import EvaluationPlan
 from rnnlab.training.learner import Learner

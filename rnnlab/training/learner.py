@@ -19,12 +19,12 @@ from torch.profiler import record_function
 from rnnlab.data.source import Chunk, Portion, Read
 from rnnlab.data.splits import chunk_length
 from rnnlab.errors import Diverged, StorageError
-from rnnlab.evaluation import LN2, cross_entropy, right_answers, weighted_cross_entropy
 from rnnlab.interfaces import HasPenalty, TellsFigures
 from rnnlab.matmul import products_in
 from rnnlab.ops.dropout import set_batch_offset
 from rnnlab.rng import seed_torch
 from rnnlab.scoring.forecaster import Forecaster
+from rnnlab.scoring.losses import LN2, cross_entropy, right_answers, weighted_cross_entropy
 from rnnlab.scoring.order import ScoreFirst
 from rnnlab.state import State, detach, flatten, leaves, map_state, select_batch, to, unflatten
 from rnnlab.storage.checkpoint import Snapshot, check_same_experiment

@@ -21,11 +21,13 @@ from rnnlab.errors import (
     first_line,
     is_out_of_memory,
 )
-from rnnlab.evaluation import LN2, Score, evaluate, examine, protocol_of
+from rnnlab.evaluation import evaluate, examine, protocol_of
 from rnnlab.interrupts import Interrupts
 from rnnlab.model import count_parameters, fold
 from rnnlab.progress import ProgressBar
+from rnnlab.scoring.losses import LN2
 from rnnlab.scoring.order import ScoreFirst
+from rnnlab.scoring.score import Score
 from rnnlab.state_size import count_state
 from rnnlab.storage.checkpoint import Snapshot
 from rnnlab.storage.metrics import Record

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rnnlab.errors import ConfigError, StorageError
-from rnnlab.evaluation import LN2
+from rnnlab.scoring.losses import LN2
 from rnnlab.storage import metrics
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training import experiment

@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from rnnlab.data.splits import Batches, Split
-from rnnlab.evaluation import LN2, cross_entropy
 from rnnlab.matmul import products_in
 from rnnlab.model import LanguageModel
+from rnnlab.scoring.losses import LN2, cross_entropy
 from rnnlab.state import State, detach
 from rnnlab.training.gradients import norms_by_part
 from rnnlab.views.findings import RETENTION_BINS, AttentionDistances, AttentionMap, Bytes, Findings, Floats, ForgetGates

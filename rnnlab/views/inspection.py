@@ -15,7 +15,8 @@ from torch import Tensor
 from rnnlab.api import LoadedRun, load
 from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError, Diverged
-from rnnlab.evaluation import LN2, cross_entropy, longest_memory, with_memory
+from rnnlab.evaluation import longest_memory, with_memory
+from rnnlab.scoring.losses import LN2, cross_entropy
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.training.threads import choose_threads, using_threads
 from rnnlab.views.reading import Reading, read_positions

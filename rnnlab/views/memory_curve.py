@@ -10,7 +10,8 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from rnnlab.api import load, what_is_scored
 from rnnlab.errors import ConfigError
-from rnnlab.evaluation import Score, evaluate, with_memory
+from rnnlab.evaluation import evaluate, with_memory
+from rnnlab.scoring.score import Score
 from rnnlab.storage.runfolder import check_no_link
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.tables import Column, Table

@@ -12,8 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from rnnlab import evaluation
 from rnnlab.errors import Diverged
+from rnnlab.scoring import losses
 from rnnlab.state import map_state
 from rnnlab.storage import checkpoint
 from rnnlab.training import learner
@@ -50,7 +50,7 @@ def in_the_carried_state(loop: Loop, value: float, patch: pytest.MonkeyPatch) ->
 
 
 def in_the_loss(loop: Loop, value: float, patch: pytest.MonkeyPatch) -> None:
-    real = evaluation.cross_entropy
+    real = losses.cross_entropy
     patch.setattr(learner, "cross_entropy", lambda logits, targets: real(logits, targets) * 0.0 + value)
 
 

@@ -3,10 +3,11 @@
 from torch import nn
 
 from rnnlab.data.source import Scorable
-from rnnlab.evaluation import Score, examine
+from rnnlab.evaluation import examine
 from rnnlab.scoring.dynamic import Dynamic, DynamicForecaster
 from rnnlab.scoring.forecaster import Forecaster
 from rnnlab.scoring.order import ScoreFirst
+from rnnlab.scoring.score import Score
 
 
 class StaticEvaluation:

@@ -14,8 +14,9 @@ from rnnlab import config
 from rnnlab.data.corpora import File
 from rnnlab.data.splits import Split
 from rnnlab.errors import DataError, Stopped
-from rnnlab.evaluation import cross_entropy, evaluate, longest_memory
+from rnnlab.evaluation import evaluate, longest_memory
 from rnnlab.model import LanguageModel
+from rnnlab.scoring.losses import cross_entropy
 from rnnlab.testing import rounding
 from rnnlab.training.experiment import build
 

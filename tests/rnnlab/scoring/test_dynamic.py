@@ -11,9 +11,10 @@ import torch
 from rnnlab import api
 from rnnlab.data.memory_text import MemoryText
 from rnnlab.errors import ConfigError
-from rnnlab.evaluation import cross_entropy, evaluate, examine
+from rnnlab.evaluation import evaluate, examine
 from rnnlab.model import LanguageModel
 from rnnlab.scoring.dynamic import Dynamic, DynamicForecaster, mean_squares
+from rnnlab.scoring.losses import cross_entropy
 from rnnlab.scoring.order import ScoreFirst
 from rnnlab.state import detach
 from rnnlab.testing.small import Leaky

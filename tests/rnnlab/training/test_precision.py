@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from rnnlab.errors import ConfigError, Diverged
-from rnnlab.evaluation import cross_entropy, evaluate
+from rnnlab.evaluation import evaluate
 from rnnlab.matmul import products_in
+from rnnlab.scoring.losses import cross_entropy
 from rnnlab.state import flatten, map_state
 from rnnlab.training import learner as learner_module
 from rnnlab.training.learner import Learner

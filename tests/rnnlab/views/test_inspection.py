@@ -12,7 +12,8 @@ import rnnlab
 from rnnlab.data.corpora import open_split
 from rnnlab.data.task_source import TaskSource
 from rnnlab.errors import ConfigError, Diverged
-from rnnlab.evaluation import LN2, evaluate
+from rnnlab.evaluation import evaluate
+from rnnlab.scoring.losses import LN2
 from rnnlab.testing import rounding
 from rnnlab.views import reading
 from rnnlab.views.inspection import Inspection, inspect_loaded
