@@ -41,8 +41,7 @@ def nothing_is_left(slurm: Cluster, processes: Processes) -> Iterator[None]:
     for child in processes.children:
         if child.status is None:
             child.kill()
-    slurm.ask("scancel", "--user=root")
-    wait_until(lambda: not slurm.jobs())
+    slurm.clear()
 
 
 def begin(processes: Processes, folder: Path, options: str = OPTIONS, size: int = LONG) -> Child:

@@ -51,6 +51,11 @@ class Cluster:
         found = [line.split() for line in told]
         return {name: int(number) for name, number, state in found if not states or state in states}
 
+    def clear(self) -> None:
+        """End all jobs, those of a test that failed among them."""
+        self.ask("scancel", "--user=root")
+        _wait_for(lambda: not self.jobs(), self.folder)
+
     def start_at_once(self) -> None:
         """Spare what was requeued the two minutes that SLURM lets it wait.
 
@@ -112,8 +117,7 @@ def cluster(cpus: int = 4, **settings: str | int) -> Iterator[Cluster]:
             subprocess.run(["slurmd", "-f", made.conf], check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
             _wait_for(lambda: "idle" in made.ask("sinfo", "--noheader", "--format=%t"), made.folder)
             yield made
-            made.ask("scancel", "--user=root")
-            _wait_for(lambda: not made.jobs(), made.folder)
+            made.clear()
         finally:
             for daemon in ("slurmd", "slurmctld", "munge"):
                 _end(made.folder / f"{daemon}.pid")

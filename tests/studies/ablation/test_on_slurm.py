@@ -20,9 +20,15 @@ OPTIONS = "partition=debug cpus-per-task=1 time=60 mem=500M"
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[Cluster]:
+def of_module() -> Iterator[Cluster]:
     with cluster() as made:
         yield made
+
+
+@pytest.fixture
+def slurm(of_module: Cluster) -> Iterator[Cluster]:
+    yield of_module
+    of_module.clear()
 
 
 def bpcs(folder: Path) -> dict[tuple[str, int], Any]:

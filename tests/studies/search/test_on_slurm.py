@@ -24,9 +24,15 @@ OPTIONS = "partition=debug cpus-per-task=1 array-parallelism=4"
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[Cluster]:
+def of_module() -> Iterator[Cluster]:
     with cluster() as made:
         yield made
+
+
+@pytest.fixture
+def slurm(of_module: Cluster) -> Iterator[Cluster]:
+    yield of_module
+    of_module.clear()
 
 
 @pytest.fixture(params=["a file", "PostgreSQL"])

@@ -26,9 +26,15 @@ OPTIONS = "partition=debug cpus-per-task=1 time=60 mem=200M"
 
 
 @pytest.fixture(scope="module")
-def slurm() -> Iterator[Cluster]:
+def of_module() -> Iterator[Cluster]:
     with cluster(MaxArraySize=501, MaxJobCount=5000) as made:
         yield made
+
+
+@pytest.fixture
+def slurm(of_module: Cluster) -> Iterator[Cluster]:
+    yield of_module
+    of_module.clear()
 
 
 def job(folder: Path, name: str) -> dict[str, Any]:
@@ -55,6 +61,7 @@ def test_jobs_work_and_say_how_they_end(slurm: Cluster, tmp_path: Path) -> None:
         for name in ("well", "ill"):
             pool.start(wait_to_go, job(tmp_path, name))
         begins(pool, tmp_path, "well", "ill")
+        wait_until(lambda: pool.poll() == [] and None not in pool.workers())  # the listing is of two seconds ago
         assert pool.busy == 2
         pids = {worker["pid"] for worker in pool.workers() if worker is not None}
         assert pids == {slurm.process_of(number) for number in slurm.jobs().values()}
