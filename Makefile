@@ -54,7 +54,7 @@ faults: install
 
 # hours: every combination of parts in place of every pair, and the fault matrix with the counts of a soak test
 soak: install
-	RNNLAB_SOAK=1 $(PYTEST) -n 2 tests/rnnlab/test_compositions.py
+	RNNLAB_SOAK=1 $(PYTEST) -n 2 tests/rnnlab/test_compositions.py tests/studies/ablation/test_on_slurm.py
 	$(BIN)/python -m tests.faults --soak
 
 # the targets and what this machine reaches; a quarter of an hour in which nothing else should run

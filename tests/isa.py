@@ -1,6 +1,7 @@
 """The tests that compare numbers, as several processors would compute them: `python -m tests.isa [NAME...]`.
 
 A line a configuration, with what torch and the kernels made of it. What a configuration cannot be had for, it says.
+--without NAME leaves one out.
 """
 
 import argparse
@@ -41,9 +42,11 @@ print(json.dumps({"torch": torch.backends.cpu.get_cpu_capability(), "threads": t
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.isa", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of: {', '.join(CONFIGURATIONS)} (default: all)")
-    names = parser.parse_args().names or list(CONFIGURATIONS)
-    if unknown := [name for name in names if name not in CONFIGURATIONS]:
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="leave it out")
+    options = parser.parse_args()
+    if unknown := [name for name in (*options.names, *options.without) if name not in CONFIGURATIONS]:
         parser.error(f"no configuration {unknown[0]!r}; there are {', '.join(CONFIGURATIONS)}")
+    names = [name for name in options.names or CONFIGURATIONS if name not in options.without]
     print(f"{processor()}, {platform.machine()}", flush=True)
     failed = [name for name in names if not passes(name)]
     print(f"{len(names) - len(failed)} passed, {len(failed)} failed: configurations", flush=True)

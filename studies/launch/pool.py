@@ -1,19 +1,16 @@
 """The worker processes of a study. Each has one thread or one GPU, and stops when its parent is gone.
 
-A slot keeps a server that has imported everything and forks a worker for each job, so that a trial of a second does not
-wait two for torch. The server computes nothing itself: a fork of it has no threads and no configuration to inherit.
+A server that has imported everything forks a worker for each job, so that a trial of a second does not wait two for
+torch, and 64 workers share the memory that it takes. There is one for all slots that have the same environment. It
+computes nothing itself: a fork of it has no threads and no configuration to inherit.
 """
 
-import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import torch
 
@@ -21,7 +18,7 @@ from rnnlab.errors import ConfigError, RnnlabError, Stopped
 from rnnlab.interrupts import Interrupts
 from rnnlab.storage.durable import storage_errors
 from rnnlab.studies.launch.launcher import Job, Task, WorkerExit, named
-from rnnlab.studies.launch.process import may_be_running
+from rnnlab.studies.launch.server import Place, Server
 
 LOGS = "logs"
 
@@ -51,107 +48,51 @@ def worker_environments(workers: int | None, device: torch.device) -> list[dict[
     return [{**shared, "CUDA_VISIBLE_DEVICES": names[i % len(names)]} for i in range(workers or len(names))]
 
 
+@dataclass
 class Slot:
-    """A server, and the worker that it has forked."""
+    """A place for one worker at a time.
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
-        self._environment, self._log = environment, log
-        self._server: subprocess.Popen[bytes] | None = None
-        self._unread = b""  # the beginning of a line that the server has not ended
-        self._has_served = False
-        self._log_start = 0
-        self.job: Job | None = None
-        self.worker: Mapping[str, Any] | None = None  # its identity, once the server has said so
+    Attributes:
+        environment: of its workers, beside our own.
+        log: what they write.
+        server: the one that forked the last of them.
+        job: what the worker does that it has now.
+    """
 
-    def start(self, job: Job) -> None:
-        """Raises: StorageError if its log cannot be written, or no process can be started."""
-        with storage_errors(f"{self._log}: cannot be written"):
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("ab") as log:
-                self._log_start = log.tell()
-                if self._server is None:
-                    self._server = self._start_server(log)
-        self.job, self.worker = job, None
-        assert self._server.stdin is not None
-        with suppress(BrokenPipeError):  # it died; poll() will see
-            self._server.stdin.write(json.dumps(job).encode() + b"\n")
-            self._server.stdin.flush()
+    place: Place
+    environment: Mapping[str, str]
+    log: Path
+    server: Server | None = None
+    job: Job | None = None
+    _log_start: int = 0
 
-    def _start_server(self, log: BinaryIO) -> subprocess.Popen[bytes]:
-        with storage_errors("a worker's process cannot be started"):
-            server = subprocess.Popen(
-                [sys.executable, "-m", "rnnlab.studies.launch.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env={**os.environ, **self._environment},
-                start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
-            )
-        assert server.stdout is not None
-        os.set_blocking(server.stdout.fileno(), False)
-        self._unread, self._has_served = b"", False
-        return server
+    def start(self, job: Job, server: Server) -> None:
+        """Raises: StorageError if its log cannot be written."""
+        with storage_errors(f"{self.log}: cannot be written"), self.log.open("ab") as log:
+            self._log_start = log.tell()
+        self.server, self.job = server, job
+        server.start(self.place, self.log, job)
+
+    @property
+    def worker(self) -> Mapping[str, Any] | None:
+        """The identity of its worker, once the server has said so."""
+        return self.server.workers.get(self.place) if self.server is not None else None
 
     def poll(self) -> WorkerExit | None:
         """How the worker ended, if it has. Raises: RnnlabError if a server ends before it has started any."""
-        if self._server is None or self.job is None:
+        if self.server is None or self.job is None:
             return None
-        died = self._server.poll()  # before reading: what it said last is not lost
-        code = self._read()
-        if code is None and (died is None or self._has_orphan()):
-            return None
-        ended = WorkerExit(self.job, (died or 1) if code is None else code, self._log, self._log_start)
-        if died is not None:
-            self._forget()
-            if died > 0 and not self._has_served:
-                raise RnnlabError(f"no worker can be started; {ended}")
-        self.job = self.worker = None
+        self.server.look()
+        died, code = self.server.code, self.server.codes.pop(self.place, None)
+        if code is None:
+            if died is None or self.server.still_works(self.place):
+                return None
+            if died > 0 and not self.server.has_served:
+                how = WorkerExit(self.job, died, self.server.log, self.server.log_start)
+                raise RnnlabError(f"no worker can be started; {how}")
+            code = died or 1
+        ended, self.job = WorkerExit(self.job, code, self.log, self._log_start), None
         return ended
-
-    def _read(self) -> int | None:
-        """Read what the server has said: who its worker is, and with which code it ended, if it has."""
-        assert self._server is not None
-        assert self._server.stdout is not None
-        self._unread += self._server.stdout.read() or b""
-        *lines, self._unread = self._unread.split(b"\n")
-        code: int | None = None
-        for facts in map(json.loads, lines):
-            self._has_served = True
-            if "code" in facts:
-                code = facts["code"]
-            else:
-                self.worker = facts
-        return code
-
-    def _has_orphan(self) -> bool:
-        """Whether the worker still runs: once its server has died, it saves, and holds its run until it is through."""
-        return self.worker is not None and may_be_running(self.worker)
-
-    def _forget(self) -> None:
-        """Let go of a server that has ended."""
-        assert self._server is not None
-        assert self._server.stdout is not None
-        self.close()
-        self._server.stdout.close()
-        self._server = None
-
-    def close(self) -> None:
-        """Tell the server that we are gone: it asks its worker to save, waits for it, and ends."""
-        if self._server is not None and self._server.stdin is not None:
-            with suppress(BrokenPipeError):
-                self._server.stdin.close()
-
-    def wait(self, until: float) -> None:
-        """Until the server has ended; at the time `until` [s, monotonic] it and its worker are killed."""
-        if self._server is None:
-            return
-        while (running := self._server.poll() is None or self._has_orphan()) and time.monotonic() < until:
-            time.sleep(0.02)
-        if running:
-            with suppress(ProcessLookupError):
-                os.killpg(self._server.pid, signal.SIGKILL)
-        self._server.wait()
-        self._forget()
 
 
 class Pool:
@@ -159,7 +100,9 @@ class Pool:
 
     def __init__(self, environments: Sequence[Mapping[str, str]], study: Path) -> None:
         self._study, self._interrupts = study, Interrupts()
-        self._slots = [Slot(variables, study / LOGS / f"worker-{i}.log") for i, variables in enumerate(environments)]
+        self._slots = [
+            Slot(place, variables, study / LOGS / f"worker-{place}.log") for place, variables in enumerate(environments)
+        ]
 
     def __enter__(self) -> Self:
         self._interrupts.__enter__()
@@ -182,9 +125,12 @@ class Pool:
         return [slot.worker for slot in self._slots if slot.job is not None]
 
     def start(self, task: Task, job: Job) -> None:
-        """Let a new worker do the task with the job; there must be a free slot."""
+        """Let a new worker do the task with the job; there must be a free slot.
+
+        Raises: StorageError if its log cannot be written, or no process can be started.
+        """
         free = next(slot for slot in self._slots if slot.job is None)
-        free.start({**job, "task": named(task)})
+        free.start({**job, "task": named(task)}, self._server_for(free))
 
     def poll(self) -> list[WorkerExit]:
         """The workers that have ended since the last call.
@@ -198,8 +144,22 @@ class Pool:
 
     def stop(self, patience: float = PATIENCE) -> None:
         """Ask every worker to save and stop, and wait for them, at most `patience` [s]."""
-        for slot in self._slots:
-            slot.close()
+        servers = self._servers()
+        for server in servers:
+            server.close()
         until = time.monotonic() + patience
-        for slot in self._slots:
-            slot.wait(until)
+        for server in servers:
+            server.wait(until)
+
+    def _servers(self) -> list[Server]:
+        """Each once."""
+        return list({id(slot.server): slot.server for slot in self._slots if slot.server is not None}.values())
+
+    def _server_for(self, slot: Slot) -> Server:
+        """One that runs, of the slot's environment. Raises: StorageError."""
+        for other in self._slots:
+            if other.environment == slot.environment and other.server is not None:
+                other.server.look()
+                if other.server.code is None:
+                    return other.server
+        return Server(slot.environment, slot.log)

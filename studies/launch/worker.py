@@ -1,8 +1,9 @@
-"""The server of a slot: `python -m rnnlab.studies.launch.worker`, jobs as lines of JSON on standard input.
+"""The server of a pool's workers: `python -m rnnlab.studies.launch.worker`, see `rnnlab.studies.launch.server`.
 
-For each job the server forks a worker, which calls the function that the job names as "task". The server writes the
-worker's identity (`rnnlab.studies.launch.process`), and once it has ended {"code": N}, on standard output. Standard
-input stays open as long as the parent lives; at its end the worker is asked to save and stop.
+A line of JSON on standard input is an order: {"place": I, "log": FILE, "job": JOB}. The server forks a worker, which
+calls the function that the job names as "task". It writes {"place": I, "worker": IDENTITY}, see
+`rnnlab.studies.launch.process`, and once the worker has ended {"place": I, "code": N}, on standard output. Standard
+input stays open as long as the parent lives; at its end the workers are asked to save and stop.
 """
 
 import json
@@ -13,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import rnnlab.config
@@ -23,50 +25,55 @@ from rnnlab.studies.launch.launcher import Job, Task
 from rnnlab.studies.launch.process import process_identity
 from rnnlab.studies.launch.task import do
 
+POLL = 0.02  # [s] between two looks at the workers
+
 
 def serve() -> None:
-    """Until standard input ends."""
+    """Until standard input ends, and then until the workers do."""
     prepare_streams()
     server, reports = os.getpid(), os.dup(1)
     os.dup2(2, 1)  # what is printed, by parts that are imported too, goes to the log
     rnnlab.config.resolve(["sha_rnn"])  # imports the parts
     sys.stdout.flush()  # or every fork would print it once more
-    while line := sys.stdin.readline():
-        job = json.loads(line)
-        task: Task = pkgutil.resolve_name(job["task"])
-        worker = os.fork()
-        if worker == 0:
-            os.close(reports)
-            os._exit(_work(task, job, server))
-        _write(reports, **process_identity(worker))
-        _write(reports, code=_wait_for(worker))
-
-
-def _wait_for(worker: int) -> int:
-    """Wait for the worker, and stop it if the parent is gone."""
-    orphaned = False
-    while True:
-        found, status = os.waitpid(worker, os.WNOHANG)
-        if found:
-            return os.waitstatus_to_exitcode(status)
-        if orphaned or select.select([0], [], [], 0.02)[0]:  # no job comes while there is a worker: it is the end
-            orphaned = True
-            os.kill(worker, signal.SIGTERM)  # again and again, as the first may come before it is heard
+    workers: dict[int, int] = {}  # place of each, by its process
+    unread, is_orphaned = b"", False
+    while workers or not is_orphaned:
+        if is_orphaned:
+            for pid in workers:
+                os.kill(pid, signal.SIGTERM)  # again and again, as the first may come before it is heard
             time.sleep(0.1)
+        elif select.select([0], [], [], POLL if workers else None)[0]:
+            read = os.read(0, 1 << 16)
+            is_orphaned = not read
+            *lines, unread = (unread + read).split(b"\n")
+            for order in map(json.loads, lines):
+                task: Task = pkgutil.resolve_name(order["job"]["task"])
+                worker = os.fork()
+                if worker == 0:
+                    os.close(reports)
+                    os._exit(_work(task, order["job"], order["log"], server))
+                workers[worker] = order["place"]
+                _write(reports, place=order["place"], worker=process_identity(worker))
+        for pid in list(workers):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                _write(reports, place=workers.pop(pid), code=os.waitstatus_to_exitcode(status))
 
 
 def _write(reports: int, **facts: Any) -> None:
-    try:
+    with suppress(BrokenPipeError):  # nobody reads: the input has ended as well
         os.write(reports, json.dumps(facts).encode() + b"\n")
-    except BrokenPipeError:
-        raise SystemExit from None
 
 
-def _work(task: Task, job: Job, server: int) -> int:
+def _work(task: Task, job: Job, log: str, server: int) -> int:
     """Do the job, in the fork, and return the exit code of the command line, see `rnnlab.errors`."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with Interrupts() as interrupts:
         threading.Thread(target=_stop_with, args=[server], daemon=True).start()
+        with suppress(OSError):  # the server's own log serves as well
+            own = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            os.dup2(own, 1)
+            os.dup2(own, 2)
         return do(task, job, interrupts.check)
 
 

@@ -27,6 +27,37 @@ static inline int64_t strip_width(int64_t channels, int threads)
     return share < STRIP ? share : STRIP;
 }
 
+/* A pass over time in which every channel of every sequence is by itself: (batch, dim) in strips of channels. */
+
+typedef struct { int64_t sequence, first, width; } Strip;
+
+static inline int useful_threads(int64_t values, int threads) { return values < SMALL ? 1 : threads; }
+
+static inline int64_t strips_of_sequence(int64_t dim, int threads)
+{
+    const int64_t width = strip_width(dim, threads);
+    return (dim + width - 1) / width;
+}
+
+static inline Strip strip_at(int64_t number, int64_t dim, int threads)
+{
+    const int64_t width = strip_width(dim, threads), strips = strips_of_sequence(dim, threads);
+    const int64_t first = number % strips * width;
+    return (Strip){ number / strips, first, dim - first < width ? dim - first : width };
+}
+
+static inline void to_doubles(double *to, const float *from, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        to[i] = from[i];
+}
+
+static inline void to_floats(float *to, const double *from, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        to[i] = (float)from[i];
+}
+
 /* functions of one number, branch-free so that loops over them vectorize; a NaN stays a NaN */
 
 /* e^x = 2^n (1 + p), with p a polynomial on [-ln 2 / 2, ln 2 / 2]; beyond +-87 the result is that of +-87. Sets *scale to

@@ -7,16 +7,14 @@
 void min_gru_forward(const float *projected, const float *h0, float *z, float *h, int64_t steps, int64_t batch,
                      int64_t dim, int threads)
 {
-    if (steps * batch * dim < SMALL)
-        threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
+    threads = useful_threads(steps * batch * dim, threads);
+    const int64_t strips = batch * strips_of_sequence(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < batch * per_sequence; number++) {
-        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
-        const int64_t width = dim - first < strip ? dim - first : strip;
+    for (int64_t number = 0; number < strips; number++) {
+        const Strip strip = strip_at(number, dim, threads);
+        const int64_t sequence = strip.sequence, first = strip.first, width = strip.width;
         double carry[STRIP];
-        for (int64_t j = 0; j < width; j++)
-            carry[j] = h0[sequence * dim + first + j];
+        to_doubles(carry, h0 + sequence * dim + first, width);
         for (int64_t t = 0; t < steps; t++) {
             const int64_t row = t * batch + sequence, at = row * dim + first;
             const float *candidate = projected + row * 2 * dim + first, *update = candidate + dim;
@@ -34,13 +32,12 @@ void min_gru_forward(const float *projected, const float *h0, float *z, float *h
 void min_gru_backward(const float *projected, const float *h0, const float *z, const float *h, const float *grad_h,
                       float *grad_projected, float *grad_h0, int64_t steps, int64_t batch, int64_t dim, int threads)
 {
-    if (steps * batch * dim < SMALL)
-        threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
+    threads = useful_threads(steps * batch * dim, threads);
+    const int64_t strips = batch * strips_of_sequence(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < batch * per_sequence; number++) {
-        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
-        const int64_t width = dim - first < strip ? dim - first : strip;
+    for (int64_t number = 0; number < strips; number++) {
+        const Strip strip = strip_at(number, dim, threads);
+        const int64_t sequence = strip.sequence, first = strip.first, width = strip.width;
         double carry[STRIP];
         for (int64_t j = 0; j < width; j++)
             carry[j] = 0.0;
@@ -58,7 +55,6 @@ void min_gru_backward(const float *projected, const float *h0, const float *z, c
                 carry[j] = dh * (1.0 - gate);
             }
         }
-        for (int64_t j = 0; j < width; j++)
-            grad_h0[sequence * dim + first + j] = (float)carry[j];
+        to_floats(grad_h0 + sequence * dim + first, carry, width);
     }
 }

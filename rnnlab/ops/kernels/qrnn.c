@@ -7,17 +7,15 @@
 void qrnn_forward(float *gates, const float *bias, const float *c0, float *y, float *c, int64_t steps, int64_t batch,
                   int64_t dim, float keep, int threads)
 {
-    if (steps * batch * dim < SMALL)
-        threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
+    threads = useful_threads(steps * batch * dim, threads);
+    const int64_t strips = batch * strips_of_sequence(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < batch * per_sequence; number++) {
-        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
-        const int64_t width = dim - first < strip ? dim - first : strip;
+    for (int64_t number = 0; number < strips; number++) {
+        const Strip strip = strip_at(number, dim, threads);
+        const int64_t sequence = strip.sequence, first = strip.first, width = strip.width;
         const float *z_bias = bias + first, *f_bias = z_bias + dim, *o_bias = f_bias + dim;
         double carry[STRIP];
-        for (int64_t j = 0; j < width; j++)
-            carry[j] = c0[sequence * dim + first + j];
+        to_doubles(carry, c0 + sequence * dim + first, width);
         for (int64_t t = 0; t < steps; t++) {
             float *z = gates + (t * batch + sequence) * 3 * dim + first, *w = z + dim, *o = w + dim;
             const int64_t at = (t * batch + sequence) * dim + first;
@@ -39,16 +37,14 @@ void qrnn_forward(float *gates, const float *bias, const float *c0, float *y, fl
 void qrnn_backward(const float *gates, const float *c0, const float *c, const float *grad_y, float *grad_gates,
                    float *grad_c, int64_t steps, int64_t batch, int64_t dim, float keep, int threads)
 {
-    if (steps * batch * dim < SMALL)
-        threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
+    threads = useful_threads(steps * batch * dim, threads);
+    const int64_t strips = batch * strips_of_sequence(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < batch * per_sequence; number++) {
-        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
-        const int64_t width = dim - first < strip ? dim - first : strip;
+    for (int64_t number = 0; number < strips; number++) {
+        const Strip strip = strip_at(number, dim, threads);
+        const int64_t sequence = strip.sequence, first = strip.first, width = strip.width;
         double carry[STRIP];
-        for (int64_t j = 0; j < width; j++)
-            carry[j] = grad_c[sequence * dim + first + j];
+        to_doubles(carry, grad_c + sequence * dim + first, width);
         for (int64_t t = steps - 1; t >= 0; t--) {
             const int64_t row = (t * batch + sequence) * 3 * dim + first, at = (t * batch + sequence) * dim + first;
             const float *z = gates + row, *w = z + dim, *o = w + dim;
@@ -65,7 +61,6 @@ void qrnn_backward(const float *gates, const float *c0, const float *c, const fl
                 carry[j] = dc * (1.0 - keep * w[j]);    /* a float near 1 would be off alike at every position */
             }
         }
-        for (int64_t j = 0; j < width; j++)
-            grad_c[sequence * dim + first + j] = (float)carry[j];
+        to_floats(grad_c + sequence * dim + first, carry, width);
     }
 }

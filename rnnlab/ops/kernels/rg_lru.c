@@ -8,16 +8,14 @@
 void rg_lru_forward(const float *projected, const float *x, const float *k, const float *h0, float *gates, float *h,
                     int64_t steps, int64_t batch, int64_t dim, int threads)
 {
-    if (steps * batch * dim < SMALL)
-        threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
+    threads = useful_threads(steps * batch * dim, threads);
+    const int64_t strips = batch * strips_of_sequence(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < batch * per_sequence; number++) {
-        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
-        const int64_t width = dim - first < strip ? dim - first : strip;
+    for (int64_t number = 0; number < strips; number++) {
+        const Strip strip = strip_at(number, dim, threads);
+        const int64_t sequence = strip.sequence, first = strip.first, width = strip.width;
         double carry[STRIP];
-        for (int64_t j = 0; j < width; j++)
-            carry[j] = h0[sequence * dim + first + j];
+        to_doubles(carry, h0 + sequence * dim + first, width);
         for (int64_t t = 0; t < steps; t++) {
             const int64_t row = t * batch + sequence, at = row * dim + first;
             const float *recurrence = projected + row * 2 * dim + first, *input = recurrence + dim;
@@ -40,14 +38,13 @@ void rg_lru_backward(const float *x, const float *k, const float *h0, const floa
                      const float *grad_h, float *grad_projected, float *grad_x, float *grad_k, float *grad_h0,
                      int64_t steps, int64_t batch, int64_t dim, float steepest, int threads)
 {
-    if (steps * batch * dim < SMALL)
-        threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
+    threads = useful_threads(steps * batch * dim, threads);
+    const int64_t strips = batch * strips_of_sequence(dim, threads);
     const float least = 1.0f / steepest;
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < batch * per_sequence; number++) {
-        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
-        const int64_t width = dim - first < strip ? dim - first : strip;
+    for (int64_t number = 0; number < strips; number++) {
+        const Strip strip = strip_at(number, dim, threads);
+        const int64_t sequence = strip.sequence, first = strip.first, width = strip.width;
         double carry[STRIP], of_k[STRIP];
         for (int64_t j = 0; j < width; j++)
             carry[j] = of_k[j] = 0.0;
@@ -70,9 +67,7 @@ void rg_lru_backward(const float *x, const float *k, const float *h0, const floa
                 carry[j] = dh + dh * less;
             }
         }
-        for (int64_t j = 0; j < width; j++) {
-            grad_h0[sequence * dim + first + j] = (float)carry[j];
-            grad_k[sequence * dim + first + j] = (float)of_k[j];
-        }
+        to_floats(grad_h0 + sequence * dim + first, carry, width);
+        to_floats(grad_k + sequence * dim + first, of_k, width);
     }
 }

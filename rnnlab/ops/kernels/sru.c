@@ -7,16 +7,14 @@
 void sru_forward(const float *projected, const float *x, const float *v, const float *c0, float *gates, float *y, float *c,
                  int64_t steps, int64_t batch, int64_t dim, float alpha, int threads)
 {
-    if (steps * batch * dim < SMALL)
-        threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
+    threads = useful_threads(steps * batch * dim, threads);
+    const int64_t strips = batch * strips_of_sequence(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < batch * per_sequence; number++) {
-        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
-        const int64_t width = dim - first < strip ? dim - first : strip;
+    for (int64_t number = 0; number < strips; number++) {
+        const Strip strip = strip_at(number, dim, threads);
+        const int64_t sequence = strip.sequence, first = strip.first, width = strip.width;
         double carry[STRIP];
-        for (int64_t j = 0; j < width; j++)
-            carry[j] = c0[sequence * dim + first + j];
+        to_doubles(carry, c0 + sequence * dim + first, width);
         for (int64_t t = 0; t < steps; t++) {
             const int64_t row = t * batch + sequence, at = row * dim + first;
             const float *z = projected + row * 3 * dim + first, *f = z + dim, *reset = f + dim;
@@ -39,18 +37,15 @@ void sru_backward(const float *projected, const float *x, const float *v, const 
                   const float *c, const float *grad_y, float *grad_projected, float *grad_x, float *grad_v,
                   float *grad_c, int64_t steps, int64_t batch, int64_t dim, float alpha, int threads)
 {
-    if (steps * batch * dim < SMALL)
-        threads = 1;
-    const int64_t strip = strip_width(dim, threads), per_sequence = (dim + strip - 1) / strip;
+    threads = useful_threads(steps * batch * dim, threads);
+    const int64_t strips = batch * strips_of_sequence(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t number = 0; number < batch * per_sequence; number++) {
-        const int64_t sequence = number / per_sequence, first = number % per_sequence * strip;
-        const int64_t width = dim - first < strip ? dim - first : strip;
+    for (int64_t number = 0; number < strips; number++) {
+        const Strip strip = strip_at(number, dim, threads);
+        const int64_t sequence = strip.sequence, first = strip.first, width = strip.width;
         double carry[STRIP], of_v[STRIP];
-        for (int64_t j = 0; j < width; j++) {
-            carry[j] = grad_c[sequence * dim + first + j];
-            of_v[j] = 0.0;
-        }
+        to_doubles(carry, grad_c + sequence * dim + first, width);
+        memset(of_v, 0, sizeof of_v);
         for (int64_t t = steps - 1; t >= 0; t--) {
             const int64_t row = t * batch + sequence, at = row * dim + first;
             const float *z = projected + row * 3 * dim + first, *w = gates + row * 2 * dim + first, *r = w + dim;
@@ -70,9 +65,7 @@ void sru_backward(const float *projected, const float *x, const float *v, const 
                 carry[j] = dc * (1.0 - w[j]) + reset * v[first + j];
             }
         }
-        for (int64_t j = 0; j < width; j++) {
-            grad_c[sequence * dim + first + j] = (float)carry[j];
-            grad_v[sequence * dim + first + j] = (float)of_v[j];
-        }
+        to_floats(grad_c + sequence * dim + first, carry, width);
+        to_floats(grad_v + sequence * dim + first, of_v, width);
     }
 }

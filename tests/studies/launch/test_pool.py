@@ -29,6 +29,11 @@ def cell(config: Path, folder: Path) -> dict[str, Any]:
     return {"config": str(config), "seed": 1, "folder": str(folder), "variant": "v"}
 
 
+def order(job: dict[str, Any], log: Path) -> str:
+    """What a server is told, as `rnnlab.studies.launch.server` does."""
+    return json.dumps({"place": 0, "log": str(log), "job": {"task": "rnnlab.studies.launch.run:train_job", **job}})
+
+
 def poll(pool: Pool) -> WorkerExit:
     (ended,) = wait_until(pool.poll)
     return ended
@@ -82,9 +87,8 @@ def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None
         assert server.stdout is not None
-        server.stdin.write(json.dumps({"task": "rnnlab.studies.launch.run:train_job", **cell(config, run)}) + "\n")
-        server.stdin.flush()
-        worker = json.loads(server.stdout.readline())["pid"]
+        print(order(cell(config, run), tmp_path / "log"), file=server.stdin, flush=True)
+        worker = json.loads(server.stdout.readline())["worker"]["pid"]
         wait_until(lambda: any((run / "checkpoints").glob("step-*")))
         if victim == "parent":
             server.stdin.close()
@@ -179,18 +183,35 @@ def test_what_a_part_prints_while_it_is_imported_goes_to_the_log(tmp_path: Path)
 
 @pytest.mark.slow
 def test_a_worker_whose_log_takes_no_more_ends_with_its_own_error(tmp_path: Path) -> None:
-    job = {"task": "rnnlab.studies.launch.run:train_job", **cell(tmp_path / "none.gin", tmp_path / "nowhere")}
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.Popen(
-            [sys.executable, "-m", "rnnlab.studies.launch.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=full, text=True,
-        )  # fmt: skip
-        with done:
-            assert done.stdin is not None
-            assert done.stdout is not None
-            print(json.dumps(job), file=done.stdin, flush=True)
-            assert "pid" in json.loads(done.stdout.readline())
-            assert json.loads(done.stdout.readline()) == {"code": 2}
+    done = subprocess.Popen(
+        [sys.executable, "-m", "rnnlab.studies.launch.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with done:
+        assert done.stdin is not None
+        assert done.stdout is not None
+        job = cell(tmp_path / "none.gin", tmp_path / "nowhere")
+        print(order(job, Path("/dev/full")), file=done.stdin, flush=True)
+        assert "pid" in json.loads(done.stdout.readline())["worker"]
+        assert json.loads(done.stdout.readline()) == {"place": 0, "code": 2}
+
+
+@pytest.mark.slow
+def test_workers_of_one_environment_share_a_server_and_end_one_by_one(config: Path, tmp_path: Path) -> None:
+    with Pool([{}, {"RNNLAB_TEST": "1"}, {}], tmp_path) as pool:
+        for name in "abc":
+            pool.start(train_job, cell(config, tmp_path / name))
+        wait_until(lambda: pool.poll() == [] and all(pool.workers()))
+        pids = [worker["pid"] for worker in pool.workers() if worker is not None]
+        one, other, same = (int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[1]) for pid in pids)
+        assert one == same != other
+        os.kill(pids[0], signal.SIGKILL)
+        ended = poll(pool)
+        assert (ended.job["folder"], ended.code) == (str(tmp_path / "a"), -signal.SIGKILL)
+        assert [is_alive(pid) for pid in pids] == [False, True, True]
+        pool.start(train_job, cell(tmp_path / "none.gin", tmp_path / "nowhere"))
+        ended = poll(pool)
+        assert (ended.code, ended.log.name, "none.gin" in str(ended)) == (2, "worker-0.log", True)
+        assert [worker["pid"] for worker in pool.workers() if worker is not None] == pids[1:]
 
 
 def test_more_workers_than_a_machine_can_have_are_refused() -> None:
