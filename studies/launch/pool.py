@@ -68,9 +68,10 @@ class Slot:
 
     def start(self, job: Job, server: Server) -> None:
         """Raises: StorageError if its log cannot be written."""
+        self.server = server  # first, so that a pool which cannot go on ends it
         with storage_errors(f"{self.log}: cannot be written"), self.log.open("ab") as log:
             self._log_start = log.tell()
-        self.server, self.job = server, job
+        self.job = job
         server.start(self.place, self.log, job)
 
     @property
