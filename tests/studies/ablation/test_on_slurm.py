@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,12 @@ from rnnlab.storage.cells import read_cells
 from rnnlab.studies.ablation.driver import run_ablation
 from rnnlab.studies.launch.slurm.request import parse_request
 from rnnlab.studies.status import status
-from tests.studies.slurm import Cluster, cluster
+from tests.studies.slurm import Cluster
 from tests.studies.small_studies import DROPPED, Command, small_ablation, wait_until, write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
 OPTIONS = "partition=debug cpus-per-task=1 time=60 mem=500M"
-
-
-@pytest.fixture(scope="module")
-def of_module() -> Iterator[Cluster]:
-    with cluster() as made:
-        yield made
-
-
-@pytest.fixture
-def slurm(of_module: Cluster) -> Iterator[Cluster]:
-    yield of_module
-    of_module.clear()
 
 
 def bpcs(folder: Path) -> dict[tuple[str, int], Any]:

@@ -14,25 +14,13 @@ from rnnlab.studies.launch.slurm.request import parse_request
 from rnnlab.studies.search.driver import run_search
 from rnnlab.studies.search.plan import plan_search
 from tests.studies.postgres import server
-from tests.studies.slurm import Cluster, cluster
+from tests.studies.slurm import Cluster
 from tests.studies.small_studies import Command, expect_exactly, trials_of, wait_until, write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
 PATIENCE = 800.0  # [s] for what takes a minute on a machine with nothing else to do
 OPTIONS = "partition=debug cpus-per-task=1 array-parallelism=4"
-
-
-@pytest.fixture(scope="module")
-def of_module() -> Iterator[Cluster]:
-    with cluster() as made:
-        yield made
-
-
-@pytest.fixture
-def slurm(of_module: Cluster) -> Iterator[Cluster]:
-    yield of_module
-    of_module.clear()
 
 
 @pytest.fixture(params=["a file", "PostgreSQL"])

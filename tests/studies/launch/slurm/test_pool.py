@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +16,12 @@ from rnnlab.studies.launch.slurm.arrays import read_arrays
 from rnnlab.studies.launch.slurm.pool import SlurmPool
 from rnnlab.studies.launch.slurm.request import parse_request
 from tests.studies.launch.slurm.tasks import BEGAN, GO, WRONG, wait_to_go
-from tests.studies.slurm import Cluster, cluster
+from tests.studies.slurm import Cluster
 from tests.studies.small_studies import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 OPTIONS = "partition=debug cpus-per-task=1 time=60 mem=200M"
-
-
-@pytest.fixture(scope="module")
-def of_module() -> Iterator[Cluster]:
-    with cluster(MaxArraySize=501, MaxJobCount=5000) as made:
-        yield made
-
-
-@pytest.fixture
-def slurm(of_module: Cluster) -> Iterator[Cluster]:
-    yield of_module
-    of_module.clear()
 
 
 def job(folder: Path, name: str) -> dict[str, Any]:
