@@ -21,9 +21,9 @@ def serve(*jobs: dict[str, Any], folder: Path) -> list[int]:
     """Give a real server those jobs, one after the other, and return the exit codes of its workers."""
     command = [sys.executable, "-c", "from tests.gpu.counted import serve_counted; serve_counted()"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    codes = []
+    codes, path = [], folder / "log"
     with (
-        (folder / "log").open("w") as log,
+        path.open("a") as log,
         subprocess.Popen(
             command, stdin=PIPE, stdout=PIPE, stderr=log, text=True, cwd=folder, env=environment
         ) as server,
@@ -31,7 +31,7 @@ def serve(*jobs: dict[str, Any], folder: Path) -> list[int]:
         assert server.stdin is not None
         assert server.stdout is not None
         for job in jobs:
-            server.stdin.write(json.dumps(job) + "\n")
+            server.stdin.write(json.dumps({"place": 0, "log": str(path), "job": job}) + "\n")
             server.stdin.flush()
             server.stdout.readline()  # who the worker is
             codes.append(json.loads(server.stdout.readline() or '{"code": null}')["code"])
