@@ -105,7 +105,7 @@ def _search(options: argparse.Namespace) -> None:
 def _ablate(options: argparse.Namespace) -> None:
     from rnnlab.studies.ablation.ahead import forecast_ablation
     from rnnlab.studies.ablation.driver import run_ablation
-    from rnnlab.studies.ablation.known import known_cells, say_what_is_known
+    from rnnlab.studies.ablation.known import say_what_is_known
     from rnnlab.studies.ablation.plan import plan_ablation
     from rnnlab.studies.launch.launcher import Detached
 
@@ -114,9 +114,8 @@ def _ablate(options: argparse.Namespace) -> None:
         options.study, options.fragments, overrides(options), seeds=options.seeds, until=options.until, run=options.run
     )
     others = list(map(Path, options.others))
-    known = known_cells(plan.at_most(), others)
-    say_what_is_known(known)
-    ahead = forecast_ablation(plan, known, options.workers, slurm)
+    say_what_is_known(plan.known_tuning(others), plan.at_most(others).known(others))
+    ahead = forecast_ablation(plan, others, options.workers, slurm)
     if options.dry_run:
         print_answer(options, ahead.facts(), ahead.text())
         return

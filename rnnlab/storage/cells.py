@@ -19,6 +19,7 @@ from rnnlab.storage.metrics import finite, to_json
 from rnnlab.storage.runfolder import RunFolder
 
 CELLS_FILE = "cells.jsonl"
+TUNING_FILE = "tuning.jsonl"  # the same of runs that settings are chosen by, and that are not compared
 FORMAT = 1
 VERSIONS = ("rnnlab", "torch")
 ENDED = ("done", "diverged")  # status of a run that came to its end

@@ -31,15 +31,17 @@ def account_of_ablation(plan: AblationPlan) -> StudyAccount:
             _standing(c, failed, jobs) if stage.is_tuned else Standing(c.folder, "waiting")
         for c in cells if c.key not in told
     }  # fmt: skip
-    tuning = {_tuning_name(cell): _standing(cell, failed, jobs) for cell in stage.plan.tuning_cells()}
+    every, of_tuning = stage.plan.tuning_cells(), stage.plan.known_tuning().told
+    tuning = {f"{c.name}, seed {c.seed}": _standing(c, failed, jobs) for c in every if c.key not in of_tuning}
     runs = {**tuning, **here}
-    counts, of_tuning = count_states([*here.values()]), count_states([*tuning.values()])
+    counts, tuned = count_states([*here.values()]), count_states([*tuning.values()])
     counts["done"] += len(cells) - len(here)
-    waiting = counts["waiting"] + of_tuning["waiting"]
+    tuned["done"] += len(of_tuning)
+    waiting = counts["waiting"] + tuned["waiting"]
     further = 0 if look is None else len(stage.plan.with_seeds(look.most_seeds).cells()) - len(cells)
     facts: dict[str, Any] = jobs.facts()
-    if tuning:
-        facts |= {"tuning": dict(of_tuning), "chosen": _chosen(stage)}
+    if every:
+        facts |= {"tuning": dict(tuned), "chosen": _chosen(stage)}
     if look is not None:
         facts["look"] = _look_facts(look, stage)
     return StudyAccount(
@@ -51,7 +53,7 @@ def account_of_ablation(plan: AblationPlan) -> StudyAccount:
         seconds_left=seconds_left([*runs.values()], waiting),
         tables=_tables(stage),
         stage=[
-            *_tuning_lines(stage, tuning, of_tuning),
+            *_tuning_lines(stage, len(every), tuned),
             *([] if look is None else [_look_line(look, stage)]),
             *jobs.lines(),
         ],
@@ -75,14 +77,10 @@ def _standing(cell: Cell, failed: Mapping[Path, str], jobs: StudyJobs) -> Standi
     return replace(one, state="failed", said=failed[cell.folder]) if is_noted else one
 
 
-def _tuning_name(cell: Cell) -> str:
-    return f"{cell.variant.name} at {'; '.join(cell.variant.shown_setting)}, seed {cell.seed}"
-
-
-def _tuning_lines(stage: Stage, tuning: Mapping[str, Standing], counts: Counter[str]) -> list[str]:
-    if not tuning:
+def _tuning_lines(stage: Stage, cells: int, counts: Counter[str]) -> list[str]:
+    if not cells:
         return []
-    done = f"tuning: {counts['done']:,} of {len(tuning):,} runs"
+    done = f"tuning: {counts['done']:,} of {cells:,} runs"
     if not stage.is_tuned:
         return [f"{done} done" + "".join(f", {counts[state]:,} {state}" for state in STATES[1:] if counts[state])]
     chosen = "; ".join(f"{name} at {', '.join(setting)}" for name, setting in (_chosen(stage) or {}).items())

@@ -1,33 +1,33 @@
 """What an ablation will take before it starts."""
 
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
-from rnnlab.studies.ablation.known import KnownCells
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.size_report import described
 from rnnlab.studies.ablation.stage import Stage, stage_of
 from rnnlab.studies.forecast import Forecast, forecast
 from rnnlab.studies.launch.choice import at_a_time
-from rnnlab.studies.launch.run import finished
 from rnnlab.studies.launch.slurm.request import SlurmRequest
 from rnnlab.training import experiment
 
 
 def forecast_ablation(
-    plan: AblationPlan, known: KnownCells, workers: int | None = None, slurm: SlurmRequest | None = None
+    plan: AblationPlan, others: Sequence[Path] = (), workers: int | None = None, slurm: SlurmRequest | None = None
 ) -> Forecast:
     """The cells that are left of it, to the next look and at most; nothing is written.
 
     Args:
-        known: the cells of `plan.at_most()` that are done.
+        others: files of cells that were trained elsewhere; see `rnnlab.studies.ablation.known.known_cells`.
         workers, slurm: where the others are trained; see `rnnlab.studies.launch.choice.launcher`.
-    Raises: as `forecast`.
+    Raises: as `forecast` and `known_cells`.
     """
-    stage = stage_of(plan)
+    stage, of_tuning, known = stage_of(plan, others), plan.known_tuning(others), plan.at_most(others).known(others)
     tuning, cells = plan.tuning_cells(), stage.plan.cells()
     most = stage.plan if stage.look is None else stage.plan.with_seeds(stage.look.most_seeds)
     further = most.cells()[len(cells) :]  # seed by seed
-    todo = [cell for cell in tuning if finished(cell.folder) is None]
+    todo = [cell for cell in tuning if not of_tuning.is_done(cell)]
     todo += [cell for cell in cells if not (stage.is_tuned and known.is_done(cell))]
     may_follow = [cell for cell in further if not (stage.is_tuned and known.is_done(cell))]
     left, added = (Counter(cell.variant.config.text for cell in each) for each in (todo, may_follow))

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 from rnnlab.studies.ablation import seen as history
 from rnnlab.studies.ablation.cells import PlannedVariant
+from rnnlab.studies.ablation.known import KnownCells
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.sequential import Stop
 from rnnlab.studies.ablation.table import TrainedVariant, analyze_variants
 from rnnlab.studies.ablation.tuning import BY, edges
-from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import counted_in, score
 from rnnlab.views import numerals
 from rnnlab.views.metrics import METRICS
@@ -27,17 +27,18 @@ def tuning_notes(plan: AblationPlan, variants: Sequence[PlannedVariant]) -> list
     if not tune:
         return [NOT_TUNED] if len(variants) > 1 else []
     combinations, seeds = math.prod(map(len, tune.values())), plan.ablation.tune_seeds
+    known = plan.known_tuning()
     by = ", then ".join(METRICS[key].title for key in BY[plan.metric.word])
     counted = "1 seed that is" if seeds == 1 else f"{seeds} seeds that are"
     notes = [
         f"Tuned: each variant is compared at its best of {combinations} settings ({', '.join(tune)}), by {by} over "
-        f"{counted} not compared. {_cost(plan)}"
+        f"{counted} not compared. {_cost(plan, known)}"
     ]
     if at_edge := [f"{variant.name} ({', '.join(found)})" for variant in variants if (found := edges(variant, tune))]:
         notes.append(
             f"The best lies at an edge of the grid for {'; '.join(at_edge)}: beyond it there may be a better one."
         )
-    if lost := [variant.name for variant in variants if _diverged_everywhere(plan, variant)]:
+    if lost := [variant.name for variant in variants if _diverged_everywhere(plan, variant, known)]:
         notes.append(f"Diverged in tuning at every setting, and has the first: {', '.join(lost)}.")
     return notes
 
@@ -62,9 +63,9 @@ def look_notes(plan: AblationPlan, variants: Sequence[TrainedVariant], stop: Sto
     return [*notes, warning] if warning else notes
 
 
-def _cost(plan: AblationPlan) -> str:
+def _cost(plan: AblationPlan, known: KnownCells) -> str:
     """Of all tuning of the study, that of variants in other tables included."""
-    results = [result for cell in plan.tuning_cells() if (result := finished(cell.folder)) is not None]
+    results = [result for cell in plan.tuning_cells() if (result := known.result(cell)) is not None]
     read, seconds = (math.fsum(result.get(key) or 0 for result in results) for key in ("bytes_trained", "seconds"))
     return (
         f"Tuning took {len(results)} cells, {numerals.engineering(read)} {counted_in(plan.metric)}s and "
@@ -72,8 +73,8 @@ def _cost(plan: AblationPlan) -> str:
     )
 
 
-def _diverged_everywhere(plan: AblationPlan, variant: PlannedVariant) -> bool:
+def _diverged_everywhere(plan: AblationPlan, variant: PlannedVariant, known: KnownCells) -> bool:
     own = {one.config.text for one in plan.candidates.get(variant.name, ())}
     key = BY[plan.metric.word][0]
-    results = [finished(cell.folder) for cell in plan.tuning_cells() if cell.variant.config.text in own]
+    results = [known.result(cell) for cell in plan.tuning_cells() if cell.variant.config.text in own]
     return bool(results) and all(math.isnan(score(result or {}, key)) for result in results)

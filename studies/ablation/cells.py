@@ -71,6 +71,12 @@ class Cell:
     stage: str = CELLS  # the folder in the study's: CELLS or TUNING
 
     @property
+    def name(self) -> str:
+        """Of its variant; of tuning with the setting."""
+        setting = f" at {'; '.join(self.variant.shown_setting)}" if self.stage == TUNING else ""
+        return f"{self.variant.name}{setting}"
+
+    @property
     def key(self) -> Key:
         """The same wherever the study lies."""
         return _sha(self.variant.config, self.seed), self.seed, self.variant.corpus_sha

@@ -18,9 +18,9 @@ from rnnlab.locks import LockTaken, locked_folder
 from rnnlab.storage.durable import storage_errors, write_file
 from rnnlab.studies import definition
 from rnnlab.studies.ablation import predictions
-from rnnlab.studies.ablation.cells import TUNING, Cell
+from rnnlab.studies.ablation.cells import Cell
 from rnnlab.studies.ablation.failures import Failures
-from rnnlab.studies.ablation.known import CellsFile, known_cells
+from rnnlab.studies.ablation.known import CellsFile
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.reopen import write_plan
 from rnnlab.studies.ablation.report import write_report
@@ -55,17 +55,17 @@ def run_ablation(
     chosen = launcher(plan.folder, device, workers, slurm)
     with _held(plan.folder):
         _say_what_changed(plan)
-        known_cells(plan, others)  # what cannot be read is refused before anything is written
+        plan.known_tuning(others), plan.known(others)  # what cannot be read is refused before anything is written
         _write_definitions(plan)
         tally, stop = CellTally(), None
 
         def train(at: AblationPlan) -> bool:
-            known = known_cells(at, others)
+            known = at.known(others)
             todo = [cell for cell in at.cells() if not known.is_done(cell)]
-            return tally.add(_train(pool, at, at.cells(), todo, CellsFile(at, known)))
+            return tally.add(_train(pool, at, at.cells(), todo, at.cells_file(known)))
 
         with chosen as pool:
-            plan = _tune(pool, plan)
+            plan = _tune(pool, plan, others)
             _write_study_root(plan)
             if plan.ablation.until is not None:
                 plan, stop = run_until(plan, train)
@@ -129,14 +129,14 @@ def _write_configurations(folder: Path, cells: Sequence[Cell]) -> None:
             write_file(path, text.encode())
 
 
-def _tune(pool: Launcher, plan: AblationPlan) -> AblationPlan:
+def _tune(pool: Launcher, plan: AblationPlan, others: Sequence[Path]) -> AblationPlan:
     """The plan with every variant at its best setting, once the cells that decide it are finished.
 
     Raises: RnnlabError if one of them failed: variants that were not tuned alike are not compared.
     """
-    cells = plan.tuning_cells()
-    todo = [cell for cell in cells if finished(cell.folder) is None]
-    if failed := _train(pool, plan, cells, todo, doing="tuning").failed:
+    cells, known = plan.tuning_cells(), plan.known_tuning(others)
+    todo = [cell for cell in cells if not known.is_done(cell)]
+    if failed := _train(pool, plan, cells, todo, plan.tuning_file(known), doing="tuning").failed:
         raise RnnlabError(f"{len(failed)} of {len(cells)} cells of tuning failed, so nothing is compared; {failed[0]}")
     tuned = plan.tuned()
     assert tuned is not None
@@ -151,7 +151,7 @@ def _predict_largest(plan: AblationPlan, train: Callable[[AblationPlan], bool], 
     if not train(plan.smaller()):
         say(f"cells failed, so {plan.largest} is neither predicted nor trained; the same command goes on")
         return False
-    known = known_cells(plan, others)
+    known = plan.known(others)
     if not all(known.is_done(cell) for cell in plan.cells()):
         predictions.write_and_say(plan, known)
     return True
@@ -162,7 +162,7 @@ def _train(
     plan: AblationPlan,
     cells: Sequence[Cell],
     todo: Sequence[Cell],
-    file: CellsFile | None = None,
+    file: CellsFile,
     doing: str = "cells",
 ) -> CellTally:
     """Train those of the cells that are not done.
@@ -182,8 +182,7 @@ def _train(
         while waiting or pool.busy:
             for ended in pool.poll():
                 if finished(Path(ended.job["folder"])) is not None:
-                    if file is not None:
-                        file.note(Path(ended.job["folder"]))
+                    file.note(Path(ended.job["folder"]))
                     bar.update()
                     continue
                 failures.note(Path(ended.job["folder"]), str(ended))
@@ -201,8 +200,7 @@ def _train(
 
 
 def _job(plan: AblationPlan, cell: Cell) -> Job:
-    setting = f" at {'; '.join(cell.variant.shown_setting)}" if cell.stage == TUNING else ""
-    variant = f"{cell.variant.name}{setting} ({definition.name_of(plan.folder)})"
+    variant = f"{cell.name} ({definition.name_of(plan.folder)})"
     return {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder), "variant": variant}
 
 

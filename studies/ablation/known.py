@@ -1,10 +1,11 @@
 """Which cells of an ablation are done: those whose folders are here, and those that `cells.jsonl` files tell of.
 
-The folders are the truth. `cells.jsonl` in the study's folder has a line for each finished cell, and is made from them.
-It may also hold cells that were trained elsewhere, whose folders are not here.
+The folders are the truth. `cells.jsonl` in the study's folder has a line for each finished cell, and is made from them;
+`tuning.jsonl` has the same of those that settings are chosen by. Both may also hold cells that were trained elsewhere,
+whose folders are not here.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,13 @@ from rnnlab.storage.cells import (
 )
 from rnnlab.storage.durable import storage_errors
 from rnnlab.storage.runfolder import RunFolder
-from rnnlab.studies.ablation.cells import Cell, PlannedVariant
-from rnnlab.studies.ablation.plan import AblationPlan
+from rnnlab.studies.ablation.cells import Cell
 from rnnlab.studies.launch.run import finished
 
 
 @dataclass(frozen=True)
 class KnownCells:
-    """What is known of the cells of a study.
+    """What is known of those cells of a study that are compared, or of those of its tuning.
 
     Attributes:
         here: by the folders of its runs.
@@ -50,26 +50,26 @@ class KnownCells:
         known = self.here.get(cell.key) or self.told.get(cell.key)
         return None if known is None else {**known.result, "processor": known.processor}
 
-    def results(self, plan: AblationPlan, variant: PlannedVariant) -> dict[int, dict[str, Any]]:
-        """The same by seed, of the cells of a variant that are done."""
-        found = {seed: self.result(Cell(plan.folder, variant, seed)) for seed in plan.seeds}
+    def results(self, cells: Iterable[Cell]) -> dict[int, dict[str, Any]]:
+        """The same by seed, of those cells of a variant that are done."""
+        found = {cell.seed: self.result(cell) for cell in cells}
         return {seed: result for seed, result in found.items() if result is not None}
 
     def is_done(self, cell: Cell) -> bool:
         return cell.key in self.here or cell.key in self.told
 
 
-def known_cells(plan: AblationPlan, others: Sequence[Path] = ()) -> KnownCells:
-    """What is known of the cells of a study; nothing is written.
+def known_cells(own: Path, cells: Sequence[Cell], others: Sequence[Path] = ()) -> KnownCells:
+    """What is known of cells; nothing is written.
 
     Args:
+        own: the study's file of them, which need not be there.
         others: files of cells that were trained elsewhere, as `rnnlab ablate --with` names them.
     Raises: ConfigError if one is not there, or a cell is told twice with different results; StorageError naming the
         file and line of what is damaged, or of a version that this one cannot read.
     """
-    planned = {cell.key: cell for cell in plan.cells()}
+    planned = {cell.key: cell for cell in cells}
     here = {key: found for key, cell in planned.items() if (found := _from_folder(cell)) is not None}
-    own = plan.folder / CELLS_FILE
     places: dict[Key, tuple[str, FinishedCell]] = {
         key: (str(planned[key].folder), cell) for key, cell in here.items() if others
     }
@@ -82,10 +82,10 @@ def known_cells(plan: AblationPlan, others: Sequence[Path] = ()) -> KnownCells:
             raise ConfigError(f"--with {path}: there is no such file; name the {CELLS_FILE} of a study's folder")
         taken = dict[Key, FinishedCell]()
         lines = read_cells(path)
-        for number, cell in lines:
-            if cell.key not in planned or (path == own and cell.key in here):
+        for number, line in lines:
+            if line.key not in planned or (path == own and line.key in here):
                 continue  # of another baseline, or with its folder, which is the truth
-            cell = _named(cell, planned[cell.key])
+            cell = _named(line, planned[line.key])
             where, earlier = places.setdefault(cell.key, (f"{path}:{number}", cell))
             _refuse_other_results(where, earlier, f"{path}:{number}", cell)
             if cell.key not in here and (path == own or cell.key not in told):
@@ -97,10 +97,14 @@ def known_cells(plan: AblationPlan, others: Sequence[Path] = ()) -> KnownCells:
     return KnownCells(here, told, read)
 
 
-def say_what_is_known(known: KnownCells) -> None:
+def say_what_is_known(tuning: KnownCells, compared: KnownCells) -> None:
     """A line for each file that cells were taken from, or that was named in vain."""
-    for path, (taken, count) in known.read.items():
-        names = f": {_shown(taken)}" if taken else ""
+    for path in dict.fromkeys([*tuning.read, *compared.read]):
+        of_tuning, count = tuning.read.get(path, ([], 0))
+        seen, count = compared.read.get(path, ([], count))
+        taken = [*of_tuning, *seen]
+        names = "; ".join([*([f"{len(of_tuning)} of tuning"] if of_tuning else []), *_shown(seen)])
+        names = f": {names}" if names else ""
         rest = "" if len(taken) == count else "; the others are known, or are no cells of this study"
         say(f"{path}: {len(taken)} of {count} cells are taken as done{names}{rest}")
         if foreign := sorted({_versions(cell) for cell in taken} - {_our_versions()}):
@@ -114,15 +118,15 @@ def say_what_is_known(known: KnownCells) -> None:
 
 
 class CellsFile:
-    """`cells.jsonl` of a study whose lock is held."""
+    """`cells.jsonl` or `tuning.jsonl` of a study whose lock is held."""
 
-    def __init__(self, plan: AblationPlan, known: KnownCells) -> None:
+    def __init__(self, path: Path, cells: Sequence[Cell], known: KnownCells) -> None:
         """Bring the file up to what is known: it may be missing, cut off, or older than the folders.
 
         Raises: StorageError.
         """
-        self._path = plan.folder / CELLS_FILE
-        self._cells = {cell.folder: cell for cell in plan.cells()}
+        self._path = path
+        self._cells = {cell.folder: cell for cell in cells}
         now = {**known.told, **known.here}
         before = [cell for _, cell in read_cells(self._path)]
         lines = {cell.key: now.get(cell.key, cell) for cell in before}
@@ -142,13 +146,13 @@ def _from_folder(cell: Cell) -> FinishedCell | None:
     result = finished(cell.folder)
     if result is None:
         return None
-    return finished_cell(RunFolder.open(cell.folder), result, cell.variant.name, cell.seed, cell.variant.bindings)
+    return finished_cell(RunFolder.open(cell.folder), result, cell.name, cell.seed, cell.variant.bindings)
 
 
 def _named(cell: FinishedCell, planned: Cell) -> FinishedCell:
     """A cell of a file as this study calls it."""
     bindings = tuple(without_folders(hide_secrets(binding)) for binding in planned.variant.bindings)
-    return replace(cell, variant=planned.variant.name, bindings=bindings)
+    return replace(cell, variant=planned.name, bindings=bindings)
 
 
 def _refuse_other_results(place: str, one: FinishedCell, other_place: str, other: FinishedCell) -> None:
@@ -177,10 +181,9 @@ def _our_versions() -> str:
     return f"rnnlab {rnnlab.__version__}, torch {version('torch')}"
 
 
-def _shown(cells: Iterable[FinishedCell]) -> str:
+def _shown(cells: Iterable[FinishedCell]) -> Iterator[str]:
     seeds: dict[str, list[str]] = {}
     for cell in cells:
         seeds.setdefault(cell.variant, []).append(str(cell.seed))
-    return "; ".join(
-        f"{variant} ({'seed' if len(of) == 1 else 'seeds'} {', '.join(of)})" for variant, of in seeds.items()
-    )
+    for variant, of in seeds.items():
+        yield f"{variant} ({'seed' if len(of) == 1 else 'seeds'} {', '.join(of)})"

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from rnnlab.config import Config, diff, identity
 from rnnlab.errors import ConfigError
+from rnnlab.storage.cells import CELLS_FILE, TUNING_FILE
 from rnnlab.studies import definition
 from rnnlab.studies.ablation.cells import CELLS, TUNING, Cell, PlannedVariant
+from rnnlab.studies.ablation.known import CellsFile, KnownCells, known_cells
 from rnnlab.studies.ablation.matching import FACTS, UNITS, Cost, costs, solve_width
 from rnnlab.studies.ablation.proof import shown
 from rnnlab.studies.ablation.size_plan import make_all, refuse_no_ladder
@@ -16,7 +18,6 @@ from rnnlab.studies.ablation.study import Ablation
 from rnnlab.studies.ablation.tuning import best, candidates, tuning_seeds
 from rnnlab.studies.ablation.variants import build, design
 from rnnlab.studies.budget import SOURCE
-from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import choose
 from rnnlab.studies.names import check_names
 from rnnlab.training import experiment
@@ -79,9 +80,9 @@ class AblationPlan:
         """The same with so many seeds."""
         return replace(self, ablation=replace(self.ablation, seeds=count))
 
-    def at_most(self) -> "AblationPlan":
+    def at_most(self, others: Sequence[Path] = ()) -> "AblationPlan":
         """The same with what tuning has chosen, if it has, and with as many seeds as there may be."""
-        plan, ablation = self.tuned() or self, self.ablation
+        plan, ablation = self.tuned(others) or self, self.ablation
         return plan if ablation.until is None else plan.with_seeds(max(ablation.first_look, ablation.most_seeds))
 
     def cells(self) -> list[Cell]:
@@ -108,15 +109,35 @@ class AblationPlan:
         seeds = tuning_seeds(self._first_seed, self.ablation.tune_seeds)
         return [Cell(self.folder, candidate, seed, TUNING) for seed in seeds]
 
-    def tuned(self) -> "AblationPlan | None":
+    def cells_of(self, variant: PlannedVariant) -> list[Cell]:
+        """Those of a variant that are compared, whose settings are chosen."""
+        return [Cell(self.folder, variant, seed) for seed in self.seeds]
+
+    def known(self, others: Sequence[Path] = ()) -> KnownCells:
+        """Which of `cells` are done. Args and raises: as `known_cells`."""
+        return known_cells(self.folder / CELLS_FILE, self.cells(), others)
+
+    def known_tuning(self, others: Sequence[Path] = ()) -> KnownCells:
+        """Which of `tuning_cells` are done. Args and raises: as `known_cells`."""
+        return known_cells(self.folder / TUNING_FILE, self.tuning_cells(), others)
+
+    def cells_file(self, known: KnownCells) -> CellsFile:
+        """That of `cells`, brought up to what is known. Raises: StorageError."""
+        return CellsFile(self.folder / CELLS_FILE, self.cells(), known)
+
+    def tuning_file(self, known: KnownCells) -> CellsFile:
+        """That of `tuning_cells`, brought up to what is known. Raises: StorageError."""
+        return CellsFile(self.folder / TUNING_FILE, self.tuning_cells(), known)
+
+    def tuned(self, others: Sequence[Path] = ()) -> "AblationPlan | None":
         """The same with every variant at its best setting; None as long as a cell that decides it is not finished."""
-        chosen = {}
-        for name, tuned in self.candidates.items():
-            found = [(one, [finished(cell.folder) for cell in self.tuning_cells_of(one)]) for one in tuned]
-            done = [(one, [result for result in results if result is not None]) for one, results in found]
-            if [len(results) for _, results in done] != [len(results) for _, results in found]:
-                return None
-            chosen[name] = best(done, self.metric)
+        known = self.known_tuning(others)
+        if not all(map(known.is_done, self.tuning_cells())):
+            return None
+        chosen = {
+            name: best([(one, [*known.results(self.tuning_cells_of(one)).values()]) for one in tuned], self.metric)
+            for name, tuned in self.candidates.items()
+        }
         variants, matched = ([chosen.get(v.name, v) for v in each] for each in (self.variants, self.matched))
         return replace(self, variants=variants, matched=matched)
 

@@ -49,7 +49,7 @@ def ladders(plan: AblationPlan, known: KnownCells) -> dict[str, Ladder]:
     """By the name that a variant has at all sizes: parameters of the baseline, seed and metric of what is done."""
     found: dict[str, dict[float, Mapping[int, float]]] = {}
     for variant in plan.variants:
-        results = known.results(plan, variant)
+        results = known.results(plan.cells_of(variant))
         if results:
             scores = {seed: score(result, plan.metric.key) for seed, result in results.items()}
             found.setdefault(plain(variant.name, variant.size), {})[plan.sizes[variant.size]] = scores

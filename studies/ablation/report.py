@@ -19,7 +19,7 @@ from rnnlab.studies.ablation.factor_tables import factor_table, interaction_tabl
 from rnnlab.studies.ablation.factors import grid_of
 from rnnlab.studies.ablation.floor import is_at
 from rnnlab.studies.ablation.forest import forest_plot
-from rnnlab.studies.ablation.known import KnownCells, known_cells
+from rnnlab.studies.ablation.known import KnownCells
 from rnnlab.studies.ablation.looks import at_look
 from rnnlab.studies.ablation.over_training import difference_plot, difference_table, differences
 from rnnlab.studies.ablation.plan import AblationPlan
@@ -80,7 +80,7 @@ def write_report(plan: AblationPlan, trained: int, kept: int, stop: Stop | None 
     """
     facts: dict[str, Any] = {"folder": str(plan.folder), "cells": {"trained": trained, "kept": kept}, "tables": {}}
     texts, files = [], StudyJobs.of(plan.folder).write()
-    known = known_cells(plan)
+    known = plan.known()
     for stem, title, variants in tables_of(plan):
         shown, notes = reported_variants(plan, variants, known)
         if not shown:
@@ -187,7 +187,7 @@ def reported_variants(
 
     Of several sizes, those at sizes whose baseline has one.
     """
-    begun = [variant for variant in variants if known.results(plan, variant)]
+    begun = [variant for variant in variants if known.results(plan.cells_of(variant))]
     names = {variant.name for variant in begun}
     planned = [variant for variant in begun if named(plan.ablation.baseline, variant.size) in names]
     if not planned:
@@ -198,7 +198,7 @@ def reported_variants(
 
 def _trained(plan: AblationPlan, variant: PlannedVariant, known: KnownCells) -> TrainedVariant:
     return TrainedVariant(
-        variant.name, known.results(plan, variant), variant.bindings, variant.shown_setting, variant.size
+        variant.name, known.results(plan.cells_of(variant)), variant.bindings, variant.shown_setting, variant.size
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rnnlab.console import say
 from rnnlab.studies.ablation import seen as history
-from rnnlab.studies.ablation.known import KnownCells, known_cells
+from rnnlab.studies.ablation.known import KnownCells
 from rnnlab.studies.ablation.looks import ALPHA, Look, at_look, widest
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.seen import LookHistory
@@ -60,7 +60,7 @@ def run_until(plan: AblationPlan, train: Callable[[AblationPlan], bool]) -> tupl
         complete = train(at)
         seen = seen.with_look(look.seeds, is_planned=True)
         history.write(plan, seen)
-        found = widest_at(at, look, known_cells(at))
+        found = widest_at(at, look, at.known())
         if complete and found is not None:
             say(f"{look.seeds} seeds: {_shown(at, found)}; asked for {plan.ablation.until:g}")
         why = why_it_ends(at, look, seen.plan[-1], found) if complete else "cells failed"
@@ -94,7 +94,7 @@ def widest_at(plan: AblationPlan, look: Look, known: KnownCells) -> Widest | Non
     """The widest interval of a difference in all tables of the study, held to a look; None if there is none."""
     found = []
     for variants in filter(None, (plan.variants, plan.matched)):
-        results = {variant.name: known.results(plan, variant) for variant in variants}
+        results = {variant.name: known.results(plan.cells_of(variant)) for variant in variants}
         scores = {
             name: {seed: score(result, plan.metric.key) for seed, result in by_seed.items()}
             for name, by_seed in results.items()

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rnnlab.studies.ablation import seen as history
-from rnnlab.studies.ablation.known import KnownCells, known_cells
+from rnnlab.studies.ablation.known import KnownCells
 from rnnlab.studies.ablation.looks import Look, planned
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.seen import LookHistory
@@ -60,26 +61,28 @@ class Stage:
     look: LookStage | None = None
 
 
-def stage_of(plan: AblationPlan) -> Stage:
-    """Nothing is written. Raises: StorageError if a file of the study is damaged."""
-    tuned = plan.tuned()
+def stage_of(plan: AblationPlan, others: Sequence[Path] = ()) -> Stage:
+    """Nothing is written. Args and raises: as `rnnlab.studies.ablation.known.known_cells`."""
+    tuned = plan.tuned(others)
     at = tuned or plan
     if at.ablation.until is None:
-        return Stage(at, known_cells(at), tuned is not None)
+        return Stage(at, at.known(others), tuned is not None)
     seen = history.read(at)
     looks = seen.plan or planned(at.ablation.first_look, at.ablation.most_seeds)
     last = max((i for i, look in enumerate(looks, 1) if look.seeds in seen.planned), default=0)
-    found = _at_look(at, tuned is not None, looks, last or 1, seen)
+    found = _at_look(at, tuned is not None, looks, last or 1, seen, others)
     assert found.look is not None
     if last and not found.look.why and all(map(found.known.is_done, found.plan.cells())):
-        return _at_look(at, tuned is not None, looks, last + 1, seen)
+        return _at_look(at, tuned is not None, looks, last + 1, seen, others)
     return found
 
 
-def _at_look(plan: AblationPlan, is_tuned: bool, looks: Sequence[Look], number: int, seen: LookHistory) -> Stage:
+def _at_look(
+    plan: AblationPlan, is_tuned: bool, looks: Sequence[Look], number: int, seen: LookHistory, others: Sequence[Path]
+) -> Stage:
     look = looks[number - 1]
     at = plan.with_seeds(look.seeds)
-    known = known_cells(at)
+    known = at.known(others)
     widest = widest_at(at, look, known)
     is_taken = look.seeds in seen.planned and all(map(known.is_done, at.cells()))
     why = why_it_ends(at, look, looks[-1], widest) if is_taken else ""

@@ -4,7 +4,6 @@ import math
 
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.tuning import BY
-from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import score
 from rnnlab.views import numerals
 from rnnlab.views.intervals import mean_interval
@@ -14,6 +13,7 @@ from rnnlab.views.tables import Cell, Column, Table
 
 def tuning_table(plan: AblationPlan) -> Table:
     """A row for each variant at each setting of which a seed is finished, with what the setting is chosen by."""
+    known = plan.known_tuning()
     keys = [METRICS[key] for key in BY[plan.metric.word]]
     columns = [
         Column("variant", "Variant"),
@@ -25,7 +25,7 @@ def tuning_table(plan: AblationPlan) -> Table:
     rows: list[dict[str, Cell]] = []
     for name, tuned in plan.candidates.items():
         for candidate in tuned:
-            results = [result for cell in plan.tuning_cells_of(candidate) if (result := finished(cell.folder))]
+            results = [*known.results(plan.tuning_cells_of(candidate)).values()]
             if not results:
                 continue
             values = {key.key: [score(result, key.key) for result in results] for key in keys}

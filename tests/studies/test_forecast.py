@@ -14,7 +14,6 @@ from rnnlab.studies import forecast as forecasts
 from rnnlab.studies.ablation import seen
 from rnnlab.studies.ablation.ahead import forecast_ablation
 from rnnlab.studies.ablation.driver import _job, _write_definitions
-from rnnlab.studies.ablation.known import known_cells
 from rnnlab.studies.forecast import Rate, _between, forecast
 from rnnlab.studies.launch.run import train_job
 from tests.studies.small_studies import small_ablation, write_study
@@ -79,7 +78,7 @@ def test_what_is_done_of_a_study_that_tuned_is_counted_at_what_was_chosen(tmp_pa
     for cell in tuned.cells():
         train_job(_job(tuned, cell), lambda: None)
     seen.write(tuned, seen.open_plan(tuned).with_look(3, is_planned=True))
-    told = forecast_ablation(plan, known_cells(plan.at_most()))
+    told = forecast_ablation(plan)
     assert (told.cells, told.done, told.most) == (4 + 8, 4 + 6, None), "the second look is the last"
 
 
@@ -108,7 +107,7 @@ def test_nothing_is_measured_where_nothing_is_left_or_a_step_would_take_long(
     done = forecast("ablation", small.folder, "", [(config, 0)], 4, 1)
     assert done.text().endswith("4 cells, 4 done, 0 to train")
     monkeypatch.setattr(forecasts, "LONGEST", 1e-9)
-    long = forecast_ablation(small, known_cells(small))
+    long = forecast_ablation(small)
     assert long.seconds is None
     assert "time: not measured, as a few steps alone would take long here" in long.text()
     assert long.disk > 0
@@ -116,7 +115,7 @@ def test_nothing_is_measured_where_nothing_is_left_or_a_step_would_take_long(
 
 def test_steps_that_diverge_do_not_keep_a_study_from_starting(tmp_path: Path) -> None:
     small = small_ablation(tmp_path, "LanguageModel.init_std = 1e30", seeds=1)
-    told = forecast_ablation(small, known_cells(small))
+    told = forecast_ablation(small)
     assert told.seconds is None
     assert told.basis.startswith("not measured: ")
     assert told.cells == 2

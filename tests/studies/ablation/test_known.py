@@ -11,7 +11,7 @@ import rnnlab
 from rnnlab.errors import ConfigError
 from rnnlab.storage.cells import append_cells, read_cells, write_cells
 from rnnlab.studies.ablation.driver import _job, _write_definitions, run_ablation
-from rnnlab.studies.ablation.known import CellsFile, known_cells, say_what_is_known
+from rnnlab.studies.ablation.known import say_what_is_known
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.processors import on_one_processor
 from rnnlab.studies.ablation.table import TrainedVariant
@@ -30,7 +30,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _write_definitions(plan)
     for cell in plan.cells()[:3]:
         train_job(_job(plan, cell), lambda: None)
-    CellsFile(plan, known_cells(plan))
+    plan.cells_file(plan.known())
     return plan.folder
 
 
@@ -60,10 +60,10 @@ def test_the_file_is_made_from_the_folders_where_it_is_missing_or_cut_off(here: 
     whole = path.read_bytes()
     assert seeds(path) == DONE
     path.unlink()
-    CellsFile(here, known_cells(here))
+    here.cells_file(here.known())
     assert path.read_bytes() == whole
     path.write_bytes(whole[:-30])  # killed while it wrote the third
-    CellsFile(here, known_cells(here))
+    here.cells_file(here.known())
     assert path.read_bytes() == whole
 
 
@@ -73,7 +73,7 @@ def test_a_line_that_is_older_than_its_folder_is_replaced_and_foreign_lines_stay
     stale = replace(cells[0], result={**cells[0].result, "valid_bpc": 1.0})
     foreign = replace(cells[0], config_sha="0" * 64, variant="of before")
     write_cells(path, [stale, foreign])
-    CellsFile(here, known_cells(here))
+    here.cells_file(here.known())
     assert [cell for _, cell in read_cells(path)] == [cells[0], foreign, *cells[1:]]
 
 
@@ -81,16 +81,16 @@ def test_cells_of_another_machine_are_not_trained_again(
     trained: Path, elsewhere: AblationPlan, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = trained / "cells.jsonl"
-    known = known_cells(elsewhere, [file])
+    known = elsewhere.known([file])
     assert [(c.variant.name, c.seed) for c in elsewhere.cells() if known.is_done(c)] == DONE
     assert not elsewhere.folder.exists(), "looking writes nothing"
-    say_what_is_known(known)
+    say_what_is_known(elsewhere.known_tuning([file]), known)
     assert (
         f"{file}: 3 of 3 cells are taken as done: baseline (seeds 1, 2); dropped (seed 1)\n" in capsys.readouterr().err
     )
     elsewhere.folder.mkdir()
-    CellsFile(elsewhere, known)
-    again = known_cells(elsewhere)  # without the file, as it stands in the study's own
+    elsewhere.cells_file(known)
+    again = elsewhere.known()  # without the file, as it stands in the study's own
     assert {cell.seed for cell in again.told.values()} == {1, 2}
     result = json.loads(next(trained.glob("cells/baseline/seed-1-*/result.json")).read_text())
     baseline = elsewhere.cells()[0]
@@ -101,7 +101,7 @@ def test_cells_of_another_machine_are_not_trained_again(
 
 def test_a_study_whose_cells_all_came_from_elsewhere_has_its_table(here: AblationPlan, elsewhere: AblationPlan) -> None:
     train_job(_job(here, here.cells()[3]), lambda: None)
-    CellsFile(here, known_cells(here))
+    here.cells_file(here.known())
     facts, text = run_ablation(elsewhere, 1, [here.folder / "cells.jsonl"])
     assert facts["cells"] == {"trained": 0, "kept": 4}
     there, _ = status(here.folder)
@@ -115,16 +115,16 @@ def test_a_cell_that_is_there_twice_with_different_results_is_refused_by_name(
     file, other = here.folder / "cells.jsonl", tmp_path / "other.jsonl"
     cell = read_cells(file)[1][1]
     append_cells(other, [replace(cell, result={**cell.result, "seconds": 99.0}, processor="another")])
-    known_cells(elsewhere, [file, other])  # what it cost is no result
+    elsewhere.known([file, other])  # what it cost is no result
     changed = {**cell.result, "valid_bpc": 1.5}
     append_cells(other, [replace(cell, result=changed, versions={"rnnlab": "0.0.9", "torch": "2.0"})])
     told = (
         r"variant 'dropped' with seed 1 is there twice with different results: valid_bpc is .* in .*cells\.jsonl:2 .*"
     )
     with pytest.raises(ConfigError, match=told + r"and 1\.5 in .*other\.jsonl:2 \(rnnlab 0\.0\.9, torch 2\.0,"):
-        known_cells(elsewhere, [file, other])
+        elsewhere.known([file, other])
     with pytest.raises(ConfigError, match=r"'dropped' with seed 1 is there twice .*seed-1-.*other\.jsonl:2"):
-        known_cells(here, [other])
+        here.known([other])
 
 
 def test_cells_of_other_texts_and_a_file_that_is_not_there(
@@ -132,14 +132,14 @@ def test_cells_of_other_texts_and_a_file_that_is_not_there(
 ) -> None:
     cells = [replace(cell, source_sha="0" * 64) for _, cell in read_cells(here.folder / "cells.jsonl")]
     append_cells(tmp_path / "other.jsonl", cells)
-    known = known_cells(elsewhere, [tmp_path / "other.jsonl"])
+    known = elsewhere.known([tmp_path / "other.jsonl"])
     assert not known.told
-    say_what_is_known(known)
+    say_what_is_known(elsewhere.known_tuning([tmp_path / "other.jsonl"]), known)
     assert "0 of 3 cells are taken as done; the others are known, or are no cells of this" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="nowhere: there is no such file"):
-        known_cells(elsewhere, [tmp_path / "nowhere"])
+        elsewhere.known([tmp_path / "nowhere"])
     with pytest.raises(ConfigError, match=r"is a folder; name the cells\.jsonl in it"):
-        known_cells(elsewhere, [tmp_path])
+        elsewhere.known([tmp_path])
 
 
 def test_cells_of_another_version_are_said(
@@ -147,7 +147,7 @@ def test_cells_of_another_version_are_said(
 ) -> None:
     cell = replace(read_cells(here.folder / "cells.jsonl")[0][1], versions={"rnnlab": "0.0.9", "torch": "2.0"})
     append_cells(tmp_path / "other.jsonl", [cell])
-    say_what_is_known(known_cells(elsewhere, [tmp_path / "other.jsonl"]))
+    say_what_is_known(elsewhere.known_tuning([tmp_path / "other.jsonl"]), elsewhere.known([tmp_path / "other.jsonl"]))
     err = capsys.readouterr().err
     assert f"cells of rnnlab 0.0.9, torch 2.0 are among them, and this is rnnlab {rnnlab.__version__}" in err
 

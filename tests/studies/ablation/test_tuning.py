@@ -2,6 +2,7 @@
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 from rnnlab import cli
 from rnnlab.config import diff
 from rnnlab.errors import ConfigError
+from rnnlab.storage.cells import read_cells
+from rnnlab.studies.ablation.ahead import forecast_ablation
 from rnnlab.studies.ablation.cells import PlannedVariant
 from rnnlab.studies.ablation.driver import run_ablation
 from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.study import MOST_CELLS
 from rnnlab.studies.ablation.tuning import best, edges, settings, tuning_seeds
+from rnnlab.studies.status import status
 from rnnlab.views.metrics import METRICS
 from rnnlab.views.runs import find_runs
 from tests.rnnlab.small_tasks import BINDINGS
@@ -166,6 +170,21 @@ def test_a_study_that_tunes_compares_each_variant_at_its_best_on_valid(tmp_path:
     again, _ = run_ablation(small_ablation(tmp_path, tune={"Muon.lr": [1e-4, 5e-3, 5.0]}, seeds=3,
                                            deltas={"qrnn": ["core/qrnn"]}), workers=2)  # fmt: skip
     assert again["cells"] == {"trained": 2, "kept": 4}, "finished tuning is kept, and chooses what it chose"
+
+    lines = read_cells(plan.folder / "tuning.jsonl")  # in the order in which they ended
+    assert {(cell.variant, cell.seed) for _, cell in lines} == {(cell.name, cell.seed) for cell in plan.tuning_cells()}
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = replace(plan, folder=tmp_path / "elsewhere" / "study")
+    files = [plan.folder / name for name in ("tuning.jsonl", "cells.jsonl")]
+    assert forecast_ablation(elsewhere, files).done == 6 + 4
+    told, _ = run_ablation(elsewhere, 2, files)
+    assert told["cells"] == {"trained": 0, "kept": 4}
+    assert told["tables"]["ablation"]["rows"] == facts["tables"]["ablation"]["rows"], "from lines alone"
+    assert told["tables"]["ablation"]["notes"] == facts["tables"]["ablation"]["notes"]
+    assert not list(elsewhere.folder.glob("*/*/seed-*"))
+    standing, text = status(elsewhere.folder)
+    assert standing["tuning"] == {"done": 6}
+    assert "tuning: 6 of 6 runs; chosen: baseline at Muon.lr = " in text
 
 
 @pytest.mark.slow
