@@ -1,6 +1,8 @@
 """Write the parts of docs/ that the code knows best: `python -m docs.generate`.
 
-A page marks such a part by `<!-- generated: NAME -->` and `<!-- end: NAME -->`; what is between them is replaced.
+A page marks such a part by `<!-- generated: NAME -->` and `<!-- end: NAME -->`; what is between them is replaced. A
+page of findings marks a table by `<!-- table: FILE COLUMN... -->` and `<!-- end of table -->`: these columns of a table
+that a study wrote, which lies under findings/data/.
 """
 
 import argparse
@@ -9,6 +11,7 @@ import inspect
 import re
 import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +24,12 @@ from rnnlab.studies.definition import find, shipped
 from rnnlab.studies.search.plan import Search
 from rnnlab.testing.modules import MODULES
 from rnnlab.training.online import Online
-from rnnlab.views import numerals
+from rnnlab.views import numerals, tables
+from rnnlab.views.stored_tables import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
 HERE = ROOT / "docs"
+DATA = HERE / "findings" / "data"
 
 
 def parts() -> str:
@@ -196,13 +201,27 @@ BLOCKS: dict[str, Callable[[], str]] = {
 MARKED = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
 
 
+TABLE = re.compile(r"(<!-- table: (\S+) ([\w@, ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
 def pages() -> list[Path]:
-    return sorted(HERE.glob("*.md"))
+    return [*sorted(HERE.glob("*.md")), *sorted(HERE.glob("findings/*.md"))]
 
 
 def refreshed(text: str) -> str:
     """A page with its generated parts as the code has them now. Raises: KeyError for a name that is not in BLOCKS."""
-    return MARKED.sub(lambda match: f"{match[1]}\n{BLOCKS[match[2]]()}\n\n{match[3]}", text)
+    text = MARKED.sub(lambda match: f"{match[1]}\n{BLOCKS[match[2]]()}\n\n{match[3]}", text)
+    return TABLE.sub(lambda match: f"{match[1]}\n{stored_table(match[2], match[3].split())}\n\n{match[4]}", text)
+
+
+def stored_table(name: str, keys: list[str]) -> str:
+    """Columns of `findings/data/NAME.json`, in this order. Raises: KeyError for one that is not there."""
+    found = read_table(DATA / f"{name}.json")
+    if found is None:
+        raise KeyError(f"{DATA / name}.json is no table that can be read")
+    columns = {column.key: column for column in found.columns}
+    table = replace(found, title="", notes=(), columns=[columns[key] for key in keys])
+    return tables.to_markdown(table).removeprefix("****").strip()
 
 
 def main() -> None:

@@ -45,15 +45,24 @@ class Interrupts:
             raise Stopped(self.received)
 
 
+class _Signal(BaseException):
+    """A signal on its way out of a block: like KeyboardInterrupt, it is no error that something within may handle."""
+
+    def __init__(self, signal: signal.Signals) -> None:
+        super().__init__(signal)
+        self.signal = signal
+
+
 @contextmanager
 def stopping_at_once() -> Iterator[None]:
-    """Within the block a signal raises Stopped where it finds the program; SIGINT raises KeyboardInterrupt, as always.
+    """A signal ends the block where it finds the program; SIGINT raises KeyboardInterrupt, as always.
 
     What is held is let go and the exit code is that of a signal. Outside the main thread the block does nothing.
+    Raises: Stopped out of the block; within it `except Exception` takes no signal for a fault of what it tries.
     """
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
-        raise Stopped(signal.Signals(number))
+        raise _Signal(signal.Signals(number))
 
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -61,6 +70,8 @@ def stopping_at_once() -> Iterator[None]:
     previous = {number: signal.signal(number, stop) for number in _heard() if number is not signal.SIGINT}
     try:
         yield
+    except _Signal as received:
+        raise Stopped(received.signal) from None
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

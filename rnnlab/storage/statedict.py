@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-from rnnlab.errors import DataError, Stopped
+from rnnlab.errors import DataError
 from rnnlab.storage.durable import storage_errors
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -38,8 +38,6 @@ def read(path: Path, tied: str) -> dict[str, Tensor]:
     with file:
         try:
             found = _load(file)
-        except Stopped:
-            raise
         except Exception:  # whatever a file that was written to harm makes the loader trip over
             raise DataError(
                 f"{path}: not a file of tensors; write it with torch.save(model.state_dict(), FILE)"

@@ -133,7 +133,7 @@ def ranks() -> Iterator[Ranks]:
     if os.environ.get("WORLD_SIZE", "1") == "1" or dist.is_initialized():
         yield ALONE
         return
-    backend, local = "gloo", int(os.environ.get("LOCAL_RANK", "0"))
+    backend, local = "gloo", local_rank()
     if local < torch.cuda.device_count():  # what happens where there are fewer devices than ranks, Trainer decides
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(local)
@@ -145,6 +145,14 @@ def ranks() -> Iterator[Ranks]:
     finally:
         _left.append(dist.group.WORLD)
         dist.destroy_process_group()
+
+
+def local_rank() -> int:
+    """Of this process among those of its machine, as torchrun says it. Raises: ConfigError if that is no number."""
+    told = os.environ.get("LOCAL_RANK", "0")
+    if not told.isdecimal():
+        raise ConfigError(f"LOCAL_RANK={told!r} is not what torchrun sets; {STARTED_BY_HAND}")
+    return int(told)
 
 
 def _join(backend: str) -> None:

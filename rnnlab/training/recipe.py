@@ -1,6 +1,5 @@
 """The recipe of a run, as gin binds it."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -15,15 +14,11 @@ from rnnlab.registry import configurable
 from rnnlab.scoring.dynamic import Dynamic
 from rnnlab.task import Task
 from rnnlab.training.groups import check_lr_factors
+from rnnlab.training.ranks import local_rank
 from rnnlab.training.schedules import Schedule
 
 MOST_THREADS = 1024
 SAVE_SECONDS = 300.0  # [s] between checkpoints, where the recipe says neither steps nor seconds
-
-
-def local_rank() -> int:
-    """This process among the connected ranks of its machine; what the environment says of others may be left over."""
-    return int(os.environ.get("LOCAL_RANK", "0")) if dist.is_initialized() else 0
 
 
 @configurable
@@ -107,7 +102,7 @@ class Trainer:
             raise ConfigError(f"Trainer.device = {name!r}: of several ranks each takes a card of its own; use 'cuda'")
         if not torch.cuda.is_available():
             raise ConfigError(f"Trainer.device = {name!r}: this torch sees no CUDA device; use --device cpu")
-        rank = local_rank()
+        rank = local_rank() if dist.is_initialized() else 0  # or the environment is left over from others
         number = rank if device.index is None else device.index
         if number >= torch.cuda.device_count():
             raise ConfigError(

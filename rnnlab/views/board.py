@@ -132,7 +132,8 @@ class BoardObserver:
 def _status(kind: type[BaseException] | None) -> int:
     if kind is None:
         return int(api_pb2.STATUS_SUCCESS)
-    return int(api_pb2.STATUS_UNKNOWN if issubclass(kind, Stopped | KeyboardInterrupt) else api_pb2.STATUS_FAILURE)
+    is_failure = issubclass(kind, Exception) and not issubclass(kind, Stopped)
+    return int(api_pb2.STATUS_FAILURE if is_failure else api_pb2.STATUS_UNKNOWN)
 
 
 def scalars(record: Mapping[str, Any]) -> dict[str, float]:

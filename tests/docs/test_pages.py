@@ -12,7 +12,7 @@ WRITTEN = sorted([*pages(), *ROOT.glob("*.md"), *ROOT.glob("examples/*/README.md
 """Every page, those of the root included."""
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_is_what_the_code_makes_of_it(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert refreshed(text) == text, "out of date; `python -m docs.generate` writes it anew"
@@ -49,9 +49,9 @@ def _headings(page: Path) -> set[str]:
 
 
 def test_every_page_is_in_the_index() -> None:
-    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
-    missing = [page.name for page in pages() if page.name != "README.md" and f"({page.name})" not in index]
-    assert not missing
+    every = [page for page in pages() if page.name != "README.md"]
+    indices = {page.parent: (page.parent / "README.md").read_text(encoding="utf-8") for page in every}
+    assert not [page.name for page in every if f"({page.name})" not in indices[page.parent]]
 
 
 def test_the_citation_names_the_version_that_is_shipped() -> None:

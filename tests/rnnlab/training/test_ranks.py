@@ -25,7 +25,7 @@ from rnnlab.storage.runfolder import RunFolder
 from rnnlab.testing import rounding
 from rnnlab.training import experiment
 from rnnlab.training.learner import Learner
-from rnnlab.training.ranks import ALONE
+from rnnlab.training.ranks import ALONE, ranks
 from tests.rnnlab import small_tasks
 from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, build, journal, losses, train
 
@@ -266,6 +266,13 @@ def test_a_card_by_its_number_is_refused_where_each_rank_takes_one(text: Path) -
             build(text, "Trainer.device = 'cuda:1'")
     finally:
         dist.destroy_process_group()
+
+
+def test_an_environment_whose_rank_is_no_number_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "first")
+    with pytest.raises(ConfigError, match=r"LOCAL_RANK='first' is not what torchrun sets.*unset WORLD_SIZE"), ranks():
+        pytest.fail("it joined")
 
 
 def test_one_process_alone_talks_to_nobody() -> None:
