@@ -87,7 +87,7 @@ def import_state_dict(
         built.model.load_state_dict({name: x.reshape(wanted[name].shape) for name, x in ours.items()})
     except _Misfit as misfit:
         raise DataError(f"{state_dict}: {misfit}") from None
-    folder = create(run, built)
+    folder = create(run, built, imported=state_dict.name)
     with held(folder):
         Loop(built, folder).save(must=True)
     layers = [index for index, attends in enumerate(attending) if attends]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rnnlab.config import Config
 from rnnlab.console import say
-from rnnlab.errors import ConfigError, DataError
+from rnnlab.errors import ConfigError, DataError, StorageError
 from rnnlab.model import LanguageModel
 from rnnlab.storage.metrics import Record
 from rnnlab.storage.runfolder import RunFolder
@@ -36,7 +36,7 @@ def create(path: Path | str | Callable[[], Path], built: Experiment, ranks: Rank
     Args:
         path: the folder, or what makes a new one once it is known that there will be a run.
         facts: what environment.json holds beside the machine: `variant`, what the seeds of a configuration share;
-            `init`, the run whose weights it starts from.
+            `init`, the run whose weights it starts from; `imported`, the file that its weights come from.
     Raises: ConfigError if the folder holds a run, or nothing could be trained in it; DataError; StorageError.
     """
     check_fit(built, ranks)
@@ -102,6 +102,11 @@ def train_in(
         loop = Loop(built, folder, horizon=horizon, ranks=ranks)
         _check_rate_lasts(loop.learner)
         snapshot = ranks.broadcast_from_rank0(lambda: folder.newest() if folder.has_checkpoints() else None)
+        if snapshot is None and "imported" in folder.environment:
+            raise StorageError(
+                f"{folder.path}: has no checkpoint of the weights that were to be imported, so the import was cut "
+                f"short; delete the folder and import {folder.environment['imported']} again"
+            )
         if snapshot is None and "init" in folder.environment:
             initialize(built.model, folder.environment["init"])
         loop.restore(snapshot)

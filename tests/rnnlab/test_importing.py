@@ -236,6 +236,23 @@ def test_it_says_what_it_found_and_generates_evaluates_and_trains_on(
     assert result["valid_bpc"] < before
 
 
+def test_an_import_that_was_cut_short_does_not_go_on_from_other_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    text, run = quick_runs.corpus(tmp_path), tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr("rnnlab.importing.Loop.save", killed)
+        assert main(["import", str(saved(tmp_path, original())), "--out", str(run), "--corpus", str(text)]) == 130
+    assert not (run / "checkpoints").exists()
+    assert main(["resume", str(run)]) == 5
+    said = capsys.readouterr().err
+    assert f"{run}: has no checkpoint of the weights that were to be imported" in said
+    assert "delete the folder and import " in said
+
+
 def test_half_precision_is_read_as_single(tmp_path: Path) -> None:
     run = imported(tmp_path, {name: x.half() for name, x in original().items()})
     assert {parameter.dtype for parameter in rnnlab.load(run).model.parameters()} == {torch.float32}
