@@ -8,6 +8,13 @@ from rnnlab.views.runs import Run
 from rnnlab.views.tables import Better, Column
 
 TEXT = {"valid_bpc": "Valid BPC", "best_valid_bpc": "Best valid", "test_bpc": "Test BPC"}
+LEARNED_FROM_WHAT_WAS_SCORED = {
+    "valid_dynamic_bpc": "Valid BPC (dynamic)",
+    "test_dynamic_bpc": "Test BPC (dynamic)",
+    "online_bpc": "Online BPC",
+}
+"""Where a run has them: other figures than those above, and never mixed with them."""
+
 TASK = {
     "valid_accuracy": "Valid accuracy",
     "best_valid_accuracy": "Best valid",
@@ -27,7 +34,9 @@ def tasks_of(runs: Sequence[Run]) -> list[str]:
 def figures(runs: Sequence[Run]) -> dict[str, str]:
     """Keys and titles of what the runs reached."""
     on_text, on_task = "" in tasks_of(runs), any(tasks_of(runs))
-    found = (TEXT if on_text else {}) | (TASK if on_task else {})
+    beside = LEARNED_FROM_WHAT_WAS_SCORED.items()
+    had = {key: title for key, title in beside if any(run.number(key) is not None for run in runs)}
+    found = (TEXT | had if on_text else {}) | (TASK if on_task else {})
     if on_text and on_task:  # there would be two that are called the best of valid
         found |= {key: METRICS[key].heading for key in found if key.startswith("best_")}
     return found

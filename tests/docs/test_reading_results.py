@@ -9,7 +9,7 @@ import pytest
 
 from rnnlab.studies.ablation.floor import COLUMNS
 from rnnlab.studies.ablation.table import TrainedVariant, ablation_table
-from rnnlab.views.columns import TASK, TEXT
+from rnnlab.views.columns import LEARNED_FROM_WHAT_WAS_SCORED, TASK, TEXT
 from rnnlab.views.metrics import METRICS
 from rnnlab.views.tables import DAGGER
 
@@ -38,7 +38,8 @@ WORDS = {
 METRIC = "Valid BPC"  # "or another metric", says the page
 TITLES = {
     ("columns.py", "title"): [METRIC if key in METRICS and "best" not in key else title
-                              for key, title in (TEXT | TASK).items()],
+                              for key, title in (TEXT | TASK).items()]
+    + [re.escape(title) for title in LEARNED_FROM_WHAT_WAS_SCORED.values()],
     ("columns.py", "counted"): [WORDS["counted"]],
     ("difficulties.py", "title"): [r"(Length|Pairs|Distance) \d+"],
     ("floor.py", "*shown"): [title for _, title in COLUMNS.values()],

@@ -53,6 +53,21 @@ def test_unfinished_diverged_and_stopped_runs_are_shown_as_such(tmp_path: Path) 
     assert all(row["bytes_trained"] == 400_000 for row in rows)
 
 
+def test_scores_of_who_learns_from_what_was_scored_stand_in_columns_of_their_own(tmp_path: Path) -> None:
+    write_run(tmp_path / "other", memory="512", figures={"online_bpc": 2.5, "test_dynamic_bpc": 2.25})
+    write_run(tmp_path / "plain")
+    (table,) = compare([tmp_path]).tables
+    titles = [column.title for column in table.columns]
+    assert "Online BPC" in titles
+    assert "Test BPC (dynamic)" in titles
+    assert "Valid BPC (dynamic)" not in titles, "nobody has it"
+    assert [(row["run"], row.get("online_bpc"), row.get("test_dynamic_bpc")) for row in table.rows] == [
+        ("other", 2.5, 2.25), ("plain", None, None),
+    ]  # fmt: skip
+    (alone,) = compare([tmp_path / "plain"]).tables
+    assert "Online BPC" not in [column.title for column in alone.columns]
+
+
 def test_a_run_named_twice_counts_once(tmp_path: Path) -> None:
     run = write_run(tmp_path / "a")
     assert len(compare([run, tmp_path, run]).runs) == 1
