@@ -13,6 +13,7 @@ from scipy import stats
 
 from rnnlab import cli
 from rnnlab.storage.cells import CELLS_FILE, read_cells
+from rnnlab.views.metrics import by_difficulty
 from tests.rnnlab.tiny_runs import write_text
 from tests.studies.small_studies import OVERRIDES
 from tests.studies.test_shipped import ON_TASK
@@ -51,8 +52,7 @@ def _score(result: Mapping[str, Any], metric: str) -> float:
     name, _, difficulty = metric.partition("@")
     if not difficulty:
         return float(result[name])
-    (entry,) = (one for one in result["test_by"] if str(one["difficulty"]) == difficulty)
-    return float(entry[name.removeprefix("test_")])
+    return float(by_difficulty(result)[int(difficulty)][name.removeprefix("test_")])
 
 
 def test_every_page_names_the_command_of_its_figures() -> None:
