@@ -129,7 +129,9 @@ def _folder(path: Path, run: str | Path | None) -> Path:
         return Path(run)
     with config_errors(f"{path}, without --run"):
         check_names([path.stem])
-    return Path("runs") / path.stem
+    whole = path.resolve()
+    name = whole.relative_to(HERE).with_suffix("") if whole.is_relative_to(HERE) else Path(path.stem)
+    return "runs" / name  # of one that ships in a folder with it, as others may be called the same
 
 
 def name_of(folder: Path) -> str:

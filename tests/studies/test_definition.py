@@ -35,6 +35,9 @@ def test_a_study_in_a_folder_ships_under_the_name_of_both(tmp_path: Path, monkey
     for name in ("published/one", "published/one.gin", "studies/published/one.gin", "./published/one"):
         assert definition.find(name) == here / "published" / "one.gin"
     assert definition.find("studies/one") == here / "one.gin"
+    assert definition._folder(definition.find("published/one"), None) == Path("runs/published/one")
+    assert definition._folder(definition.find("one"), None) == Path("runs/one")
+    assert definition._folder(write_study(tmp_path, "Search"), None) == Path("runs/study")
     with pytest.raises(ConfigError, match="did you mean 'published/other'"):
         definition.find("published/othre")
 
