@@ -108,6 +108,6 @@ def notes(
     if at := [name for name, floor in floors.items() if is_at(floor, reached[name], metric)]:
         told.append(
             f"{tables.DAGGER} not told apart from {label_of(metric)} (95%): {', '.join(at)}. Such a variant has "
-            "learned too little for its difference and its p to say anything about its parts."
+            "not learned it yet, or cannot: its difference and its p say that, and not by how much its parts matter."
         )
     return told
