@@ -5,7 +5,7 @@ QUICKSTART := runs/quickstart
 # one thread a process: the workers of the suite would otherwise compete for the cores with twice as many
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: install train test test-isa lint check soak faults bench bench-gpu gpu wheel clean
+.PHONY: install train test test-isa lint check soak faults findings bench bench-gpu gpu wheel clean
 
 install: .venv/installed
 
@@ -50,7 +50,11 @@ check: lint
 # the fault matrix, and the other tests that take minutes
 faults: install
 	$(BIN)/python -m tests.faults
-	$(PYTEST) -n 2 -m 'long and not matrix'
+	$(PYTEST) -n 2 -m 'long and not matrix and not findings'
+
+# the command of every page in docs/findings, at a budget of two steps: it still works
+findings: install
+	$(PYTEST) -n 2 -m findings
 
 # hours: every combination of parts in place of every pair, and the fault matrix with the counts of a soak test
 soak: install
