@@ -31,11 +31,20 @@ class CostPoint:
 
 
 @styled()
-def reached_against_cost(points: Sequence[CostPoint], x_label: str, y_label: str, floor: Floor | None = None) -> Figure:
+def reached_against_cost(
+    points: Sequence[CostPoint],
+    x_label: str,
+    y_label: str,
+    floor: Floor | None = None,
+    within: tuple[float, float] | None = None,
+) -> Figure:
     """One point a variant, where it is, with its 95% interval; the baseline has a dashed line, the floor a dotted one.
 
     A few points are named where they stand, many in a legend. Of points of equal cost the intervals end in caps of
     different widths.
+
+    Args:
+        within: least and largest that the metric can be; None where it has no bounds.
     """
     in_legend = len(points) > MOST_NAMED
     handles: list[Any] = []
@@ -52,6 +61,10 @@ def reached_against_cost(points: Sequence[CostPoint], x_label: str, y_label: str
     axis.set(xlabel=capitalized(x_label), ylabel=f"{capitalized(y_label)}, mean and 95% interval")
     scale_costs(axis, [point.cost for point in points])
     draw_floor(axis, floor)
+    if within is not None:  # an interval may reach beyond what a share can be, and would press the rest together
+        (low, high), (least, most) = axis.get_ylim(), within
+        room = 0.05 * (most - least)
+        axis.set_ylim(max(low, least - room), min(high, most + room))
     if in_legend:
         figure.legend(handles, [_named(point) for point in points], loc="outside lower center", ncols=2)
     else:

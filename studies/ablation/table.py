@@ -109,7 +109,7 @@ def cost_plot(
     y_label = f"{compared.heading} [{compared.unit}]"
     level = floor.level([variant.floor(compared) for variant in variants], compared)
     x_label = "State [floats]" if cost == "state_floats" else f"MACs per {counted_in(compared)}"
-    return reached_against_cost(points, x_label, y_label, level)
+    return reached_against_cost(points, x_label, y_label, level, (0.0, 1.0) if compared.word == "accuracy" else None)
 
 
 def write_table_and_plot(

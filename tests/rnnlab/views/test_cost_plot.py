@@ -53,6 +53,17 @@ def test_costs_that_are_far_apart_are_told_apart(costs: tuple[float, ...], scale
     assert "10k" in texts or scale == "linear", texts
 
 
+def test_an_interval_beyond_what_a_share_can_be_does_not_press_the_rest_together() -> None:
+    points = [
+        CostPoint("jumps", 7.0, Interval(0.8, -0.1, 1.7, 3)),
+        CostPoint("learned", 9.0, Interval(0.99, 0.98, 1.0, 3), is_baseline=True),
+    ]
+    low, high = reached_against_cost(points, "MACs", "accuracy", within=(0.0, 1.0)).axes[0].get_ylim()
+    assert (low, high) == (-0.05, 1.05)
+    low, high = reached_against_cost(points[1:], "MACs", "accuracy", within=(0.0, 1.0)).axes[0].get_ylim()
+    assert low > 0.9, "no more room than the points take"
+
+
 def test_intervals_of_equal_cost_end_in_caps_of_different_widths() -> None:
     caps = [one.lines[1][0].get_markersize() for one in plot(7.0, 7.0, 7.0).axes[0].containers]  # type: ignore[attr-defined]
     assert len(set(caps)) == 3
