@@ -19,6 +19,7 @@ from rnnlab.generation import generate
 from rnnlab.model import fold
 from rnnlab.testing import covering, rounding
 from rnnlab.training import experiment
+from tests.once import once
 from tests.rnnlab import quick_runs
 
 ARRANGEMENTS = {
@@ -63,15 +64,14 @@ print(written.hex())
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Path, Path]]:
     """(run, folder of the export) of an arrangement, made when first asked for."""
-    made: dict[str, tuple[Path, Path]] = {}
 
     def get(name: str) -> tuple[Path, Path]:
-        if name not in made:
-            folder = tmp_path_factory.mktemp("export")
+        def make(folder: Path) -> None:
             quick_runs.train(folder / "run", steps=2, extra=["LanguageModel.init_std = 0.2", *ARRANGEMENTS[name]])
             export(folder / "run", folder / "out")
-            made[name] = folder / "run", folder / "out"
-        return made[name]
+
+        folder = once(tmp_path_factory, f"export {name}", make)
+        return folder / "run", folder / "out"
 
     return get
 

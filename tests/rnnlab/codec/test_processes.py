@@ -13,7 +13,7 @@ from tests.rnnlab.codec.small import ONLINE, words
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["run", "online"])
 def test_two_at_once_write_one_file_and_a_third_process_reads_it(whole: Path, tmp_path: Path, how: str) -> None:
-    source = words(tmp_path, 12_000 if how == "run" else 4000)
+    source = words(tmp_path, 12_000 if how == "run" else 2000)
     bindings = [argument for line in ONLINE for argument in ("--set", line)]
     model = ["--run", str(whole)] if how == "run" else ["--online", "sha_rnn", "size/tiny", *bindings]
     command = [sys.executable, "-m", "rnnlab", "compress", str(source), *model, "--out"]

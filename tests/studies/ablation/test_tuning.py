@@ -217,6 +217,7 @@ def test_tuning_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(done()) == 4
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_core_on_parity_gets_a_learning_rate_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
