@@ -21,7 +21,7 @@ def law_of(mutant: Mutant) -> Law:
 
 
 def marked(mutant: Mutant) -> object:
-    return pytest.param(mutant, marks=pytest.mark.slow) if mutant.law in SLOW else mutant
+    return pytest.param(mutant, marks=[pytest.mark.slow, pytest.mark.long]) if mutant.law in SLOW else mutant
 
 
 @pytest.mark.parametrize("mutant", [marked(mutant) for mutant in MUTANTS])

@@ -29,11 +29,11 @@ def write_text(folder: Path) -> Path:
     return path
 
 
-def answer(*arguments: str) -> str:
+def answer(*arguments: str | Path) -> str:
     """What a command that succeeds prints on standard output."""
     out = io.TextIOWrapper(io.BytesIO(), write_through=True)
     with contextlib.redirect_stdout(out):
-        code = cli.main(arguments)
+        code = cli.main([*map(str, arguments)])
     assert code == 0
     out.seek(0)
     return out.read()

@@ -12,6 +12,7 @@ from rnnlab.storage.cells import read_cells
 from rnnlab.studies.ablation.driver import _held, _may_try_again, run_ablation
 from rnnlab.studies.ablation.plan import plan_ablation
 from rnnlab.studies.launch.launcher import WorkerExit
+from tests.rnnlab.cli.commands import answer
 from tests.studies.small_studies import DROPPED, Command, is_alive, small_ablation, wait_until, write_study
 
 
@@ -128,7 +129,7 @@ def test_an_ablation_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> Non
     assert f"`rnnlab status {folder}` shows this again" in err
     finished = {name: time for name, time in results(folder).items() if '"done"' in (folder / name).read_text()}
     assert finished
-    facts = Command(*arguments).succeed()
+    facts = json.loads(answer(*arguments))
     assert facts["cells"]["kept"] >= 1
     assert facts["cells"]["kept"] + facts["cells"]["trained"] == 4
     assert {name: time for name, time in results(folder).items() if name in finished} == finished

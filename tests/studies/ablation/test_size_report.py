@@ -16,6 +16,7 @@ from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.size_report import SizeLadder, size_ladder
 from rnnlab.studies.status import status
 from tests.latex import check
+from tests.rnnlab.cli.commands import answer
 from tests.studies.small_studies import Command, small_ladder, wait_until, write_ladder
 
 NOISE = {1: 0.02, 2: -0.01, 3: 0.0}
@@ -168,7 +169,7 @@ def test_a_ladder_is_predicted_interrupted_gone_on_with_and_told_elsewhere(tmp_p
         facts["tables"]["ladder"]["rows"][0]["measured"] is None
     )
 
-    facts = Command(*arguments).succeed()
+    facts = json.loads(answer(*arguments))
     assert facts["cells"] == {"trained": 4, "kept": 8}
     assert file.read_bytes() == kept
     rows = facts["tables"]["ablation"]["rows"]
@@ -194,11 +195,11 @@ def test_a_ladder_is_predicted_interrupted_gone_on_with_and_told_elsewhere(tmp_p
         assert (folder / f"{stem}.svg").stat().st_size > 1000
 
     arguments = ("ablate", path, "--run", tmp_path / "elsewhere", "--workers", "1", "--json", *arguments[-2:])
-    told = Command(*arguments, "--with", folder / "cells.jsonl").succeed()
+    told = json.loads(answer(*arguments, "--with", folder / "cells.jsonl"))
     assert told["cells"] == {"trained": 0, "kept": 12}
     assert told["tables"]["ablation"]["rows"] == rows
     assert "Fitted now, and not before 24 was trained: baseline, dropped." in told["tables"]["ladder"]["notes"]
-    out = Command("compare", folder, "--out", tmp_path / "out").succeed()
+    out = answer("compare", folder, "--out", tmp_path / "out")
     assert "dropped at 24" in out
     page = (tmp_path / "out" / "compare.html").read_text()
     assert "Size ladder" in page

@@ -21,6 +21,7 @@ from rnnlab.studies.ablation.tuning import best, edges, settings, tuning_seeds
 from rnnlab.studies.status import status
 from rnnlab.views.metrics import METRICS
 from rnnlab.views.runs import find_runs
+from tests.rnnlab.cli.commands import answer
 from tests.rnnlab.small_tasks import BINDINGS
 from tests.studies.small_studies import DROPPED, Command, small_ablation, wait_until, write_study
 
@@ -211,7 +212,7 @@ def test_tuning_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         assert first.finish()[0] == 143
     before = done()
     assert not list(folder.glob("cells/*/seed-*")), "nothing is compared before all are tuned"
-    facts = Command(*arguments).succeed()
+    facts = json.loads(answer(*arguments))
     assert facts["cells"] == {"trained": 2, "kept": 0}
     assert {one: time for one, time in done().items() if one in before} == before
     assert len(done()) == 4

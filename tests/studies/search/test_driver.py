@@ -24,6 +24,7 @@ from rnnlab.studies.search.objective import run_trial
 from rnnlab.studies.search.plan import create_or_resume, plan_search
 from rnnlab.studies.search.space import literal
 from rnnlab.views.runs import parse_bindings
+from tests.rnnlab.cli.commands import answer
 from tests.rnnlab.tiny_runs import build, write_text
 from tests.studies.small_studies import (
     SPACE,
@@ -163,7 +164,7 @@ def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) 
     begun = (run / "trials" / "trial-0000" / "config.gin").stat()
     assert os.fsencode(tmp_path / "a") not in (run / "study.db").read_bytes()
     run.rename(renamed)
-    Command("search", path, "--run", renamed, "--workers", "1").succeed()
+    answer("search", path, "--run", renamed, "--workers", "1")
     plan = plan_search(str(path), run=renamed)
     assert plan.address.name == "a"
     expect_exactly(plan, 2)
