@@ -199,9 +199,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
 }
 MARKED = re.compile(r"(<!-- generated: ([\w ]+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)
-
-
-TABLE = re.compile(r"(<!-- table: (\S+) ([\w@, ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- table: (\S+) ([\w@ ]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:
@@ -209,7 +207,7 @@ def pages() -> list[Path]:
 
 
 def refreshed(text: str) -> str:
-    """A page with its generated parts as the code has them now. Raises: KeyError for a name that is not in BLOCKS."""
+    """A page with its generated parts as code and findings have them now. Raises: KeyError for what is not there."""
     text = MARKED.sub(lambda match: f"{match[1]}\n{BLOCKS[match[2]]()}\n\n{match[3]}", text)
     return TABLE.sub(lambda match: f"{match[1]}\n{stored_table(match[2], match[3].split())}\n\n{match[4]}", text)
 
@@ -221,7 +219,7 @@ def stored_table(name: str, keys: list[str]) -> str:
         raise KeyError(f"{DATA / name}.json is no table that can be read")
     columns = {column.key: column for column in found.columns}
     table = replace(found, title="", notes=(), columns=[columns[key] for key in keys])
-    return tables.to_markdown(table).removeprefix("****").strip()
+    return tables.to_markdown(table).rstrip()
 
 
 def main() -> None:

@@ -116,7 +116,7 @@ def to_markdown(table: Table) -> str:
         rules.append(":---")
         for line, entries in zip(body, beneath, strict=True):
             line.append("<br>".join(_markdown_code(entry) for entry in entries))
-    lines = [f"**{_markdown(table.title)}**", ""]
+    lines = [f"**{_markdown(table.title)}**", ""] if table.title else []
     lines += [f"| {' | '.join(line)} |" for line in (headings, rules, *body)]
     for note in table.notes:
         lines += ["", _markdown(note)]
