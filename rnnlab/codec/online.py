@@ -4,9 +4,10 @@ Of the model nothing is stored but the configuration, its seed in it: a decoder 
 decoded. So the size of the file is the length of a prequential code (Dawid 1984; Rissanen 1984).
 """
 
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from rnnlab.scoring.forecaster import Forecaster
 from rnnlab.scoring.order import ScoreFirst
 from rnnlab.training.experiment import Experiment, build
 from rnnlab.training.learner import Learner
-from rnnlab.training.recipe import Trainer
 from rnnlab.training.threads import choose_threads, using_threads
 
 KIND = "online"
@@ -54,12 +54,12 @@ def compress_online(
     threads = choose_threads(built)
     with using_threads(threads):
         needed = needs(built.model)
-        cuts, encoder = _cuts(built, len(data)), Encoder()
-        nats = OnlineRun(built, len(data)).code(cuts, text.copy(), encoder, "compress")
-    plain = b"".join(cut.take_plain(text) for cut, _ in cuts)
+        stages, encoder = _stages(built, len(data)), Encoder()
+        nats = OnlineRun(built, len(data)).code(stages, text.copy(), encoder, "compress")
+    plain = b"".join(stage.cut.take_plain(text) for stage in stages)
     header = {"kind": KIND, "threads": threads, "config": config.identity(resolved.text), "needs": needed}
     figures = write_compressed(target, data, plain, encoder.payload(), header, nats, watch)
-    return {**figures, "streams": [cut.streams for cut, _ in cuts], "threads": threads}
+    return {**figures, "streams": [stage.cut.streams for stage in stages], "threads": threads}
 
 
 def text_online(container: Container, name: str) -> bytes:
@@ -75,12 +75,12 @@ def text_online(container: Container, name: str) -> bytes:
     built = _build(_resolved(container.told("config", str)))
     with using_threads(threads):
         check_needs(name, container.told("needs", dict), needs(built.model))
-        cuts = _cuts(built, size)
+        stages = _stages(built, size)
         text, plain, body = np.zeros(size, dtype=np.uint8), 0, container.body
-        for cut, _ in cuts:
+        for cut in (stage.cut for stage in stages):
             cut.put_plain(text, body[plain : plain + cut.plain])
             plain += cut.plain
-        OnlineRun(built, size).code(cuts, text, Decoder(body[plain:]), "decompress")
+        OnlineRun(built, size).code(stages, text, Decoder(body[plain:]), "decompress")
     return text.tobytes()
 
 
@@ -103,16 +103,33 @@ def _build(resolved: Config) -> Experiment:
     return built
 
 
-def _cuts(built: Experiment, size: int) -> list[tuple[Cut, int]]:
-    """The stages of a text of so many bytes, each with its bptt."""
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of a text that is read with one number of streams, in chunks that may grow on the way."""
+
+    cut: Cut
+    lengths: tuple[tuple[int, int], ...]  # until so many bytes of the text are coded, chunks of bptt positions
+
+    def bptt(self, position: int) -> int:
+        """Of the chunk that begins there."""
+        coded = self.cut.start + position * self.cut.streams
+        return next((bptt for end, bptt in self.lengths if coded < end), self.lengths[-1][1])
+
+
+def _stages(built: Experiment, size: int) -> list[Stage]:
+    """Of a text of so many bytes; what has as many streams as what is before it goes on with their state."""
     assert built.online is not None
-    trainer, start, cuts = built.trainer, 0, []
-    for end, streams, bptt in (*built.online.stages, (size, trainer.batch_size, trainer.bptt)):
-        stop = min(end, size)
-        if stop > start:
-            cuts.append((Cut(start, stop, some_streams(stop - start, streams)), bptt))
-        start = max(start, stop)
-    return cuts
+    trainer, start = built.trainer, 0
+    asked = [(min(end, size), streams, bptt) for end, streams, bptt in built.online.stages if end]
+    asked.append((size, trainer.batch_size, trainer.bptt))
+    stages = []
+    for streams, some in itertools.groupby(asked, key=lambda stage: stage[1]):
+        lengths = tuple((end, bptt) for end, _, bptt in some if end > start)
+        if lengths:
+            stop = lengths[-1][0]
+            stages.append(Stage(Cut(start, stop, some_streams(stop - start, streams)), lengths))
+            start = stop
+    return stages
 
 
 class Following(Forecaster):
@@ -177,32 +194,28 @@ class OnlineRun:
         self.learner = Learner(replace(built, trainer=recipe))
         self.again = Again(self.learner, self.source, built.online.again, built.online.again_after)
 
-    def code(self, cuts: Sequence[tuple[Cut, int]], text: Bytes, code: Coder, doing: str) -> float:
+    def code(self, stages: Sequence[Stage], text: Bytes, code: Coder, doing: str) -> float:
         """Both directions; a decoder fills the text in. Returns: what the model says that the bytes cost [nats]."""
         order, nats = ScoreFirst(Following(self.learner, self.again)), 0.0
-        with order.forecaster, progress(doing, sum(cut.coded for cut, _ in cuts)) as done:
-            for cut, bptt in cuts:
-                if cut.coded:
-                    nats += self._stage(order, cut, bptt, text, code, done)
+        with order.forecaster, progress(doing, sum(stage.cut.coded for stage in stages)) as done:
+            for stage in stages:
+                if stage.cut.coded:
+                    nats += self._stage(order, stage, text, code, done)
         return nats
 
-    def _stage(self, order: ScoreFirst, cut: Cut, bptt: int, text: Bytes, code: Coder, done: Done) -> float:
-        learner = self.learner
-        self.source.columns = columns = Columns(cut.streams_of(text).copy(), known=1)
-        learner.trainer = _with(learner.trainer, cut.streams, bptt)
-        learner.progress = replace(learner.progress, position=0)
+    def _stage(self, order: ScoreFirst, stage: Stage, text: Bytes, code: Coder, done: Done) -> float:
+        columns = self.source.columns = Columns(stage.cut.streams_of(text).copy(), known=1)
+        self.learner.progress = replace(self.learner.progress, position=0)
         self.again.begin()
         order.open(portion_of(columns), CPU)
-        code_chunks(order, columns, self._chunks(columns), code, done)
-        cut.streams_of(text)[:] = columns.tokens
+        code_chunks(order, columns, self._chunks(stage, columns), code, done)
+        stage.cut.streams_of(text)[:] = columns.tokens
         return order.running.total
 
-    def _chunks(self, columns: Columns) -> Iterator[Chunk]:
+    def _chunks(self, stage: Stage, columns: Columns) -> Iterator[Chunk]:
         """Those that the learner is going to read, one before each of its steps."""
-        while self.learner.progress.position < columns.positions(0):
-            (chunk,) = self.learner.chunks()
+        learner = self.learner
+        while (position := learner.progress.position) < columns.positions(0):
+            learner.trainer = replace(learner.trainer, batch_size=stage.cut.streams, bptt=stage.bptt(position))
+            (chunk,) = learner.chunks()
             yield chunk
-
-
-def _with(trainer: Trainer, streams: int, bptt: int) -> Trainer:
-    return replace(trainer, batch_size=streams, bptt=bptt)

@@ -18,7 +18,7 @@ from rnnlab.ops.gelu import gelu
 
 Backend = Literal["reference", "native"]
 
-FEW = 8  # positions for which reading the weights costs more than multiplying with them
+FEW = 16  # positions for which reading the weights costs more than multiplying with them
 
 
 def boom_layer(x: Tensor, weight: Tensor, bias: Tensor, p: float = 0.0, backend: Backend | None = None) -> Tensor:

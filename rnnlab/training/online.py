@@ -15,7 +15,8 @@ class Online:
 
     Args:
         stages: [[bytes, streams, bptt], ...]: as long as so many bytes of the text are not coded, that many streams in
-            chunks of bptt positions. The rest has Trainer.batch_size and Trainer.bptt. A stage begins without state.
+            chunks of bptt positions. The rest has Trainer.batch_size and Trainer.bptt. Where the number of streams
+            changes they begin anew, without state.
         again: further steps after each chunk, on chunks that were coded before [steps].
         again_after: bytes of a stage that are coded before that begins; so far behind it follows [bytes].
     Raises: ConfigError if an argument is out of its range.

@@ -1,4 +1,4 @@
-#include "common.h"
+#include "rows.h"
 
 /* Boom: y[d] = sum over chunks c of dropout(v sigmoid(1.702 v))[c D + d] for v = u + bias
  *
@@ -60,14 +60,36 @@ void boom_step(const float *x, const float *w, const float *bias, float *y, int6
         threads = 1;
     const int64_t strip = strip_width(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t first = 0; first < dim; first += strip)
-        for (int64_t d = first; d < first + strip && d < dim; d++)
-            for (int64_t row = 0; row < rows; row++) {
-                float sum = 0.0f;
-                for (int64_t f = d; f < inner; f += dim) {
-                    const float v = dot(w + f * dim, x + row * dim, dim) + bias[f];
-                    sum += v * sigmoid(1.702f * v);
+    for (int64_t first = 0; first < dim; first += strip) {
+        const int64_t last = first + strip < dim ? first + strip : dim;
+        for (int64_t group = first; group < last; group += ROWS)
+            for (int64_t start = 0; start < rows; start += SEQUENCES) {
+                const int some = rows - start < SEQUENCES ? (int)(rows - start) : SEQUENCES;
+                const int units = last - group < ROWS ? (int)(last - group) : ROWS;
+                float sums[ROWS][SEQUENCES] = {{0}};
+                for (int64_t f = group; f < inner; f += dim) {
+                    float values[ROWS][SEQUENCES];
+                    for (int b = 0; b < some; b += TILE) {
+                        const int tile = some - b < TILE ? some - b : TILE;
+                        const float *row = x + (start + b) * dim;
+                        float products[ROWS][TILE];
+                        if (units == ROWS)
+                            rows_times(w + f * dim, row, NULL, NULL, dim, dim, products, ROWS, tile);
+                        else
+                            for (int i = 0; i < units; i++)
+                                rows_times(w + (f + i) * dim, row, NULL, NULL, dim, dim, products + i, 1, tile);
+                        for (int i = 0; i < units; i++)
+                            memcpy(values[i] + b, products[i], (size_t)tile * sizeof(float));
+                    }
+                    for (int i = 0; i < units; i++)
+                        for (int b = 0; b < some; b++) {
+                            const float v = values[i][b] + bias[f + i];
+                            sums[i][b] += v * sigmoid(1.702f * v);
+                        }
                 }
-                y[row * dim + d] = sum;
+                for (int i = 0; i < units; i++)
+                    for (int b = 0; b < some; b++)
+                        y[(start + b) * dim + group + i] = sums[i][b];
             }
+    }
 }

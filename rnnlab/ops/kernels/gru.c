@@ -1,6 +1,6 @@
 /* GRU: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's */
 
-#include "gates.h"
+#include "rows.h"
 
 #define GATES 3    /* r z n */
 
@@ -116,17 +116,35 @@ void gru_step(const float *x, const float *w, const float *u, const float *w_bia
         threads = 1;
     const int64_t strip = strip_width(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t first = 0; first < dim; first += strip)
-        for (int64_t d = first; d < first + strip && d < dim; d++)
-            for (int64_t at = d; at < batch * dim; at += dim) {
-                float of_x[3], of_h[3];
-                for (int gate = 0; gate < 3; gate++) {
-                    const int64_t row = gate * dim + d;
-                    of_x[gate] = dot(w + row * dim, x + at - d, dim) + w_bias[row];
-                    of_h[gate] = dot(u + row * dim, h + at - d, dim) + u_bias[row];
+    for (int64_t first = 0; first < dim; first += strip) {
+        const int64_t last = first + strip < dim ? first + strip : dim;
+        for (int64_t group = first; group < last; group += UNITS)
+            for (int64_t sequence = 0; sequence < batch; sequence += SEQUENCES) {
+                const int some = batch - sequence < SEQUENCES ? (int)(batch - sequence) : SEQUENCES;
+                const int units = last - group < UNITS ? (int)(last - group) : UNITS;
+                float of_x[GATES][SEQUENCES][UNITS], of_h[GATES][SEQUENCES][UNITS];
+                for (int unit = 0; unit < units; unit++)
+                    for (int b = 0; b < some; b += TILE) {
+                        const int64_t d = group + unit, start = (sequence + b) * dim;
+                        const int tile = some - b < TILE ? some - b : TILE;
+                        float wx[ROWS][TILE], uh[ROWS][TILE];
+                        rows_times(w + d * dim, x + start, NULL, NULL, dim * dim, dim, wx, GATES, tile);
+                        rows_times(u + d * dim, h + start, NULL, NULL, dim * dim, dim, uh, GATES, tile);
+                        for (int gate = 0; gate < GATES; gate++)
+                            for (int i = 0; i < tile; i++) {
+                                of_x[gate][b + i][unit] = wx[gate][i] + w_bias[gate * dim + d];
+                                of_h[gate][b + i][unit] = uh[gate][i] + u_bias[gate * dim + d];
+                            }
+                    }
+                for (int b = 0; b < some; b++) {
+                    const int64_t at = (sequence + b) * dim + group;
+                    for (int unit = 0; unit < units; unit++) {
+                        const float r = sigmoid(of_x[0][b][unit] + of_h[0][b][unit]);
+                        const float z = sigmoid(of_x[1][b][unit] + of_h[1][b][unit]);
+                        const float n = tanh_fast(of_x[2][b][unit] + r * of_h[2][b][unit]);
+                        y[at + unit] = n + z * (h[at + unit] - n);
+                    }
                 }
-                const float r = sigmoid(of_x[0] + of_h[0]), z = sigmoid(of_x[1] + of_h[1]);
-                const float n = tanh_fast(of_x[2] + r * of_h[2]);
-                y[at] = n + z * (h[at] - n);
             }
+    }
 }

@@ -1,6 +1,6 @@
 /* LSTM: the part that is sequential, h_{t-1} U^T and the gates; the products over all positions are torch's */
 
-#include "gates.h"
+#include "rows.h"
 
 #define GATES 4    /* i f g o */
 
@@ -114,17 +114,33 @@ void lstm_step(const float *x, const float *w, const float *u, const float *w_bi
         threads = 1;
     const int64_t strip = strip_width(dim, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t first = 0; first < dim; first += strip)
-        for (int64_t d = first; d < first + strip && d < dim; d++)
-            for (int64_t at = d; at < batch * dim; at += dim) {
-                float gates[4];
-                for (int gate = 0; gate < 4; gate++) {
-                    const int64_t row = gate * dim + d;
-                    gates[gate] = dot(w + row * dim, x + at - d, dim) + dot(u + row * dim, h + at - d, dim)
-                        + w_bias[row] + u_bias[row];
+    for (int64_t first = 0; first < dim; first += strip) {
+        const int64_t last = first + strip < dim ? first + strip : dim;
+        for (int64_t group = first; group < last; group += UNITS)
+            for (int64_t sequence = 0; sequence < batch; sequence += SEQUENCES) {
+                const int some = batch - sequence < SEQUENCES ? (int)(batch - sequence) : SEQUENCES;
+                const int units = last - group < UNITS ? (int)(last - group) : UNITS;
+                float gates[GATES][SEQUENCES][UNITS];
+                for (int unit = 0; unit < units; unit++)
+                    for (int b = 0; b < some; b += TILE) {
+                        const int64_t d = group + unit, start = (sequence + b) * dim;
+                        const int tile = some - b < TILE ? some - b : TILE;
+                        float sums[ROWS][TILE];
+                        rows_times(w + d * dim, x + start, u + d * dim, h + start, dim * dim, dim, sums, GATES, tile);
+                        for (int gate = 0; gate < GATES; gate++)
+                            for (int i = 0; i < tile; i++)
+                                gates[gate][b + i][unit] = sums[gate][i] + w_bias[gate * dim + d] + u_bias[gate * dim + d];
+                    }
+                for (int b = 0; b < some; b++) {
+                    const int64_t at = (sequence + b) * dim + group;
+                    for (int unit = 0; unit < units; unit++) {
+                        const float i = sigmoid(gates[0][b][unit]), f = sigmoid(gates[1][b][unit]);
+                        const float o = sigmoid(gates[3][b][unit]);
+                        const float next = f * c[at + unit] + i * tanh_fast(gates[2][b][unit]);
+                        c_out[at + unit] = next;
+                        y[at + unit] = o * tanh_fast(next);
+                    }
                 }
-                const float i = sigmoid(gates[0]), f = sigmoid(gates[1]), z = tanh_fast(gates[2]);
-                c_out[at] = f * c[at] + i * z;
-                y[at] = sigmoid(gates[3]) * tanh_fast(c_out[at]);
             }
+    }
 }

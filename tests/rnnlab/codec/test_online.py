@@ -41,10 +41,11 @@ def test_any_bytes_come_back(tmp_path: Path, content: bytes) -> None:
         (),
         ("dropout = 0.3", "Trainer.jitter = True"),
         ("Online.stages = [[100, 1, 6], [230, 3, 9]]",),
+        ("Online.stages = [[100, 2, 6], [230, 2, 9]]",),
         ("Online.again = 2", "Online.again_after = 60", "Online.stages = [[250, 2, 8]]"),
         ("Trainer.optimizer = @optimizer.AdamW", "block/pre_norm"),
     ],
-    ids=["plain", "noise", "stages", "again", "others"],
+    ids=["plain", "noise", "stages", "growing", "again", "others"],
 )
 def test_the_decoder_learns_what_the_encoder_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
@@ -144,12 +145,20 @@ def test_online_takes_chunks_one_by_one_and_stages_in_order(tmp_path: Path) -> N
     assert there_is_no(tmp_path / "x.rnn")
 
 
-def test_stages_are_cut_where_they_end() -> None:
-    built = online._build(config.resolve(FRAGMENTS, [*ONLINE, "Online.stages = [[5_000, 1, 6], [50_000, 4, 9]]"]))
-    assert online._cuts(built, 200_000) == [
-        (Cut(0, 5_000, 1), 6),
-        (Cut(5_000, 50_000, 4), 9),
-        (Cut(50_000, 200_000, 2), 12),
+def test_stages_are_cut_where_the_number_of_streams_changes() -> None:
+    def stages(bound: str, size: int) -> list[online.Stage]:
+        built = online._build(config.resolve(FRAGMENTS, [*ONLINE, f"Online.stages = {bound}"]))
+        return online._stages(built, size)
+
+    first = online.Stage(Cut(0, 5_000, 1), ((5_000, 6),))
+    rest = online.Stage(Cut(50_000, 200_000, 2), ((200_000, 12),))
+    assert stages("[[5_000, 1, 6], [50_000, 4, 9]]", 200_000) == [
+        first,
+        online.Stage(Cut(5_000, 50_000, 4), ((50_000, 9),)),
+        rest,
     ]
-    assert online._cuts(built, 3_000) == [(Cut(0, 3_000, 1), 6)]
-    assert online._cuts(built, 0) == []
+    assert stages("[[5_000, 1, 6], [50_000, 4, 9]]", 3_000) == [online.Stage(Cut(0, 3_000, 1), ((3_000, 6),))]
+    assert stages("[[5_000, 1, 6], [50_000, 4, 9]]", 0) == []
+    growing = online.Stage(Cut(5_000, 200_000, 2), ((20_000, 4), (50_000, 8), (200_000, 12)))
+    assert stages("[[5_000, 1, 6], [20_000, 2, 4], [50_000, 2, 8]]", 200_000) == [first, growing]
+    assert [growing.bptt(position) for position in (0, 7_499, 7_500, 22_500, 97_499)] == [4, 4, 8, 12, 12]

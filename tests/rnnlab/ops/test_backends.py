@@ -233,14 +233,21 @@ def test_under_autocast_only_products_are_rounded(operator: Operator, dtype: tor
 
 
 @pytest.mark.parametrize("operator", NATIVE, ids=lambda operator: operator.name)
-def test_one_position_without_gradients(operator: Operator) -> None:
-    """Inference has kernels of its own, which read every weight once."""
+@pytest.mark.parametrize(("batch", "dim", "threads"), [(1, 30, 1), (3, 30, 1), (13, 70, 1), (75, 17, 1), (9, 200, 3)])
+def test_one_position_without_gradients(operator: Operator, batch: int, dim: int, threads: int) -> None:
+    """Inference has kernels of its own, which read every weight once for a few sequences."""
     needed("native")
-    shape = {**operator.shapes[-1], "T": 1, "B": 3, "D": 30, "p": 0.0}
+    heads = {"heads": 1} if operator.name == "window" else {}
+    shape = {**operator.shapes[-1], "T": 1, "B": batch, "D": dim, "p": 0.0, **heads}
     doubles, floats = (operator.inputs(shape, dtype) for dtype in (torch.float64, torch.float32))
-    with torch.no_grad():
-        exact = rounding.expected(lambda: operator.compute(doubles, "reference", shape))
-        exact.check(operator.compute(floats, "native", shape))
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        with torch.no_grad():
+            exact = rounding.expected(lambda: operator.compute(doubles, "reference", shape))
+            exact.check(operator.compute(floats, "native", shape))
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("operator", NATIVE, ids=lambda operator: operator.name)
