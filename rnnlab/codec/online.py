@@ -104,30 +104,41 @@ def _build(resolved: Config) -> Experiment:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How a stretch of a stage is learned: chunks of bptt positions, each followed by further steps on older ones."""
+
+    end: int  # until so many bytes of the text are coded
+    bptt: int
+    again: int
+
+
+@dataclass(frozen=True)
 class Stage:
-    """A stretch of a text that is read with one number of streams, in chunks that may grow on the way."""
+    """A stretch of a text that is read with one number of streams."""
 
     cut: Cut
-    lengths: tuple[tuple[int, int], ...]  # until so many bytes of the text are coded, chunks of bptt positions
+    paces: tuple[Pace, ...]
 
-    def bptt(self, position: int) -> int:
+    def pace(self, position: int) -> Pace:
         """Of the chunk that begins there."""
         coded = self.cut.start + position * self.cut.streams
-        return next((bptt for end, bptt in self.lengths if coded < end), self.lengths[-1][1])
+        return next((pace for pace in self.paces if coded < pace.end), self.paces[-1])
 
 
 def _stages(built: Experiment, size: int) -> list[Stage]:
     """Of a text of so many bytes; what has as many streams as what is before it goes on with their state."""
     assert built.online is not None
-    trainer, start = built.trainer, 0
-    asked = [(min(end, size), streams, bptt) for end, streams, bptt in built.online.stages if end]
-    asked.append((size, trainer.batch_size, trainer.bptt))
+    trainer, again, start = built.trainer, built.online.again, 0
+    asked = [
+        (streams, Pace(min(end, size), bptt, *(more or [again]))) for end, streams, bptt, *more in built.online.stages
+    ]
+    asked.append((trainer.batch_size, Pace(size, trainer.bptt, again)))
     stages = []
-    for streams, some in itertools.groupby(asked, key=lambda stage: stage[1]):
-        lengths = tuple((end, bptt) for end, _, bptt in some if end > start)
-        if lengths:
-            stop = lengths[-1][0]
-            stages.append(Stage(Cut(start, stop, some_streams(stop - start, streams)), lengths))
+    for streams, some in itertools.groupby(asked, key=lambda stage: stage[0]):
+        paces = tuple(pace for _, pace in some if pace.end > start)
+        if paces:
+            stop = paces[-1].end
+            stages.append(Stage(Cut(start, stop, some_streams(stop - start, streams)), paces))
             start = stop
     return stages
 
@@ -150,12 +161,10 @@ class Following(Forecaster):
 class Again:
     """A second reading of what was coded, some way behind the first; at the end of what is known it begins anew."""
 
-    def __init__(self, learner: Learner, source: CodedText, steps: int, behind: int) -> None:
-        """Args:
-        steps: after each chunk.
-        behind: how much of a stage is coded before it begins [bytes].
-        """
-        self._learner, self._source, self._steps, self._behind = learner, source, steps, behind
+    def __init__(self, learner: Learner, source: CodedText, behind: int) -> None:
+        """Args: behind: how much of a stage is coded before it begins [bytes]."""
+        self._learner, self._source, self._behind = learner, source, behind
+        self.steps = 0  # after the chunk
         self._position = 0
         self._state: Any = None
 
@@ -166,10 +175,10 @@ class Again:
     def learn(self) -> None:
         learner, columns = self._learner, self._source.columns
         enough = columns.known * columns.count > self._behind and columns.known > learner.trainer.bptt
-        if not self._steps or not enough:
+        if not self.steps or not enough:
             return
         before, state = learner.progress, learner.state
-        for _ in range(self._steps):
+        for _ in range(self.steps):
             if self._position + learner.trainer.bptt >= columns.known:
                 self._position = 0
             learner.progress = replace(learner.progress, position=self._position, bytes=before.bytes)
@@ -192,7 +201,7 @@ class OnlineRun:
         self.source = built.source
         recipe = replace(built.trainer, bytes=max(size, 1), steps=None, epochs=None, batch_size=1)
         self.learner = Learner(replace(built, trainer=recipe))
-        self.again = Again(self.learner, self.source, built.online.again, built.online.again_after)
+        self.again = Again(self.learner, self.source, built.online.again_after)
 
     def code(self, stages: Sequence[Stage], text: Bytes, code: Coder, doing: str) -> float:
         """Both directions; a decoder fills the text in. Returns: what the model says that the bytes cost [nats]."""
@@ -216,6 +225,8 @@ class OnlineRun:
         """Those that the learner is going to read, one before each of its steps."""
         learner = self.learner
         while (position := learner.progress.position) < columns.positions(0):
-            learner.trainer = replace(learner.trainer, batch_size=stage.cut.streams, bptt=stage.bptt(position))
+            pace = stage.pace(position)
+            learner.trainer = replace(learner.trainer, batch_size=stage.cut.streams, bptt=pace.bptt)
+            self.again.steps = pace.again
             (chunk,) = learner.chunks()
             yield chunk

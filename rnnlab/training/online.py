@@ -14,11 +14,12 @@ class Online:
     pass of the text.
 
     Args:
-        stages: [[bytes, streams, bptt], ...]: as long as so many bytes of the text are not coded, that many streams in
-            chunks of bptt positions. The rest has Trainer.batch_size and Trainer.bptt. Where the number of streams
-            changes they begin anew, without state.
+        stages: [[bytes, streams, bptt, again], ...]: as long as so many bytes of the text are not coded, that many
+            streams in chunks of bptt positions, and so many further steps; the last may be left out. The rest has
+            Trainer.batch_size, Trainer.bptt and Online.again. Where the number of streams changes they begin anew,
+            without state.
         again: further steps after each chunk, on chunks that were coded before [steps].
-        again_after: bytes of a stage that are coded before that begins; so far behind it follows [bytes].
+        again_after: bytes that a number of streams has coded before that begins; so far behind it follows [bytes].
     Raises: ConfigError if an argument is out of its range.
     """
 
@@ -29,10 +30,11 @@ class Online:
     def __post_init__(self) -> None:
         ends = [0]
         for stage in self.stages:
-            if len(stage) != 3 or stage[0] <= ends[-1] or stage[1] < 1 or stage[2] < 2:
+            fits = len(stage) in (3, 4) and stage[0] > ends[-1] and stage[1] >= 1 and stage[2] >= 2
+            if not fits or (len(stage) == 4 and stage[3] < 0):
                 raise ConfigError(
                     f"Online.stages: {list(stage)}: [bytes, streams, bptt] with more bytes than the stage before, a "
-                    f"stream at least, and a bptt of 2 or more"
+                    f"stream at least, and a bptt of 2 or more; behind them the further steps, if not Online.again"
                 )
             ends.append(stage[0])
         if self.again < 0 or self.again_after < 0:

@@ -42,7 +42,7 @@ def test_any_bytes_come_back(tmp_path: Path, content: bytes) -> None:
         ("dropout = 0.3", "Trainer.jitter = True"),
         ("Online.stages = [[100, 1, 6], [230, 3, 9]]",),
         ("Online.stages = [[100, 2, 6], [230, 2, 9]]",),
-        ("Online.again = 2", "Online.again_after = 60", "Online.stages = [[250, 2, 8]]"),
+        ("Online.again = 2", "Online.again_after = 60", "Online.stages = [[250, 2, 8], [300, 2, 9, 0]]"),
         ("Trainer.optimizer = @optimizer.AdamW", "block/pre_norm"),
     ],
     ids=["plain", "noise", "stages", "growing", "again", "others"],
@@ -142,23 +142,24 @@ def test_online_takes_chunks_one_by_one_and_stages_in_order(tmp_path: Path) -> N
         compressed(source, tmp_path / "x.rnn", "Trainer.accumulate = 2")
     with pytest.raises(ConfigError, match=r"Online\.stages"):
         compressed(source, tmp_path / "x.rnn", "Online.stages = [[100, 1, 6], [50, 3, 9]]")
+    with pytest.raises(ConfigError, match=r"Online\.stages: \[100, 1, 6, -1\]"):
+        compressed(source, tmp_path / "x.rnn", "Online.stages = [[100, 1, 6, -1]]")
     assert there_is_no(tmp_path / "x.rnn")
 
 
 def test_stages_are_cut_where_the_number_of_streams_changes() -> None:
     def stages(bound: str, size: int) -> list[online.Stage]:
-        built = online._build(config.resolve(FRAGMENTS, [*ONLINE, f"Online.stages = {bound}"]))
-        return online._stages(built, size)
+        bindings = [*ONLINE, f"Online.stages = {bound}", "Online.again = 2"]
+        return online._stages(online._build(config.resolve(FRAGMENTS, bindings)), size)
 
-    first = online.Stage(Cut(0, 5_000, 1), ((5_000, 6),))
-    rest = online.Stage(Cut(50_000, 200_000, 2), ((200_000, 12),))
-    assert stages("[[5_000, 1, 6], [50_000, 4, 9]]", 200_000) == [
-        first,
-        online.Stage(Cut(5_000, 50_000, 4), ((50_000, 9),)),
-        rest,
-    ]
-    assert stages("[[5_000, 1, 6], [50_000, 4, 9]]", 3_000) == [online.Stage(Cut(0, 3_000, 1), ((3_000, 6),))]
+    first = online.Stage(Cut(0, 5_000, 1), (online.Pace(5_000, 6, 0),))
+    second = online.Stage(Cut(5_000, 50_000, 4), (online.Pace(50_000, 9, 2),))
+    rest = online.Stage(Cut(50_000, 200_000, 2), (online.Pace(200_000, 12, 2),))
+    assert stages("[[5_000, 1, 6, 0], [50_000, 4, 9]]", 200_000) == [first, second, rest]
+    short = online.Stage(Cut(0, 3_000, 1), (online.Pace(3_000, 6, 0),))
+    assert stages("[[5_000, 1, 6, 0], [50_000, 4, 9]]", 3_000) == [short]
     assert stages("[[5_000, 1, 6], [50_000, 4, 9]]", 0) == []
-    growing = online.Stage(Cut(5_000, 200_000, 2), ((20_000, 4), (50_000, 8), (200_000, 12)))
-    assert stages("[[5_000, 1, 6], [20_000, 2, 4], [50_000, 2, 8]]", 200_000) == [first, growing]
-    assert [growing.bptt(position) for position in (0, 7_499, 7_500, 22_500, 97_499)] == [4, 4, 8, 12, 12]
+    growing = stages("[[5_000, 1, 6, 0], [20_000, 2, 4, 1], [50_000, 2, 8]]", 200_000)[1]
+    assert growing.cut == Cut(5_000, 200_000, 2)
+    paces = [growing.pace(position) for position in (0, 7_499, 7_500, 22_500, 97_499)]
+    assert [(pace.bptt, pace.again) for pace in paces] == [(4, 1), (4, 1), (8, 2), (12, 2), (12, 2)]
