@@ -145,11 +145,11 @@ def test_a_kind_of_attention_for_no_layer_is_refused(kind: str, nowhere: list[st
         build(config.resolve([*nowhere, kind]), shapes_only=True, needs_source=False)
 
 
-DEPTH = {"sha_task": 2, "sru_pp": 10}
+DEPTH = {"sha_task": 2, "sha_online": 2, "sru_pp": 10}
 """Layers of a root, if not four."""
 
 OWN_PLACES = {"sha_rnn": [2], "sha_rnn_every_layer": [0, 1, 2, 3], "sha_lstm_no_attention": [], "sru_pp": [],
-              "sha_task": [1]}  # fmt: skip
+              "sha_task": [1], "sha_online": [1]}  # fmt: skip
 """Layers that attend without a fragment of place/."""
 
 
