@@ -113,7 +113,7 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Stretch:
     """A stretch of a text that is read with one number of streams."""
 
     cut: Cut
@@ -125,7 +125,7 @@ class Stage:
         return next((pace for pace in self.paces if coded < pace.end), self.paces[-1])
 
 
-def _stages(built: Experiment, size: int) -> list[Stage]:
+def _stages(built: Experiment, size: int) -> list[Stretch]:
     """Of a text of so many bytes; what has as many streams as what is before it goes on with their state."""
     assert built.online is not None
     trainer, again, start = built.trainer, built.online.again, 0
@@ -138,7 +138,7 @@ def _stages(built: Experiment, size: int) -> list[Stage]:
         paces = tuple(pace for _, pace in some if pace.end > start)
         if paces:
             stop = paces[-1].end
-            stages.append(Stage(Cut(start, stop, some_streams(stop - start, streams)), paces))
+            stages.append(Stretch(Cut(start, stop, some_streams(stop - start, streams)), paces))
             start = stop
     return stages
 
@@ -203,7 +203,7 @@ class OnlineRun:
         self.learner = Learner(replace(built, trainer=recipe))
         self.again = Again(self.learner, self.source, built.online.again_after)
 
-    def code(self, stages: Sequence[Stage], text: Bytes, code: Coder, doing: str) -> float:
+    def code(self, stages: Sequence[Stretch], text: Bytes, code: Coder, doing: str) -> float:
         """Both directions; a decoder fills the text in. Returns: what the model says that the bytes cost [nats]."""
         order, nats = ScoreFirst(Following(self.learner, self.again)), 0.0
         with order.forecaster, progress(doing, sum(stage.cut.coded for stage in stages)) as done:
@@ -212,7 +212,7 @@ class OnlineRun:
                     nats += self._stage(order, stage, text, code, done)
         return nats
 
-    def _stage(self, order: ScoreFirst, stage: Stage, text: Bytes, code: Coder, done: Done) -> float:
+    def _stage(self, order: ScoreFirst, stage: Stretch, text: Bytes, code: Coder, done: Done) -> float:
         columns = self.source.columns = Columns(stage.cut.streams_of(text).copy(), known=1)
         self.learner.progress = replace(self.learner.progress, position=0)
         self.again.begin()
@@ -221,7 +221,7 @@ class OnlineRun:
         stage.cut.streams_of(text)[:] = columns.tokens
         return order.running.total
 
-    def _chunks(self, stage: Stage, columns: Columns) -> Iterator[Chunk]:
+    def _chunks(self, stage: Stretch, columns: Columns) -> Iterator[Chunk]:
         """Those that the learner is going to read, one before each of its steps."""
         learner = self.learner
         while (position := learner.progress.position) < columns.positions(0):

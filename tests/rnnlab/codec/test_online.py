@@ -148,15 +148,15 @@ def test_online_takes_chunks_one_by_one_and_stages_in_order(tmp_path: Path) -> N
 
 
 def test_stages_are_cut_where_the_number_of_streams_changes() -> None:
-    def stages(bound: str, size: int) -> list[online.Stage]:
+    def stages(bound: str, size: int) -> list[online.Stretch]:
         bindings = [*ONLINE, f"Online.stages = {bound}", "Online.again = 2"]
         return online._stages(online._build(config.resolve(FRAGMENTS, bindings)), size)
 
-    first = online.Stage(Cut(0, 5_000, 1), (online.Pace(5_000, 6, 0),))
-    second = online.Stage(Cut(5_000, 50_000, 4), (online.Pace(50_000, 9, 2),))
-    rest = online.Stage(Cut(50_000, 200_000, 2), (online.Pace(200_000, 12, 2),))
+    first = online.Stretch(Cut(0, 5_000, 1), (online.Pace(5_000, 6, 0),))
+    second = online.Stretch(Cut(5_000, 50_000, 4), (online.Pace(50_000, 9, 2),))
+    rest = online.Stretch(Cut(50_000, 200_000, 2), (online.Pace(200_000, 12, 2),))
     assert stages("[[5_000, 1, 6, 0], [50_000, 4, 9]]", 200_000) == [first, second, rest]
-    short = online.Stage(Cut(0, 3_000, 1), (online.Pace(3_000, 6, 0),))
+    short = online.Stretch(Cut(0, 3_000, 1), (online.Pace(3_000, 6, 0),))
     assert stages("[[5_000, 1, 6, 0], [50_000, 4, 9]]", 3_000) == [short]
     assert stages("[[5_000, 1, 6], [50_000, 4, 9]]", 0) == []
     growing = stages("[[5_000, 1, 6, 0], [20_000, 2, 4, 1], [50_000, 2, 8]]", 200_000)[1]
