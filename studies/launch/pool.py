@@ -18,7 +18,7 @@ from rnnlab.errors import ConfigError, RnnlabError, Stopped
 from rnnlab.interrupts import Interrupts
 from rnnlab.storage.durable import storage_errors
 from rnnlab.studies.launch.launcher import Job, Task, WorkerExit, named
-from rnnlab.studies.launch.server import Place, Server
+from rnnlab.studies.launch.server import Place, Server, keep, server_for
 
 LOGS = "logs"
 
@@ -144,13 +144,26 @@ class Pool:
         return [ended for slot in self._slots if (ended := slot.poll()) is not None]
 
     def stop(self, patience: float = PATIENCE) -> None:
-        """Ask every worker to save and stop, and wait for them, at most `patience` [s]."""
+        """Ask every worker to save and stop, and wait for them, at most `patience` [s].
+
+        A server whose workers have all ended is kept for the next study.
+        """
+        self._keep_servers()
         servers = self._servers()
         for server in servers:
             server.close()
         until = time.monotonic() + patience
         for server in servers:
             server.wait(until)
+
+    def _keep_servers(self) -> None:
+        """Those that run and have no work are for the next pool."""
+        working = [slot.server for slot in self._slots if slot.job is not None]
+        for server in self._servers():
+            if server not in working and server.is_alive():
+                keep(server)
+                for slot in self._slots:
+                    slot.server = None if slot.server is server else slot.server
 
     def _servers(self) -> list[Server]:
         """Each once."""
@@ -159,8 +172,6 @@ class Pool:
     def _server_for(self, slot: Slot) -> Server:
         """One that runs, of the slot's environment. Raises: StorageError."""
         for other in self._slots:
-            if other.environment == slot.environment and other.server is not None:
-                other.server.look()
-                if other.server.code is None:
-                    return other.server
-        return Server(slot.environment, slot.log)
+            if other.environment == slot.environment and other.server is not None and other.server.is_alive():
+                return other.server
+        return server_for(slot.environment, slot.log)

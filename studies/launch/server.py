@@ -1,5 +1,6 @@
 """The parent's side of a server, `rnnlab.studies.launch.worker`: it is told jobs, and tells how their workers stand."""
 
+import atexit
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ Place = int  # of a pool, by which its server tells its workers apart
 
 
 class Server:
-    """A process of a pool that forks its workers.
+    """A process that forks the workers of a pool, and then of the next: `server_for` and `keep`.
 
     Attributes:
         workers: the identity of the worker of each place that has one, once the server has said so.
@@ -40,6 +41,7 @@ class Server:
         self.codes: dict[Place, int] = {}
         self.code: int | None = None
         self.has_served = False
+        self._variables, self._folder = _variables(environment), _folder()
         self._unread = b""  # the beginning of a line that the server has not ended
         with storage_errors(f"{log}: cannot be written"):
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +53,7 @@ class Server:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=told,
-                env={**os.environ, **environment},
+                env=self._variables,
                 start_new_session=True,  # Ctrl-C reaches the parent, which stops its workers
             )
         assert self._process.stdin is not None
@@ -62,7 +64,21 @@ class Server:
     def start(self, place: Place, log: Path, job: Job) -> None:
         """Let it fork a worker, which writes to the log."""
         self.workers.pop(place, None)
-        order = {"place": place, "log": str(log.absolute()), "job": dict(job)}
+        self._order(place=place, log=str(log.absolute()), job=dict(job))
+
+    def serves(self, environment: Mapping[str, str]) -> bool:
+        """Whether a new one in this environment would be the same, and it runs."""
+        return self.is_alive() and (self._variables, self._folder) == (_variables(environment), _folder())
+
+    def turn_to(self, log: Path) -> None:
+        """What it says from now on goes to this log. Raises: StorageError if that cannot be written."""
+        with storage_errors(f"{log}: cannot be written"):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("ab") as told:
+                self.log, self.log_start = log, told.tell()
+        self._order(log=str(log.absolute()))
+
+    def _order(self, **order: Any) -> None:
         with suppress(BrokenPipeError):  # it died; look() will see
             self._orders.write(json.dumps(order).encode() + b"\n")
             self._orders.flush()
@@ -96,7 +112,7 @@ class Server:
 
     def wait(self, until: float) -> None:
         """Until it and its workers have ended; at the time `until` [s, monotonic] they are killed."""
-        while (running := self._is_alive() or any(map(self.still_works, self.workers))) and time.monotonic() < until:
+        while (running := self.is_alive() or any(map(self.still_works, self.workers))) and time.monotonic() < until:
             time.sleep(0.02)
         if running:
             with suppress(ProcessLookupError):
@@ -104,6 +120,48 @@ class Server:
         self._process.wait()
         self.look()
 
-    def _is_alive(self) -> bool:
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
         self.look()
         return self.code is None
+
+
+_kept: list[Server] = []  # those without workers, which the next study of this process need not wait for
+
+
+def server_for(environment: Mapping[str, str], log: Path) -> Server:
+    """One that was kept, or a new one; arguments and errors are those of Server."""
+    for server in [server for server in _kept if server.serves(environment)]:
+        server.turn_to(log)
+        _kept.remove(server)
+        return server
+    end_kept()  # what the environment was is not what it is now
+    return Server(environment, log)
+
+
+def keep(server: Server) -> None:
+    """For the next study of this process; it must have no workers."""
+    server.workers.clear()
+    _kept.append(server)
+
+
+@atexit.register
+def end_kept() -> None:
+    """End those that were kept."""
+    while _kept:
+        server = _kept.pop()
+        server.close()
+        server.wait(time.monotonic() + 5.0)
+
+
+def _variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """All that a server has, but for what pytest tells anew for each test."""
+    return {name: value for name, value in {**os.environ, **environment}.items() if name != "PYTEST_CURRENT_TEST"}
+
+
+def _folder() -> Path | None:
+    """The one we work in, if it is still there."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return None

@@ -2,8 +2,9 @@
 
 A line of JSON on standard input is an order: {"place": I, "log": FILE, "job": JOB}. The server forks a worker, which
 calls the function that the job names as "task". It writes {"place": I, "worker": IDENTITY}, see
-`rnnlab.studies.launch.process`, and once the worker has ended {"place": I, "code": N}, on standard output. Standard
-input stays open as long as the parent lives; at its end the workers are asked to save and stop.
+`rnnlab.studies.launch.process`, and once the worker has ended {"place": I, "code": N}, on standard output. An order
+without a job names the log of what the server says itself. Standard input stays open as long as the parent lives; at
+its end the workers are asked to save and stop.
 """
 
 import json
@@ -47,6 +48,9 @@ def serve() -> None:
             is_orphaned = not read
             *lines, unread = (unread + read).split(b"\n")
             for order in map(json.loads, lines):
+                if "job" not in order:
+                    _write_to(order["log"])
+                    continue
                 task: Task = pkgutil.resolve_name(order["job"]["task"])
                 worker = os.fork()
                 if worker == 0:
@@ -70,11 +74,17 @@ def _work(task: Task, job: Job, log: str, server: int) -> int:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     with Interrupts() as interrupts:
         threading.Thread(target=_stop_with, args=[server], daemon=True).start()
-        with suppress(OSError):  # the server's own log serves as well
-            own = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            os.dup2(own, 1)
-            os.dup2(own, 2)
+        _write_to(log)
         return do(task, job, interrupts.check)
+
+
+def _write_to(log: str) -> None:
+    """What is printed goes to this file; where that cannot be written, to the one it went to before."""
+    with suppress(OSError):
+        own = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        os.dup2(own, 1)
+        os.dup2(own, 2)
+        os.close(own)
 
 
 def _stop_with(server: int) -> None:

@@ -5,6 +5,7 @@ place stands an environment like the one they build: the copy is installed into 
 depends on is taken from the environment that runs the test.
 """
 
+import json
 import os
 import re
 import shutil
@@ -108,7 +109,11 @@ def test_every_command_of_the_readme_runs_in_order(copy: Path) -> None:
         print(f"{time.monotonic() - started:6.1f} s  {command}")  # shown by pytest -rP, and when the test fails
         assert output.strip() or ">" in command or "mkdir" in command or "pip" in command, f"{command}: said nothing"
     assert (copy / "runs" / "compared" / "compare.html").is_file()
-    assert (copy / "runs" / "residual" / "ablation.md").is_file()
+    _, qrnn = json.loads((copy / "runs" / "parity" / "ablation.json").read_text())["rows"]
+    assert qrnn["variant"] == "qrnn"
+    assert qrnn["difference"]["high"] < -0.3
+    assert qrnn["p"] < 0.05
+    assert qrnn["p_flip"] < 0.05
     assert (copy / "runs" / "memory_dropout" / "best.gin").is_file()
 
 

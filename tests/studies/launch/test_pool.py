@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from rnnlab.errors import ConfigError, RnnlabError, StorageError
 from rnnlab.studies.launch.launcher import WorkerExit
 from rnnlab.studies.launch.pool import Pool, worker_environments
 from rnnlab.studies.launch.run import train_job
+from rnnlab.studies.launch.server import end_kept
 from tests.rnnlab.tiny_runs import build, write_text
 from tests.studies.small_studies import is_alive, wait_until
 
@@ -212,6 +214,51 @@ def test_workers_of_one_environment_share_a_server_and_end_one_by_one(config: Pa
         ended = poll(pool)
         assert (ended.code, ended.log.name, "none.gin" in str(ended)) == (2, "worker-0.log", True)
         assert [worker["pid"] for worker in pool.workers() if worker is not None] == pids[1:]
+
+
+@pytest.mark.slow
+def test_the_next_study_has_the_server_of_the_last_unless_the_environment_is_another(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def server_of_a_worker(study: str) -> int:
+        with Pool([{}], tmp_path / study) as pool:
+            pool.start(train_job, cell(config, tmp_path / study / "run"))
+            wait_until(lambda: pool.poll() == [] and pool.workers()[0])
+            parent = int(Path(f"/proc/{number(pool)}/stat").read_text().rpartition(") ")[2].split()[1])
+            os.kill(number(pool), signal.SIGKILL)
+            poll(pool)
+        return parent
+
+    end_kept()
+    first = server_of_a_worker("first")
+    shutil.rmtree(tmp_path / "first")  # with the log that the server had
+    assert server_of_a_worker("second") == first
+    monkeypatch.setenv("RNNLAB_TEST", "1")
+    third = server_of_a_worker("third")
+    assert third != first
+    assert not is_alive(first)
+    monkeypatch.chdir(tmp_path)
+    with Pool([{}], tmp_path / "fourth") as pool:
+        pool.start(train_job, cell(config, tmp_path / "fourth" / "run"))
+        wait_until(lambda: pool.poll() == [] and pool.workers()[0])
+        working = number(pool)  # and leave the block
+    assert not is_alive(third)
+    assert not is_alive(working)
+
+
+@pytest.mark.slow
+def test_a_server_that_died_while_it_was_kept_is_replaced(tmp_path: Path) -> None:
+    end_kept()
+    job = cell(tmp_path / "none.gin", tmp_path / "nowhere")
+    for study in "ab":
+        with Pool([{}], tmp_path / study) as pool:
+            pool.start(train_job, job)
+            assert poll(pool).code == 2
+            server = pool._slots[0].server
+        assert server is not None
+        assert server.is_alive()
+        os.kill(server._process.pid, signal.SIGKILL)
+        wait_until(lambda server=server: not is_alive(server._process.pid))
 
 
 def test_more_workers_than_a_machine_can_have_are_refused() -> None:
