@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,12 @@ def pytest_collection_finish() -> None:
     """What was collected stays to the end: the collector need not go through it again."""
     gc.freeze()
     gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """The process that hands out the tests has started none, and does not import what would."""
+    if (processes := sys.modules.get("tests.processes")) is not None:
+        processes.end()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import train_arguments
+from tests.processes import train_arguments
 from tests.studies.slurm import Cluster, cluster
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "slurm" / "several_nodes.sh"

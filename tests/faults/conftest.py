@@ -1,17 +1,16 @@
 """What the process-level tests share: the fork server, and a run that was left alone."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import Processes
+import tests.processes
+from tests.processes import Processes
 
 
 @pytest.fixture(scope="session")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    with Processes(tmp_path_factory.mktemp("processes")) as processes:
-        yield processes
+def processes() -> Processes:
+    return tests.processes.processes()
 
 
 @pytest.fixture(scope="session")

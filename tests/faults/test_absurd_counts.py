@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.processes import PATIENCE, Processes, expect_equal, train_arguments
+from tests.processes import PATIENCE, Processes, expect_equal, train_arguments
 
 pytestmark = pytest.mark.faults
 

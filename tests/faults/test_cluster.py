@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.storage import metrics
-from tests.faults.processes import Child, Processes
+from tests.processes import Child, Processes
 from tests.studies.slurm import Cluster, cluster
 from tests.studies.small_studies import is_alive, wait_until, write_study
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.processes import PATIENCE, expect_equal, train_arguments
+from tests.processes import PATIENCE, expect_equal, train_arguments
 from tests.studies.small_studies import write_study
 
 pytestmark = pytest.mark.faults

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.storage import checkpoint
-from tests.faults.processes import Child, Processes, expect_equal
+from tests.processes import Child, Processes, expect_equal
 from tests.rnnlab.tiny_runs import state_hash, write_text
 
 pytestmark = pytest.mark.faults

@@ -20,7 +20,7 @@ from rnnlab.training import learner
 from rnnlab.training import loop as training
 from rnnlab.training.loop import Loop
 from rnnlab.training.replay import replay
-from tests.faults.processes import Child, Processes
+from tests.processes import Child, Processes
 from tests.rnnlab.tiny_runs import journal, new_loop, train, write_text
 
 pytestmark = pytest.mark.faults

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.storage import checkpoint, metrics
-from tests.faults.processes import PATIENCE, Child, Processes, expect_equal, wait_for_step
+from tests.processes import PATIENCE, Child, Processes, expect_equal, wait_for_step
 
 pytestmark = pytest.mark.faults
 

@@ -12,7 +12,7 @@ import pytest
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.views.board import mark_killed
 from rnnlab.views.events import EventFile
-from tests.faults.processes import Child, Processes, expect_equal
+from tests.processes import Child, Processes, expect_equal
 
 pytestmark = pytest.mark.faults
 

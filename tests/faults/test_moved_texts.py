@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.processes import Processes, expect_equal
+from tests.processes import Processes, expect_equal
 from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, write_text
 
 pytestmark = pytest.mark.faults

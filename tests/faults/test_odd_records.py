@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.processes import Processes
+from tests.processes import Processes
 
 pytestmark = pytest.mark.faults
 

@@ -14,7 +14,7 @@ from rnnlab.errors import OutOfMemory, is_out_of_memory
 from rnnlab.storage.runfolder import RunFolder
 from rnnlab.training.learner import Learner
 from rnnlab.training.loop import Loop
-from tests.faults.processes import Child, Processes, expect_equal
+from tests.processes import Child, Processes, expect_equal
 from tests.rnnlab.tiny_runs import new_loop, write_text
 
 pytestmark = [

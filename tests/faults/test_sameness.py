@@ -16,7 +16,7 @@ from rnnlab.generation import generate
 from rnnlab.model import fold
 from rnnlab.training.loop import Loop
 from rnnlab.views.board import BoardObserver
-from tests.faults.processes import PATIENCE, expect_equal, train_arguments
+from tests.processes import PATIENCE, expect_equal, train_arguments
 from tests.rnnlab.tiny_runs import new_loop
 
 pytestmark = pytest.mark.faults

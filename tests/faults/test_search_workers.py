@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from rnnlab.storage import metrics
 from rnnlab.studies.search.database import retry_history
 from rnnlab.studies.search.plan import SearchPlan, plan_search
+from tests.processes import begin
 from tests.studies.small_studies import (
     Command,
     catch_worker,
@@ -44,7 +45,7 @@ def test_f14_killed_workers_and_parents_cost_no_trial(
     attempt: int, tmp_path: Path, record_property: pytest.FixtureRequest
 ) -> None:
     plan, command = prepare(tmp_path, trials=5, bytes=2560)
-    with Command(*command, "--workers", "2") as first:
+    with begin(*command, "--workers", "2") as first:
         trial, worker = catch_worker(plan, reported=2)
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: trials_of(plan, TrialState.FAIL))
@@ -52,7 +53,7 @@ def test_f14_killed_workers_and_parents_cost_no_trial(
         first.signal(signal.SIGKILL)
         os.kill(second, signal.SIGKILL)
         first.finish()
-    answer = Command(*command, "--workers", "2").succeed()
+    answer = begin(*command, "--workers", "2").succeed()
     expect_exactly(plan, 5)
     assert sum(answer["trials"].values()) == 5
     retried = next(t for t in trials_of(plan) if trial.number in retry_history(t) and t.state is TrialState.COMPLETE)
@@ -104,7 +105,7 @@ def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_ma
 
 def test_f15_six_searches_that_start_at_once_share_one_study(tmp_path: Path) -> None:
     plan, command = prepare(tmp_path, trials=6, bytes=320, evaluations=1, heartbeat=10)
-    commands = [Command(*command, "--workers", "1") for _ in range(6)]
+    commands = [begin(*command, "--workers", "1") for _ in range(6)]
     for each in commands:
         with each:
             assert sum(each.succeed()["trials"].values()) == 6
@@ -117,7 +118,7 @@ def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial_and_does_no
     attempt: int, tmp_path: Path
 ) -> None:
     plan, command = prepare(tmp_path, trials=3, bytes=2560)
-    with Command(*command, "--workers", "2") as parent:
+    with begin(*command, "--workers", "2") as parent:
         trial, worker = catch_worker(plan)
         wait_until(lambda: trials_of(plan)[trial.number].state is TrialState.FAIL)
         wait_until(lambda: any(trial.number in retry_history(t) for t in trials_of(plan)))
@@ -139,7 +140,7 @@ def test_f17_a_study_that_is_stopped_and_gone_on_with_draws_what_an_uninterrupte
     (tmp_path / "whole").mkdir()
     whole = search_in(tmp_path / "whole", trials=5, bytes=1280)
     plan, command = prepare(tmp_path, trials=5, bytes=1280)
-    with Command(*command, "--workers", "1") as first:
+    with begin(*command, "--workers", "1") as first:
         trial, worker = catch_worker(plan)
         while trial.number < 2:
             os.kill(worker, signal.SIGCONT)
@@ -149,7 +150,7 @@ def test_f17_a_study_that_is_stopped_and_gone_on_with_draws_what_an_uninterrupte
         code, _, err = first.finish()
     assert code == 143, err
     assert not trials_of(plan, TrialState.RUNNING)
-    Command(*command, "--workers", "1").succeed()
+    begin(*command, "--workers", "1").succeed()
     expect_exactly(plan, 5)
     assert params_by_draw(plan) == params_by_draw(whole)
     values = {t.user_attrs["draw"]: t.value for t in trials_of(plan, TrialState.COMPLETE)}

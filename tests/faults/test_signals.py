@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from rnnlab.storage import checkpoint
-from tests.faults.processes import PATIENCE, Processes, expect_equal, train_arguments, wait_for_step
+from tests.processes import PATIENCE, Processes, expect_equal, train_arguments, wait_for_step
 
 pytestmark = pytest.mark.faults
 

@@ -120,7 +120,7 @@ def params_by_draw(plan: SearchPlan) -> dict[int, dict[str, Any]]:
 
 
 class Command:
-    """`rnnlab` in a process of its own, to be killed and watched."""
+    """As `tests.processes.begin`, with a command line of its own, which takes as long as torch to import."""
 
     def __init__(self, *arguments: str | Path, under: Sequence[str] = ()) -> None:
         """Args: under: the command that starts it, such as `unshare -pf`."""

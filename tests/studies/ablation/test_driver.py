@@ -12,8 +12,9 @@ from rnnlab.storage.cells import read_cells
 from rnnlab.studies.ablation.driver import _held, _may_try_again, run_ablation
 from rnnlab.studies.ablation.plan import plan_ablation
 from rnnlab.studies.launch.launcher import WorkerExit
+from tests.processes import begin
 from tests.rnnlab.cli.commands import answer
-from tests.studies.small_studies import DROPPED, Command, is_alive, small_ablation, wait_until, write_study
+from tests.studies.small_studies import DROPPED, is_alive, small_ablation, wait_until, write_study
 
 
 def results(folder: Path) -> dict[str, int]:
@@ -97,8 +98,8 @@ def test_f30_the_text_of_an_ablation_may_move_but_not_change(
 def test_an_ablation_in_a_folder_of_any_name_trains_and_can_be_compared(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
     run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")
-    assert "2 cells trained" in Command("ablate", path, "--run", run, "--workers", "1").succeed()
-    assert "dropped" in Command("compare", run, "--out", tmp_path / "out").succeed()
+    assert "2 cells trained" in begin("ablate", path, "--run", run, "--workers", "1").succeed()
+    assert "dropped" in begin("compare", run, "--out", tmp_path / "out").succeed()
 
 
 @pytest.mark.long
@@ -118,7 +119,7 @@ def test_an_ablation_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> Non
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=2, bytes=2560)
     folder = tmp_path / "study"
     arguments = ("ablate", path, "--run", folder, "--workers", "1", "--json")
-    with Command(*arguments) as first:
+    with begin(*arguments) as first:
         wait_until(lambda: results(folder))
         first.signal(signal.SIGTERM)
         code, out, err = first.finish()
@@ -148,7 +149,7 @@ def the_worker(folder: Path) -> int | None:
 def test_a_cell_whose_worker_is_killed_is_trained_to_its_end_all_the_same(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=2560)
     folder = tmp_path / "study"
-    with Command("ablate", path, "--run", folder, "--workers", "1", "--json") as command:
+    with begin("ablate", path, "--run", folder, "--workers", "1", "--json") as command:
         os.kill(wait_until(lambda: the_worker(folder)), signal.SIGKILL)
         facts = command.succeed()
     assert facts["cells"] == {"trained": 2, "kept": 0}
@@ -159,7 +160,7 @@ def test_a_cell_whose_worker_is_killed_is_trained_to_its_end_all_the_same(tmp_pa
 def test_the_workers_of_a_parent_that_is_killed_save_and_stop(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=25_600)
     folder = tmp_path / "study"
-    with Command("ablate", path, "--run", folder, "--workers", "1") as command:
+    with begin("ablate", path, "--run", folder, "--workers", "1") as command:
         worker = wait_until(lambda: the_worker(folder))
         command.signal(signal.SIGKILL)
     wait_until(lambda: not is_alive(worker))

@@ -11,8 +11,9 @@ from rnnlab.storage.cells import read_cells
 from rnnlab.studies.ablation.driver import run_ablation
 from rnnlab.studies.launch.slurm.request import parse_request
 from rnnlab.studies.status import status
+from tests.processes import begin
 from tests.studies.slurm import Cluster
-from tests.studies.small_studies import DROPPED, Command, small_ablation, wait_until, write_study
+from tests.studies.small_studies import DROPPED, small_ablation, wait_until, write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(600)]
 
@@ -46,23 +47,23 @@ def test_many_cells_have_the_numbers_of_local_workers_to_the_bit(slurm: Cluster,
 def test_a_study_is_left_to_the_cluster_and_taken_up_again(slurm: Cluster, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
     command = ["ablate", path, "--run", tmp_path / "study", "--slurm", OPTIONS, "--json"]
-    facts = Command(*command, "--detach").succeed()
+    facts = begin(*command, "--detach").succeed()
     assert sum(facts["jobs"]["queue"].values()) == 2
     wait_until(lambda: not slurm.jobs())
     assert status(tmp_path / "study")[0]["cells"]["done"] == 2
-    assert Command(*command).succeed()["cells"] == {"trained": 0, "kept": 2}
+    assert begin(*command).succeed()["cells"] == {"trained": 0, "kept": 2}
 
 
 def test_a_cell_that_fails_is_told_with_its_last_line_and_its_log(slurm: Cluster, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas={"too wide": ["LanguageModel.dim = 100000000"]}, seeds=1)
     command = ["ablate", path, "--run", tmp_path / "study", "--slurm", OPTIONS]
-    code, _, err = Command(*command).finish()
+    code, _, err = begin(*command).finish()
     assert code == 1, err
     assert "1 of 2 cells failed; job " in err
     assert "exited with 7: not enough memory (" in err
     (failed,) = [one for one in status(tmp_path / "study")[0]["runs"].values() if one["state"] == "failed"]
     assert "not enough memory" in Path(failed["log"]).read_text()
-    code, _, err = Command(*command[:-1], "partition=nowhere").finish()
+    code, _, err = begin(*command[:-1], "partition=nowhere").finish()
     assert code == 2
     assert "SLURM refuses the jobs because of --partition=nowhere" in err
 
@@ -70,9 +71,9 @@ def test_a_cell_that_fails_is_told_with_its_last_line_and_its_log(slurm: Cluster
 def test_two_commands_on_one_study_do_no_harm(slurm: Cluster, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
     command = ["ablate", path, "--run", tmp_path / "study", "--slurm", f"{OPTIONS} hold", "--json"]
-    with Command(*command) as first:
+    with begin(*command) as first:
         jobs = wait_until(slurm.jobs)
-        code, _, err = Command(*command).finish()
+        code, _, err = begin(*command).finish()
         assert (code, "another process is at this study" in err) == (6, True), err
         slurm.ask("scontrol", "release", next(iter(jobs)).partition("_")[0])
         assert first.succeed()["cells"] == {"trained": 2, "kept": 0}

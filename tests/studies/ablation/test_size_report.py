@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from rnnlab.studies.ablation.plan import AblationPlan
 from rnnlab.studies.ablation.size_report import SizeLadder, size_ladder
 from rnnlab.studies.status import status
 from tests.latex import check
+from tests.processes import begin
 from tests.rnnlab.cli.commands import answer
-from tests.studies.small_studies import Command, small_ladder, wait_until, write_ladder
+from tests.studies.small_studies import small_ladder, wait_until, write_ladder
 
 NOISE = {1: 0.02, 2: -0.01, 3: 0.0}
 
@@ -153,11 +155,11 @@ def test_a_ladder_is_predicted_interrupted_gone_on_with_and_told_elsewhere(tmp_p
     path, folder = write_ladder(tmp_path), tmp_path / "study"
     file = folder / predictions.PREDICTIONS
     arguments = ("ablate", path, "--run", folder, "--workers", "2", "--json", "--set", "Trainer.eval_every = 320")
-    with Command(*arguments) as first:
+    with begin(*arguments) as first:
         wait_until(file.exists)
         assert not list(folder.glob("cells/*-at-24/*/result.json")), "before the largest is trained"
         assert len(list(folder.glob("cells/*/*/result.json"))) == 8
-        first.process.terminate()
+        first.signal(signal.SIGTERM)
         code, _, err = first.finish()
     assert code == 143
     assert "valid BPC of baseline at 24, " in err

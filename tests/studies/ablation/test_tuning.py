@@ -21,9 +21,10 @@ from rnnlab.studies.ablation.tuning import best, edges, settings, tuning_seeds
 from rnnlab.studies.status import status
 from rnnlab.views.metrics import METRICS
 from rnnlab.views.runs import find_runs
+from tests.processes import begin
 from tests.rnnlab.cli.commands import answer
 from tests.rnnlab.small_tasks import BINDINGS
-from tests.studies.small_studies import DROPPED, Command, small_ablation, wait_until, write_study
+from tests.studies.small_studies import DROPPED, small_ablation, wait_until, write_study
 
 RATES = {"Muon.lr": [1e-3, 1e-2]}
 ON_PARITY: dict[str, Any] = {
@@ -206,7 +207,7 @@ def test_tuning_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
         found = folder.glob("tuning/*/*/result.json")
         return {one: one.stat().st_mtime_ns for one in found if '"done"' in one.read_text()}
 
-    with Command(*arguments) as first:
+    with begin(*arguments) as first:
         wait_until(done)
         first.signal(signal.SIGTERM)
         assert first.finish()[0] == 143

@@ -24,11 +24,11 @@ from rnnlab.studies.search.objective import run_trial
 from rnnlab.studies.search.plan import create_or_resume, plan_search
 from rnnlab.studies.search.space import literal
 from rnnlab.views.runs import parse_bindings
+from tests.processes import begin
 from tests.rnnlab.cli.commands import answer
 from tests.rnnlab.tiny_runs import build, write_text
 from tests.studies.small_studies import (
     SPACE,
-    Command,
     catch_worker,
     expect_exactly,
     params_by_draw,
@@ -100,7 +100,7 @@ def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp
     path = write_study(tmp_path, "Search", trials=1, confirm=1, confirm_seeds=1, bytes=2560)
     begun = tmp_path / "study" / "confirm" / "trial-0000" / "seed-2"
     arguments = ("--run", tmp_path / "study", "--workers", "1", "--set", "Trainer.save_every = 20")
-    with Command("search", path, *arguments) as command:
+    with begin("search", path, *arguments) as command:
         wait_until(lambda: (begun / "checkpoints" / "step-00000020").exists())
         os.kill(int((begun / "lock").read_text().split()[1]), signal.SIGKILL)
         before = metrics.read(begun / "metrics.jsonl")
@@ -116,7 +116,7 @@ def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp
 def test_a_search_that_is_interrupted_reports_what_there_is(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=50)
     plan = plan_search(str(path), run=tmp_path / "study")
-    with Command("search", path, "--run", plan.folder, "--workers", "1", "--json") as command:
+    with begin("search", path, "--run", plan.folder, "--workers", "1", "--json") as command:
         wait_until(lambda: running_workers(plan) and trials_of(plan, TrialState.COMPLETE))
         command.signal(signal.SIGINT)
         code, out, err = command.finish()
@@ -157,7 +157,7 @@ def test_a_trial_without_enough_memory_is_pruned_with_that_reason(
 def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) -> None:
     path, run, renamed = write_study(tmp_path, "Search", trials=2, bytes=2560), tmp_path / "a", tmp_path / "b"
     plan = plan_search(str(path), run=run)
-    with Command("search", path, "--run", run, "--workers", "1") as first:
+    with begin("search", path, "--run", run, "--workers", "1") as first:
         _, worker = catch_worker(plan)
         first.signal(signal.SIGKILL)
         os.kill(worker, signal.SIGKILL)
@@ -251,13 +251,13 @@ def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tm
 def test_a_search_in_a_folder_of_any_name_leaves_all_in_it_and_says_so(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=1, evaluations=1, confirm=1, confirm_seeds=1)
     run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")
-    said = Command("search", path, "--run", run, "--workers", "1").succeed()
+    said = begin("search", path, "--run", run, "--workers", "1").succeed()
     assert r"what? #{x} 50%3F \udcff/best.gin trains trial 0" in said
     assert (run / "study.db").stat().st_size > 10_000
     assert (run / "best.gin").is_file()
     assert {each.name for each in tmp_path.iterdir()} == {run.name, "study.gin", "text-4000-0"}
     assert r"50%3F \udcff/base.gin" in (run / "trials" / "trial-0000" / "operative.gin").read_text()
-    assert "trial 0" in Command("compare", run, "--out", tmp_path / "out").succeed()
+    assert "trial 0" in begin("compare", run, "--out", tmp_path / "out").succeed()
 
 
 @pytest.mark.slow

@@ -13,9 +13,10 @@ from rnnlab.errors import ConfigError
 from rnnlab.studies.launch.slurm.request import parse_request
 from rnnlab.studies.search.driver import run_search
 from rnnlab.studies.search.plan import plan_search
+from tests.processes import begin
 from tests.studies.postgres import server
 from tests.studies.slurm import Cluster
-from tests.studies.small_studies import Command, expect_exactly, trials_of, wait_until, write_study
+from tests.studies.small_studies import expect_exactly, trials_of, wait_until, write_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1200)]
 
@@ -39,14 +40,14 @@ def test_twelve_trials_end_with_exactly_twelve_whatever_becomes_of_their_jobs(
     run = tmp_path / "study"
     plan = plan_search(str(path), run=run, storage=storage[-1] if storage else None)
     command = ["search", path, "--run", run, *storage, "--slurm", OPTIONS, "--json"]
-    with Command(*command) as parent:
+    with begin(*command) as parent:
         wait_until(lambda: slurm.jobs("RUNNING"))
         parent.signal(signal.SIGKILL)
-    with Command(*command) as parent:
+    with begin(*command) as parent:
         wait_until(lambda: slurm.jobs("RUNNING") and list(run.glob("trials/*/metrics.jsonl")))
         os.kill(slurm.process_of(min(slurm.jobs("RUNNING").values())), signal.SIGKILL)
-        out, err = parent.process.communicate(timeout=PATIENCE)
-        assert parent.process.returncode == 0, err
+        code, out, err = parent.finish()
+        assert code == 0, err
     answer = json.loads(out)
     expect_exactly(plan, 12)
     assert answer["trials"]["complete"] == 12

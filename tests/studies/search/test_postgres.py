@@ -17,9 +17,9 @@ from rnnlab.studies.search.look import _read_only
 from rnnlab.studies.search.plan import SearchPlan, create_or_resume, plan_search
 from rnnlab.studies.status import status
 from tests.faults.test_search_workers import run_six_processes_at_once
+from tests.processes import begin
 from tests.studies.postgres import server
 from tests.studies.small_studies import (
-    Command,
     catch_worker,
     expect_exactly,
     trials_of,
@@ -49,7 +49,7 @@ def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str
     path = write_study(tmp_path, "Search", trials=5, bytes=1280, confirm=1, confirm_seeds=2, heartbeat=2)
     runs = [tmp_path / machine / "shared" for machine in ("here", "there")]  # one name, as the same command gives
     plans = [plan_search(str(path), run=run, storage=url) for run in runs]
-    commands = [Command("search", path, "--run", run, "--storage", url, "--workers", "1", "--json") for run in runs]
+    commands = [begin("search", path, "--run", run, "--storage", url, "--workers", "1", "--json") for run in runs]
     answers = []
     for command in commands:
         with command:
@@ -67,11 +67,11 @@ def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str
 @pytest.mark.long
 def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(url: str, tmp_path: Path) -> None:
     plan, command = prepare(tmp_path / "old", url, trials=2, workers=1)
-    Command(*command).succeed()
+    begin(*command).succeed()
     before = trials_of(plan)
     (tmp_path / "old").rename(tmp_path / "new")
     plan, command = prepare(tmp_path / "new", url, trials=3, workers=1)
-    Command(*command).succeed()
+    begin(*command).succeed()
     assert plan.address.name == "old"
     expect_exactly(plan, 3)
     assert trials_of(plan)[:2] == before
@@ -82,7 +82,7 @@ def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(url: str, tmp_pa
 @pytest.mark.faults
 def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
     plan, command = prepare(tmp_path / "killed", url, trials=3, workers=2)
-    with Command(*command) as parent:
+    with begin(*command) as parent:
         trial, worker = catch_worker(plan)
         os.kill(worker, signal.SIGKILL)
         parent.succeed()
@@ -95,14 +95,14 @@ def test_f14_a_killed_worker_costs_no_trial(url: str, tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_f14_a_worker_of_another_machine_that_is_gone_is_told_by_its_heartbeat(url: str, tmp_path: Path) -> None:
     plan, command = prepare(tmp_path / "far", url, trials=2, workers=1)
-    with Command(*command) as parent:
+    with begin(*command) as parent:
         trial, worker = catch_worker(plan)
         parent.signal(signal.SIGKILL)
         os.kill(worker, signal.SIGKILL)
     study = watch_study(url, plan.address.name)
     elsewhere = {**trial.user_attrs["worker"], "host": "another"}
     study._storage.set_trial_user_attr(trial._trial_id, "worker", elsewhere)
-    Command(*command).succeed()
+    begin(*command).succeed()
     expect_exactly(plan, 2)
     assert any(trial.number in retry_history(t) for t in trials_of(plan, TrialState.COMPLETE))
 
@@ -117,7 +117,7 @@ def test_f15_six_processes_that_start_at_once_make_one_study_and_no_trial_too_ma
 @pytest.mark.faults
 def test_f16_a_worker_that_is_held_up_past_its_grace_loses_its_trial(url: str, tmp_path: Path) -> None:
     plan, command = prepare(tmp_path / "held", url, trials=2, workers=2)
-    with Command(*command) as parent:
+    with begin(*command) as parent:
         trial, worker = catch_worker(plan)
         wait_until(lambda: trials_of(plan)[trial.number].state is TrialState.FAIL)
         os.kill(worker, signal.SIGCONT)

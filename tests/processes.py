@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +17,7 @@ from rnnlab.storage import metrics
 from tests.rnnlab.tiny_runs import FRAGMENTS, bindings, journal, state_hash
 
 SERVER = Path(__file__).with_name("fork_server.py")
-PATIENCE = 120.0  # [s] for what takes about one on a machine with nothing else to do
+PATIENCE = 240.0  # [s] for what takes a few on a machine with nothing else to do
 
 
 @dataclass
@@ -26,6 +28,13 @@ class Child:
     pid: int
     output: Path
     status: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.status is None:
+            self.kill()
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
@@ -56,6 +65,15 @@ class Child:
     def err(self) -> str:
         return self.output.with_suffix(".err").read_text()
 
+    def finish(self) -> tuple[int, str, str]:
+        """(exit code, standard output, standard error)."""
+        return self.wait(), self.out, self.err
+
+    def succeed(self) -> Any:
+        """What it printed, which is JSON if it was asked for."""
+        assert self.wait() == 0, self.err
+        return json.loads(self.out) if self.out.startswith("{") else self.out
+
 
 @dataclass
 class Processes:
@@ -67,7 +85,7 @@ class Processes:
     def __enter__(self) -> Self:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         self._server = subprocess.Popen(
-            [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+            [sys.executable, "-P", str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
         assert self._answer() == "ready"
         return self
@@ -108,7 +126,8 @@ class Processes:
             "output": str(output),
             "faults": faults or [],
             "largest_file": largest_file,
-            "folder": None if folder is None else str(folder),
+            "folder": str(folder or Path.cwd()),
+            "environment": {**os.environ, "OMP_NUM_THREADS": "1"},
         }
         child = Child(self, self.ask({"start": request}), output)
         self.children.append(child)
@@ -119,6 +138,29 @@ class Processes:
 
     def resume(self, run: Path, *more: str, **keywords: Any) -> Child:
         return self.start("resume", str(run), *more, **keywords)
+
+
+_shared: list[Processes] = []
+
+
+def processes() -> Processes:
+    """What the tests of this process start, from one server."""
+    if not _shared:
+        _shared.append(Processes(Path(tempfile.mkdtemp(prefix="processes-"))).__enter__())
+    return _shared[0]
+
+
+def end() -> None:
+    """The server and what is left of the processes, at the end of the tests."""
+    while _shared:
+        ended = _shared.pop()
+        ended.__exit__(None, None, None)
+        shutil.rmtree(ended.outputs, ignore_errors=True)
+
+
+def begin(*arguments: str | Path) -> Child:
+    """`rnnlab` in a process of its own, to be killed and watched."""
+    return processes().start(*map(str, arguments))
 
 
 def train_arguments(run: Path, text: Path, *more: str) -> list[str]:

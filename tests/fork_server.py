@@ -22,6 +22,8 @@ import rnnlab.api
 import rnnlab.cli
 import rnnlab.config
 import rnnlab.generation
+import rnnlab.studies.commands
+import rnnlab.studies.search.driver
 import rnnlab.views.board
 
 
@@ -37,7 +39,12 @@ def main() -> None:
 
 
 def start(
-    arguments: list[str], output: str, faults: list[dict[str, Any]], largest_file: int | None, folder: str | None
+    arguments: list[str],
+    output: str,
+    faults: list[dict[str, Any]],
+    largest_file: int | None,
+    folder: str,
+    environment: dict[str, str],
 ) -> int:
     """Args:
     arguments: of the command line.
@@ -45,6 +52,7 @@ def start(
     faults: see `inject`.
     largest_file: RLIMIT_FSIZE [bytes], as a full disk.
     folder: to work in.
+    environment: all of it; what is read while torch is imported is the server's.
     """
     child = os.fork()
     if child:
@@ -53,8 +61,10 @@ def start(
     try:
         for descriptor, end in ((1, ".out"), (2, ".err")):
             os.dup2(os.open(output + end, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
-        if folder is not None:
-            os.chdir(folder)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # which was ours, and has the next requests
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(environment)
         for fault in faults:
             inject(**fault)
         if largest_file is not None:
