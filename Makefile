@@ -50,7 +50,7 @@ check: lint
 # the fault matrix, and the other tests that take minutes
 faults: install
 	$(BIN)/python -m tests.faults
-	$(PYTEST) -n 2 -m 'long and not matrix and not findings'
+	$(PYTEST) -n 3 --dist worksteal -m 'long and not matrix and not findings'
 
 # the command of every page in docs/findings, at a budget of two steps: it still works
 findings: install

@@ -35,7 +35,10 @@ NUMBERS = (
 
 
 LAWS = ("bfloat16 stays near", "gradients are true")
-"""Of the laws, those that compare precisions; the others hold in float64."""
+"""Of the laws of parts, those that compare precisions; the others hold in float64."""
+
+PLACES = [*NUMBERS, "laws/test_laws_over_the_registry.py"]
+"""All that has such tests: to collect every other file would take longer than some of them."""
 
 
 def pytest_configure() -> None:
@@ -61,7 +64,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if row_of(item.nodeid) and (item.get_closest_marker("faults") or "packaging/" in item.nodeid):
             item.add_marker("matrix")
-        is_law = item.path.parent.name == "laws" and any(law in item.name for law in LAWS)
+        is_law = item.name.startswith("test_a_registered_part_obeys[") and any(law in item.name for law in LAWS)
         exports = item.path.name == "test_export.py" and item.get_closest_marker("slow")  # half a minute each
         if is_law or (item.path.relative_to(here).as_posix().startswith(NUMBERS) and not exports):
             item.add_marker("numbers")

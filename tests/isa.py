@@ -14,6 +14,8 @@ import sys
 import time
 from pathlib import Path
 
+from tests.conftest import PLACES
+
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGURATIONS = {
     "as it is": {},
@@ -69,7 +71,7 @@ def passes(name: str) -> bool:
         return False
     seen = json.loads(probe.stdout)
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-p", "no:cacheprovider"]
-    command += ["-m", "numbers and not long"]
+    command += ["-m", "numbers and not long", *(str(ROOT / "tests" / place) for place in PLACES)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     seconds = time.monotonic() - started
     counts = re.findall(r"\d+ (?:passed|failed|skipped|errors?)", done.stdout.splitlines()[-1] if done.stdout else "")

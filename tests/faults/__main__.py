@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("rows", nargs="*", metavar="ROW", choices=[*ROWS, []], help="default: all of them")
     parser.add_argument("--soak", action="store_true", help="the counts of a soak test")
-    parser.add_argument("--workers", default="2", help="processes side by side (default: 2)")
+    parser.add_argument("--workers", default="3", help="processes side by side (default: 3, as many of them wait)")
     options = parser.parse_args()
     rows = options.rows or list(ROWS)
     os.chdir(ROOT)
