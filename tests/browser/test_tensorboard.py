@@ -19,6 +19,7 @@ from playwright.sync_api import Browser, Page
 import rnnlab
 from rnnlab.views.probe import probe
 from tests.browser.chromium import SCREENSHOTS, browser
+from tests.processes import Child, begin
 from tests.rnnlab import quick_runs
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ FIGURES = {"best/valid_bpc": "best_valid_bpc", "bpc/test": "test_bpc", "cost/par
            "cost/bytes_per_second": "bytes_per_second"}  # fmt: skip
 
 
-def ablate(folder: Path, study: str) -> subprocess.Popen[str]:
+def ablate(folder: Path, study: str) -> Child:
     """Begin to train a study of the baseline and its deltas, as a person would."""
     definition = folder / f"{study}.gin"
     settings = {
@@ -44,16 +45,14 @@ def ablate(folder: Path, study: str) -> subprocess.Popen[str]:
         "bytes": 640,  # 20 steps
     }
     definition.write_text("".join(f"Ablation.{name} = {value!r}\n" for name, value in settings.items()))
-    command = [sys.executable, "-m", "rnnlab", "ablate", str(definition), "--run", str(folder / study)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return begin("ablate", definition, "--run", folder / study)
 
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("studies")
     for process in [ablate(folder, study) for study in STUDIES]:  # both at once: much of it is imports
-        _, complaints = process.communicate()
-        assert process.returncode == 0, complaints
+        process.succeed()
     made = [folder / study for study in STUDIES]
     probe(next(runs(made[0] / "cells" / "qrnn")), split="train", size=4000)
     return made

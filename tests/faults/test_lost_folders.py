@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -170,17 +168,15 @@ def test_f27_a_link_in_the_place_of_a_folder_is_refused_and_its_target_left_alon
     ],
 )
 def test_f27_a_link_in_the_place_of_pictures_is_refused_and_its_target_left_alone(
-    name: str, command: list[str], whole: Path, tmp_path: Path
+    name: str, command: list[str], processes: Processes, whole: Path, tmp_path: Path
 ) -> None:
     run, precious = tmp_path / "run", tmp_path / "precious"
     shutil.copytree(whole, run)
     precious.mkdir()
     (run / name).symlink_to(precious)
-    done = subprocess.run(
-        [sys.executable, "-m", "rnnlab", command[0], str(run), *command[1:]], capture_output=True, text=True
-    )
-    assert done.returncode == 5, done.stderr
-    assert f"{run / name}: a link is in the way" in done.stderr
+    child = processes.start(command[0], str(run), *command[1:])
+    assert child.wait() == 5, child.err
+    assert f"{run / name}: a link is in the way" in child.err
     assert not list(precious.iterdir())
 
 

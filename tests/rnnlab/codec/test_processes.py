@@ -1,12 +1,10 @@
 """The commands, in processes of their own: two compress at once, beside each other's load, and a third decompresses."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.rnnlab.cli.commands import run_process
+from tests.processes import begin
 from tests.rnnlab.codec.small import ONLINE, words
 
 
@@ -16,19 +14,14 @@ def test_two_at_once_write_one_file_and_a_third_process_reads_it(whole: Path, tm
     source = words(tmp_path, 12_000 if how == "run" else 2000)
     bindings = [argument for line in ONLINE for argument in ("--set", line)]
     model = ["--run", str(whole)] if how == "run" else ["--online", "sha_rnn", "size/tiny", *bindings]
-    command = [sys.executable, "-m", "rnnlab", "compress", str(source), *model, "--out"]
-    if how == "run":
-        command = [*command[:-1], "--streams", "200", "--out"]
+    cut = ["--streams", "200"] if how == "run" else []
     packed = [tmp_path / "a.rnn", tmp_path / "b.rnn"]
-    both = [subprocess.Popen([*command, str(out)], stderr=subprocess.PIPE, text=True) for out in packed]
-    for process in both:
-        _, error = process.communicate(timeout=500)
-        assert process.returncode == 0, error
+    for process in [begin("compress", source, *model, *cut, "--out", out) for out in packed]:
+        process.succeed()
     assert packed[0].read_bytes() == packed[1].read_bytes()
     assert packed[0].stat().st_size < source.stat().st_size, "it is the model's work"
     run = ["--run", str(whole)] if how == "run" else []
-    done = run_process("-m", "rnnlab", "decompress", str(packed[0]), *run, "--out", str(tmp_path / "out"))
-    assert done.returncode == 0, done.stderr
+    begin("decompress", packed[0], *run, "--out", tmp_path / "out").succeed()
     assert (tmp_path / "out").read_bytes() == source.read_bytes()
 
 
