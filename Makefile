@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 QUICKSTART := runs/quickstart
+# where the environment forbids it, every process of the suite would compile our modules anew: a sixth of its start
+export PYTHONDONTWRITEBYTECODE :=
 # one thread a process: the workers of the suite would otherwise compete for the cores with twice as many
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
