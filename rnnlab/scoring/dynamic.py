@@ -40,7 +40,7 @@ class Dynamic:
     """
 
     rule: Literal["sgd", "rms"] = "rms"
-    rate: float = 1e-4
+    rate: float = 3e-4
     decay: float = 0.0
     epsilon: float = 1e-5
     bptt: int = 32

@@ -59,6 +59,7 @@ def training(folder: Path) -> dict[str, Any]:
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_server_asks_cuda_nothing_before_it_forks(tmp_path: Path) -> None:
     search = {"task": "rnnlab.studies.search.objective:run_trial"}  # fails without a study, once the server has it
@@ -70,6 +71,7 @@ def test_the_server_asks_cuda_nothing_before_it_forks(tmp_path: Path) -> None:
     assert not report["is_spoilt"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_server_that_asks_is_caught(tmp_path: Path) -> None:
     """Or the test above could not fail: here the task's module asks when the server imports it."""

@@ -12,6 +12,7 @@ pytest.importorskip("triton")
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_kernel_computes_what_the_cpu_computes() -> None:
     command = [sys.executable, "-W", "error", "-m", "tests.gpu.interpreted"]

@@ -76,9 +76,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
     return get
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("form", ["torch", "onnx"])
-@pytest.mark.parametrize("name", ["default", pytest.param("qrnn, projected, residual", marks=pytest.mark.long)])
+@pytest.mark.parametrize("name", ["default", "qrnn, projected, residual"])
 def test_a_thousand_greedy_bytes_are_the_same_without_rnnlab(
     exported: Callable[[str], tuple[Path, Path]], name: str, form: str
 ) -> None:
@@ -146,12 +147,13 @@ def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str
 
 EVERY_ATTENTION = list(zip(["GRU", "RGLRU", "QRNN", "MinGRU", "SRU", "MLSTM"], ATTENTIONS, strict=True))
 EVERY_CORE = [pair for pair in zip(CORES, cycle(ATTENTIONS), strict=False) if pair not in EVERY_ATTENTION]
+ONE, *OTHERS = EVERY_ATTENTION + EVERY_CORE
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("core", "attention"),
-    [*EVERY_ATTENTION, *(pytest.param(*pair, marks=pytest.mark.long) for pair in EVERY_CORE)],
+    [ONE, *(pytest.param(*pair, marks=pytest.mark.long) for pair in OTHERS)],
 )
 def test_every_core_and_attention_goes_through_the_real_exporter(tmp_path: Path, core: str, attention: str) -> None:
     parts = [f"Block.core = @core.{core}", f"attention = {attention}", "LanguageModel.init_std = 0.2"]

@@ -42,6 +42,7 @@ def test_a_gigabyte_opens_at_once_and_adds_nothing(gigabyte: Path) -> None:
     assert held() - before < 4 * MB
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_gigabyte_streams_without_growth(gigabyte: Path) -> None:
     batches = Batches(open_corpus(str(gigabyte)).train, 16)

@@ -59,6 +59,7 @@ def test_two_tasks_that_differ_in_an_argument_are_told_apart_by_their_hashes(tmp
     assert baseline.corpus_sha != variant.corpus_sha
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_maximizes_accuracy_prunes_reports_and_confirms(tmp_path: Path) -> None:
     arguments = {**ON_PARITY, "pruner": "median", "pruner_startup": 1, "warmup": 0.0, "confirm": 1, "confirm_seeds": 2}
@@ -82,6 +83,7 @@ def test_a_search_maximizes_accuracy_prunes_reports_and_confirms(tmp_path: Path)
     assert abs(plan.budget / last["bytes_trained"] - 1) < 0.3, "what the steps come to was about right"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_for_the_lowest_nats_of_a_task_finds_the_lowest(tmp_path: Path) -> None:
     plan = search_in(tmp_path, workers=2, trials=3, **ON_PARITY, metric="valid_nats")

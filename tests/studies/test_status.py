@@ -236,6 +236,7 @@ def _raise(study: SharedStudy, trial: optuna.Trial, release: Release) -> float:
     raise KeyError("postgresql://me:secret@host/x\nand more")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_try_of_a_trial_that_failed_is_told_and_counts_where_it_is_tried_again(tmp_path: Path) -> None:
     plan = small_search(tmp_path, trials=2)
@@ -265,6 +266,7 @@ def test_a_trial_whose_worker_is_gone_does_not_run(tmp_path: Path) -> None:
     assert "the command that began it goes on with it" in text
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_in_a_database_elsewhere_is_told_with_its_address(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -58,6 +58,7 @@ def test_here_nothing_is_bad_and_it_is_soon_said(tmp_path: Path) -> None:
     assert after.children_user - before.children_user < SECONDS
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_machine_that_lacks_nearly_everything_gets_lines_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
@@ -79,6 +80,7 @@ def can_be_another() -> bool:
     return bool(shutil.which("unshare")) and subprocess.run([*ANOTHER, "true"], capture_output=True).returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.skipif(not can_be_another(), reason="users cannot be mapped here")
 def test_a_user_without_a_home_has_caches_among_the_temporary_files(tmp_path: Path) -> None:
@@ -91,6 +93,7 @@ def test_a_user_without_a_home_has_caches_among_the_temporary_files(tmp_path: Pa
         assert found[name]["detail"].startswith(f"{tmp_path}/tmp/rnnlab-54321: ")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_kernels_that_are_turned_off_leave_a_step_that_is_right(tmp_path: Path) -> None:
     done = doctor(tmp_path, "--device", "cpu", RNNLAB_NATIVE="0")

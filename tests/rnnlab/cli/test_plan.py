@@ -16,6 +16,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RNNLAB_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_gpu_is_planned_without_the_corpus_and_the_change_that_fits_is_named() -> None:
     paper = ["plan", "sha_rnn", "data/enwik8"]

@@ -152,6 +152,7 @@ def test_a_damaged_standard_library_is_built_anew(own_cache: Path) -> None:
     assert corpora.PythonStdlib().sha256 == good
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_processes_that_build_the_standard_library_at_once_agree(own_cache: Path) -> None:
     command = "from rnnlab.data.corpora import PythonStdlib; print(PythonStdlib().sha256)"

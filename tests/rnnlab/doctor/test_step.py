@@ -58,6 +58,7 @@ def _wrong_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     native.kernels.cache_clear()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.usefixtures("_wrong_kernel")
 def test_a_kernel_that_is_off_by_a_thousandth_is_told() -> None:

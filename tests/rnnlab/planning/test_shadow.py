@@ -21,14 +21,15 @@ ROOT = Path(__file__).parents[3]
 QUICK = ["Trainer.bptt = 8", "Trainer.batch_size = 128", "dropout = 0.0", "Trainer.optimizer = @optimizer.Lamb"]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("root", "more"),
     [
-        pytest.param("sha_rnn", ["memory = 33"], marks=pytest.mark.long),
+        ("sha_rnn", ["memory = 33"]),
         ("sha_rnn", ["memory = 33", "Trainer.precision = 'bf16'"]),
-        pytest.param("sha_rnn_every_layer", ["memory = 33"], marks=pytest.mark.long),
-        pytest.param("sha_lstm_no_attention", ["Trainer.precision = 'bf16'"], marks=pytest.mark.long),
+        ("sha_rnn_every_layer", ["memory = 33"]),
+        ("sha_lstm_no_attention", ["Trainer.precision = 'bf16'"]),
         ("sha_rnn", ["memory = 33", "Trainer.accumulate = 2"]),
     ],
     ids=["attention", "attention in bf16", "attention in every layer", "no attention in bf16", "two chunks a step"],

@@ -156,6 +156,7 @@ def test_a_cell_whose_worker_is_killed_is_trained_to_its_end_all_the_same(tmp_pa
     assert [row["seeds"] for row in facts["tables"]["ablation"]["rows"]] == [1, 1]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_workers_of_a_parent_that_is_killed_save_and_stop(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=25_600)

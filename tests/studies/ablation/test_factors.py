@@ -195,6 +195,7 @@ def test_at_one_of_several_looks_intervals_and_p_are_held_to_what_it_may_spend()
     assert now["p_holm"] == pytest.approx(min(1.0, 5 * was["p_holm"]))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_grid_with_planned_looks_holds_its_interactions_to_the_look(tmp_path: Path) -> None:
     deltas = {"core": {"qrnn": ["core/qrnn"]}, **DROPPED}

@@ -127,6 +127,7 @@ def simulate(studies: int, *, every_look_is_shown: bool) -> None:
     assert lower_bound(naive, studies) > ALPHA, "or this simulation would not see a rule that looks too often"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_studies_that_add_seeds_claim_a_difference_that_is_none_in_at_most_five_percent() -> None:
     simulate(250, every_look_is_shown=False)

@@ -30,6 +30,7 @@ def test_a_goal_that_no_study_reaches_is_refused(arguments: dict[str, Any], told
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_study_ends_at_the_first_look_that_is_narrow_enough_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

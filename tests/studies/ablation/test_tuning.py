@@ -197,6 +197,7 @@ def test_a_study_that_does_not_tune_says_so(tmp_path: Path) -> None:
     assert "Tuned" not in text
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_tuning_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=2560, tune=RATES)

@@ -219,6 +219,7 @@ def test_forty_trials_over_four_workers_each_train_with_their_own_parameters(tmp
     assert len({trial.params["dropout"] for trial in trials}) == 40
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_values_that_do_not_go_together_and_runs_that_diverge_are_trials_that_say_so(tmp_path: Path) -> None:
     space = {
@@ -237,6 +238,7 @@ def test_values_that_do_not_go_together_and_runs_that_diverge_are_trials_that_sa
     assert all(outcome == "complete" for combination, outcome in outcomes.items() if combination != (2, 9))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search")
