@@ -52,7 +52,13 @@ def test_every_core_is_recorded() -> None:
     assert {f"sha_rnn core/{core}" for core in CORES} == {name for name, _ in RECORDED if " core/" in name}
 
 
-@pytest.mark.parametrize(("fragments", "precision"), RECORDED)
+MANY_OPERATORS = ("gla", "mlstm", "gated_delta_net", "mamba2")
+
+
+@pytest.mark.parametrize(
+    ("fragments", "precision"),
+    [pytest.param(*kind, marks=pytest.mark.long if kind[0].endswith(MANY_OPERATORS) else ()) for kind in RECORDED],
+)
 def test_a_step_waits_once_mixes_no_devices_and_asks_for_no_more_than_was_recorded(
     fragments: str, precision: str
 ) -> None:

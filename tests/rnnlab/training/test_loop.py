@@ -64,7 +64,9 @@ VARIANTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name else ()) for name in VARIANTS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if len(VARIANTS[name]) > 5 else ()) for name in VARIANTS]
+)
 @pytest.mark.slow
 def test_a_resumed_run_equals_one_that_was_left_alone(name: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "whole", text, *VARIANTS[name])

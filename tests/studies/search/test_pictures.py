@@ -60,7 +60,17 @@ def all_figures(trials: list[FrozenTrial], metric: Metric) -> dict[str, Figure]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("metric", [BPC, ACCURACY], ids=["bpc", "accuracy"])
-@pytest.mark.parametrize("trials", [MANY, ONE, ON_A_LINE, PRUNED, []], ids=["many", "one", "line", "pruned", "none"])
+@pytest.mark.parametrize(
+    "trials",
+    [
+        pytest.param(MANY, id="many"),
+        pytest.param([], id="none"),
+        *(
+            pytest.param(few, id=name, marks=pytest.mark.long)
+            for name, few in {"one": ONE, "line": ON_A_LINE, "pruned": PRUNED}.items()
+        ),
+    ],
+)
 def test_every_picture_can_be_drawn_of_whatever_trials_there_are(
     trials: list[FrozenTrial], metric: Metric, tmp_path: Path
 ) -> None:
