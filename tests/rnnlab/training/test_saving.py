@@ -180,9 +180,14 @@ def test_the_time_that_training_waits_is_told_in_the_result_the_journal_and_on_t
 
 @pytest.mark.slow
 def test_the_time_is_carried_over_a_resumption(text: Path, tmp_path: Path) -> None:
-    first = train(tmp_path / "run", text, "Trainer.steps = 10", "Trainer.schedule = @schedule.Constant")
-    longer = api.resume(tmp_path / "run", ["Trainer.steps = 20"])
-    assert longer["seconds_saving"] > 0.5 * first["seconds_saving"]
+    often = ["Trainer.save_every = 1", "Trainer.eval_every = 200", "Trainer.schedule = @schedule.Constant"]
+    train(tmp_path / "run", text, "Trainer.steps = 20", *often)
+    longer = api.resume(tmp_path / "run", ["Trainer.steps = 30", "Trainer.save_every = 1000"])
+    records = [record for record in metrics.read(tmp_path / "run" / "metrics.jsonl") if record["kind"] == "valid"]
+    assert {record["step"] > 20 for record in records} == {True, False}
+    times = [record["seconds_saving"] for record in records]
+    assert times == sorted(times)
+    assert longer["seconds_saving"] >= times[-1] > 0.0
 
 
 def sample(device: str = "cpu") -> dict[str, torch.Tensor]:

@@ -143,6 +143,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_a_server_that_cannot_start_is_told_and_leaves_nothing_open(tmp_path: Path) -> None:
+    end_kept()
     opened = len(os.listdir("/proc/self/fd"))
     with Pool([{"PYTHONHOME": "/nowhere"}], tmp_path) as pool:
         pool.start(train_job, {})
@@ -154,6 +155,7 @@ def test_a_server_that_cannot_start_is_told_and_leaves_nothing_open(tmp_path: Pa
 @pytest.mark.slow
 def test_a_worker_whose_server_was_killed_counts_as_ended_once_it_has_saved(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
+    end_kept()
     opened = len(os.listdir("/proc/self/fd"))
     with Pool([{}], tmp_path) as pool:
         pool.start(train_job, cell(config, run))
