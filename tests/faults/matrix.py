@@ -57,7 +57,7 @@ FILES = {
     "test_downloads.py": "F13",
     "test_ranks.py": "F22",
     "packaging/": "F25",
-    "laws/test_the_laws_catch_mutants.py": "F26",
+    "test_the_laws_catch_mutants.py": "F26",
 }
 """Rows whose tests are a file or folder of their own; the others say their row in their name: test_f7_..."""
 
