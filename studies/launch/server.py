@@ -131,12 +131,13 @@ _kept: list[Server] = []  # those without workers, which the next study of this 
 
 def server_for(environment: Mapping[str, str], log: Path) -> Server:
     """One that was kept, or a new one; arguments and errors are those of Server."""
-    for server in [server for server in _kept if server.serves(environment)]:
-        server.turn_to(log)
-        _kept.remove(server)
-        return server
-    end_kept()  # what the environment was is not what it is now
-    return Server(environment, log)
+    kept = next((server for server in _kept if server.serves(environment)), None)
+    if kept is None:
+        end_kept()  # what the environment was is not what it is now
+        return Server(environment, log)
+    kept.turn_to(log)
+    _kept.remove(kept)
+    return kept
 
 
 def keep(server: Server) -> None:

@@ -21,7 +21,11 @@ def law_of(mutant: Mutant) -> Law:
 
 
 def marked(mutant: Mutant) -> object:
-    return pytest.param(mutant, marks=[pytest.mark.slow, pytest.mark.long]) if mutant.law in SLOW else mutant
+    return (
+        pytest.param(mutant, marks=[pytest.mark.slow, pytest.mark.long, pytest.mark.faults])
+        if mutant.law in SLOW
+        else mutant
+    )
 
 
 @pytest.mark.parametrize("mutant", [marked(mutant) for mutant in MUTANTS])
@@ -55,6 +59,7 @@ def test_every_law_catches_a_mutant() -> None:
 
 @pytest.mark.long
 @pytest.mark.slow
+@pytest.mark.faults
 def test_each_mutant_has_a_law_that_caught_it_and_others_that_did_too() -> None:
     print()
     for mutant in MUTANTS:
