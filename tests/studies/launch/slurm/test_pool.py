@@ -34,8 +34,16 @@ def began(folder: Path, name: str) -> int:
     return len(path.read_text().split()) if path.exists() else 0
 
 
+def all_end(pool: SlurmPool, count: int) -> list[WorkerExit]:
+    """One listing of the queue may tell of several."""
+    ended: list[WorkerExit] = []
+    while len(ended) < count:
+        ended += wait_until(pool.poll)
+    return ended
+
+
 def ends(pool: SlurmPool) -> WorkerExit:
-    (ended,) = wait_until(pool.poll)
+    (ended,) = all_end(pool, 1)
     return ended
 
 
@@ -90,7 +98,7 @@ def test_the_next_command_adopts_what_is_queued_or_runs_and_submits_the_rest(
         assert len(slurm.jobs("RUNNING")) == 1, "one at a time, over both arrays"
         for name in ("a", "b", "c"):
             (tmp_path / name / GO).touch()
-        done = [ends(pool) for _ in range(3)]
+        done = all_end(pool, 3)
     assert sorted(one.job["variant"] for one in done) == ["a", "b", "c"]
     assert [began(tmp_path, name) for name in "abc"] == [1, 1, 1]
 
