@@ -49,6 +49,7 @@ def test_only_the_tasks_that_were_asked_for_run() -> None:
     assert table.Table(Settings(), only="scan").ask("training", process_number, 0) is None
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_command_prints_the_table_and_writes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

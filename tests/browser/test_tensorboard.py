@@ -120,6 +120,7 @@ def rows(url: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 def test_hparams_has_one_row_a_variant_with_the_mean_of_its_seeds(url: str, studies: list[Path]) -> None:
     found = {row["name"]: row for row in rows(url)}
     assert set(found) == {f"{variant} ({study})" for study, variants in VARIANTS.items() for variant in variants}

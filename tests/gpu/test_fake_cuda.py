@@ -26,6 +26,7 @@ MODELS = [*ROOTS, *(f"sha_rnn,core/{core}" for core in CORES)]
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.long,
     pytest.mark.skipif(torch.version.cuda is not None, reason="torch has CUDA: its tests run on a card"),
 ]
 

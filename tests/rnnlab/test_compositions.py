@@ -278,7 +278,13 @@ def may_be_refused(pair: tuple[str, str]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("folder", [*FOLDERS, ""], ids=lambda folder: folder or "roots")
+@pytest.mark.parametrize(
+    "folder",
+    [
+        pytest.param(f, marks=[pytest.mark.long] if f in ("core", "attention") else [], id=f or "roots")
+        for f in [*FOLDERS, ""]
+    ],
+)
 def test_fragments_of_different_folders_commute(folder: str) -> None:
     for pair in PAIRS:
         first, second = pair

@@ -93,6 +93,7 @@ def test_a_thousand_greedy_bytes_are_the_same_without_rnnlab(
     assert len(set(expected)) > 3, "or equality would say little"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_weights_are_folded_and_described(exported: Callable[[str], tuple[Path, Path]]) -> None:
     from safetensors.torch import load_file

@@ -9,7 +9,7 @@ from tests.rnnlab.codec.small import ONLINE, words
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["run", "online"])
+@pytest.mark.parametrize("how", ["run", pytest.param("online", marks=pytest.mark.long)])
 def test_two_at_once_write_one_file_and_a_third_process_reads_it(whole: Path, tmp_path: Path, how: str) -> None:
     source = words(tmp_path, 12_000 if how == "run" else 2000)
     bindings = [argument for line in ONLINE for argument in ("--set", line)]

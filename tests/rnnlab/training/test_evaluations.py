@@ -48,6 +48,7 @@ def test_what_was_asked_for_is_done() -> None:
     assert scored(planned(1_000_000, eval_every=50_000), 1_000_000) <= SHARE * 1_000_000
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_does_as_planned_and_says_what_it_cost(tmp_path: Path) -> None:
     text = write_text(tmp_path, 60_000)

@@ -87,6 +87,7 @@ def test_a_run_in_no_folder_is_refused(text: Path, tmp_path: Path, monkeypatch: 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_budget_that_is_used_up_is_told_to_who_prolongs_the_run(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

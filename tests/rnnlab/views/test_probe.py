@@ -215,6 +215,7 @@ def test_a_model_without_attention_is_drawn_without_it(tmp_path: Path) -> None:
     assert not any(name.startswith("attention") for name in drawn)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_same_findings_are_the_same_pictures(findings: Findings) -> None:
     one, two = ({name: to_png(figure)[0] for name, figure in draw(findings).items()} for _ in range(2))

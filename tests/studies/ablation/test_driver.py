@@ -23,6 +23,7 @@ def results(folder: Path) -> dict[str, int]:
     return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in found}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "study"
@@ -145,6 +146,7 @@ def the_worker(folder: Path) -> int | None:
     return None
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_cell_whose_worker_is_killed_is_trained_to_its_end_all_the_same(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=2560)

@@ -17,6 +17,7 @@ from tests.studies.small_studies import small_ablation
 GRID = {"core": {"qrnn": ["core/qrnn"]}, "memory": {"memory 4": ["memory = 4"]}}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_grid_says_what_its_factors_do_to_each_other_and_when_differences_arise(tmp_path: Path) -> None:
     arguments = {"deltas": GRID, "design": "grid", "levels": {"core": "lstm", "memory": "memory 16"}, "seeds": 2}

@@ -138,6 +138,7 @@ def test_a_grid_of_factors_is_tuned_as_well(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_study_that_tunes_compares_each_variant_at_its_best_on_valid(tmp_path: Path) -> None:
     plan = small_ablation(tmp_path, tune={"Muon.lr": [1e-4, 5e-3, 5.0]}, seeds=2, deltas={"qrnn": ["core/qrnn"]})

@@ -199,6 +199,7 @@ def test_a_worker_whose_log_takes_no_more_ends_with_its_own_error(tmp_path: Path
         assert json.loads(done.stdout.readline()) == {"place": 0, "code": 2}
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_workers_of_one_environment_share_a_server_and_end_one_by_one(config: Path, tmp_path: Path) -> None:
     with Pool([{}, {"RNNLAB_TEST": "1"}, {}], tmp_path) as pool:
@@ -218,6 +219,7 @@ def test_workers_of_one_environment_share_a_server_and_end_one_by_one(config: Pa
         assert [worker["pid"] for worker in pool.workers() if worker is not None] == pids[1:]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_next_study_has_the_server_of_the_last_unless_the_environment_is_another(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

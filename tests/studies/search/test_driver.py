@@ -41,6 +41,7 @@ from tests.studies.small_studies import (
 )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
