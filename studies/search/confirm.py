@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rnnlab.studies.ablation.table import TrainedVariant, ablation_table, cost_plot
 from rnnlab.studies.launch.run import finished
 from rnnlab.studies.metric import rank
-from rnnlab.studies.search.database import SharedStudy, retry_history
+from rnnlab.studies.search.database import FINISHED, SharedStudy, retry_history
 from rnnlab.studies.search.plan import CONFIRM, SearchPlan
 from rnnlab.studies.search.seeds import SPARED
 from rnnlab.views import numerals, plots, tables
@@ -50,7 +50,7 @@ def queue(second: optuna.Study, chosen: Sequence[FrozenTrial]) -> int:
     One is spared by the pruner: the baseline or, without one, the best.
     """
     known = second.get_trials(deepcopy=False)
-    numbers = {trial.user_attrs["candidate"] for trial in known}
+    numbers = _numbers(known)
     has_one = any(trial.user_attrs.get(SPARED) for trial in known)
     spared = next((t for t in chosen if t.user_attrs.get("baseline")), None if has_one else chosen[0])
     for trial in chosen:
@@ -58,6 +58,11 @@ def queue(second: optuna.Study, chosen: Sequence[FrozenTrial]) -> int:
             attributes = {"candidate": trial.number, "bindings": trial.user_attrs["bindings"], SPARED: trial is spared}
             second.enqueue_trial({"candidate": trial.number}, user_attrs=attributes)
     return len(numbers | {trial.number for trial in chosen})
+
+
+def _numbers(candidates: Sequence[FrozenTrial]) -> set[int]:
+    """Their trials of the first stage. What stands in for a candidate that was given up has none."""
+    return {one.user_attrs["candidate"] for one in candidates if "candidate" in one.user_attrs}
 
 
 def _is_refused(trial: FrozenTrial) -> bool:
@@ -73,12 +78,16 @@ def candidate_folders(parent: Path, candidate: FrozenTrial) -> list[Path]:
     return [*(parent / f"{name}-retry-{i}" for i in retries), parent / name]
 
 
-def finished_candidates(plan: SearchPlan) -> list[FrozenTrial]:
-    """The trials of the second stage that finished, with all their seeds or pruned."""
+def finished_candidates(plan: SearchPlan) -> tuple[list[FrozenTrial], list[int]]:
+    """Of the second stage: (its trials that finished, with all their seeds or pruned; the numbers, as trials of the
+    first, of candidates that were given up, as one worker after the other had died of them)."""
     with plan.address.locked():
         if not plan.confirmation.exists():
-            return []
-        return [t for t in SharedStudy(plan.confirmation).finished() if t.intermediate_values]
+            return [], []
+        second = SharedStudy(plan.confirmation)
+        going_on = second.trials(*FINISHED, TrialState.RUNNING, TrialState.WAITING)
+        given_up = _numbers(second.trials(TrialState.FAIL)) - _numbers(going_on)
+        return [t for t in second.finished() if t.intermediate_values], sorted(given_up)
 
 
 @dataclass(frozen=True)

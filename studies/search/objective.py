@@ -105,8 +105,11 @@ def _train_trial(plan: SearchPlan, check: Check, study: SharedStudy, trial: optu
 
 
 def _train_seeds(plan: SearchPlan, check: Check, study: SharedStudy, trial: optuna.Trial, release: Release) -> float:
-    trial.suggest_int("candidate", 0, 2**31)
     attributes = trial.user_attrs
+    if "candidate" not in attributes:  # none was queued: it stands in for one that has been tried too often
+        trial.set_user_attr("outcome", "stands in for a candidate that is given up")
+        raise optuna.TrialPruned
+    trial.suggest_int("candidate", 0, 2**31)
     name = f"trial {attributes['candidate']}, fresh seeds"
     release()
     recorded = study.trials()[trial.number]

@@ -72,7 +72,13 @@ def write_report(plan: SearchPlan) -> tuple[dict[str, Any], str]:
             f"(the best of {len(complete)} on one seed looks better than it is)"
         )
         winner = first
-        if candidates := finished_candidates(plan):
+        candidates, given_up = finished_candidates(plan)
+        if given_up:
+            numbers = ", ".join(map(str, given_up))
+            lines.append(
+                f"warning: no candidate any more, as one worker after the other has died of it: trial {numbers}"
+            )
+        if candidates:
             confirmed, table, files = write_confirmation(plan, trials, candidates)
             written += files
             winner = trials[confirmed["trial"]]

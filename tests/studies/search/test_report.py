@@ -16,6 +16,7 @@ from rnnlab.studies.launch.urls import file_url
 from rnnlab.studies.search.confirm import enqueue_candidates
 from rnnlab.studies.search.database import Address, open_study
 from rnnlab.studies.search.doubts import doubts
+from rnnlab.studies.search.objective import run_candidate
 from rnnlab.studies.search.plan import Search, SearchPlan, create_or_resume
 from rnnlab.studies.search.points import DATABASE
 from rnnlab.studies.search.report import write_report
@@ -88,6 +89,27 @@ def test_the_best_of_a_search_for_accuracy_is_the_highest(tmp_path: Path) -> Non
     assert [row["trial"] for row in rows] == ["3", "1", "2", "0", "4"], "the highest first, what diverged last"
     assert rows[-1]["valid_accuracy"] == ""
     assert "# Valid accuracy 0.9500 in the search" in (plan.folder / "best.gin").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
+def test_a_candidate_that_was_tried_too_often_is_left_out_and_the_report_says_so(tmp_path: Path) -> None:
+    plan = searched(tmp_path / "study")
+    enqueue_candidates(plan)
+    with open_study(plan.confirmation) as second:
+        for state in (TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE):
+            trial = second.optuna.ask()
+            for seed, value in zip(plan.fresh_seeds(), [0.5, 0.51, 0.49], strict=False):
+                trial.report(value, seed)
+            second.optuna.tell(trial, 0.5 if state is TrialState.COMPLETE else None, state)
+    job = {"folder": str(plan.folder), "url": plan.address.url, "study": plan.address.name}
+    run_candidate({**job, "budget": enqueue_candidates(plan)}, lambda: None)
+    budget = enqueue_candidates(plan)
+    with open_study(plan.confirmation) as second:
+        assert second.remaining(budget) == 0, "the stage has an end"
+    facts, said = write_report(plan)
+    assert "warning: no candidate any more, as one worker after the other has died of it: trial 3" in said
+    assert facts["confirmed"]["trial"] in (0, 1)
 
 
 @pytest.mark.slow
