@@ -11,7 +11,9 @@ from rnnlab.errors import ConfigError
 
 def add_commands(add: AddCommand) -> None:
     compare = add("compare", _compare, "Lay runs, or the runs of a study, beside each other.")
-    compare.add_argument("paths", nargs="+", metavar="RUN_OR_STUDY", help="folders of runs and of studies")
+    compare.add_argument(
+        "paths", nargs="+", metavar="RUN_OR_STUDY", help="folders of runs and of studies, and cells.jsonl"
+    )
     compare.add_argument("--out", metavar="DIR", help="write the tables, the curves and compare.html there")
 
     board = add("board", _board, "Look at runs and studies in TensorBoard, on this machine only.", prints_json=False)

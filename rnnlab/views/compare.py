@@ -22,6 +22,7 @@ from rnnlab.views.studies import StudyReport, read_study, study_folders
 from rnnlab.views.tables import Cell, Column, Table
 from rnnlab.views.task_matrix import task_matrix
 from rnnlab.views.task_plots import accuracy_by_difficulty
+from rnnlab.views.told import files_of_cells, told_runs
 from rnnlab.views.variants import Variant, deviations, group_by_seed
 
 
@@ -46,7 +47,8 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
     """Compare runs, or all runs of a study. A run is its configuration and its seed: copies of one count once.
 
     Args:
-        paths: run folders, or folders with runs below them; finished or not.
+        paths: run folders, or folders with runs below them; finished or not. In place of runs that are elsewhere, the
+            `cells.jsonl` of their study, or a folder with such files.
         out: where to write `compare.html`, `curves.{png,svg}`, and `runs.*` (with several seeds also `variants.*`) as
             text, Markdown, CSV, LaTeX and JSON; of tasks also `by_length.*` (or `by_pairs.*`, ...), tables and picture,
             and of several tasks `matrix.{png,svg}`; None for nowhere.
@@ -55,9 +57,11 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
     """
     if not paths:
         raise ConfigError("nothing to compare: name runs or studies")
-    below = {path: find_runs(path) for path in paths}
+    below = {path: [] if path.is_file() else find_runs(path, or_none=bool(files_of_cells(path))) for path in paths}
     folders = list(dict.fromkeys(run.resolve() for found in below.values() for run in found))
-    runs, copies = without_copies(with_names([read_run(folder, folder.name) for folder in folders]))
+    told = list(dict.fromkeys(file.resolve() for path in paths if not below[path] for file in files_of_cells(path)))
+    read = [read_run(folder, folder.name) for folder in folders]
+    runs, copies = without_copies(with_names([*read, *told_runs(told)]))
     variants = group_by_seed(runs)
     found = differing([variant.runs[0].bindings for variant in variants])
     tests = difficulties.task_tests({variant.name: [run.facts for run in variant.done] for variant in variants})

@@ -14,7 +14,10 @@ Place = Callable[[Point], float]
 
 
 def curve_panels(variants: Sequence[Variant]) -> dict[str, tuple[Word, list[Panel]]]:
-    """By what a picture is called: BPC of runs on text, and accuracy of runs on tasks."""
+    """By what a picture is called: BPC of runs on text, and accuracy of runs on tasks; none if no journal is here."""
+    variants = [variant for variant in variants if any(run.curves for run in variant.runs)]
+    if not variants:
+        return {}
     text = [variant for variant in variants if variant.word == "BPC"]
     task = [variant for variant in variants if variant.word == "accuracy"]
     made: dict[str, tuple[Word, list[Panel]]] = {}

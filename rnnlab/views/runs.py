@@ -49,7 +49,7 @@ class Run:
     @property
     def word(self) -> Word:
         """What the run is judged by."""
-        return next(iter(self.curves), "BPC")
+        return next(iter(self.curves), "accuracy" if self.task else "BPC")
 
     @property
     def valid(self) -> Sequence[Point]:
@@ -66,19 +66,19 @@ class Run:
         return number(self.facts.get(key))
 
 
-def find_runs(path: Path) -> list[Path]:
+def find_runs(path: Path, or_none: bool = False) -> list[Path]:
     """The folder if it is a run, else every run below it, in natural order and each once; links are followed.
 
     Of a study those by which settings were tuned are left out; they are found in its folder `tuning`.
     A folder that cannot be searched, and a link that leads nowhere, cost a line on standard error.
-    Raises: StorageError if there is none.
+    Raises: StorageError if there is none, unless that may be.
     """
     if not os.path.isdir(path):
         raise StorageError(f"{path}: there is no such folder; give a run or a study")
     if _is_run(path):
         return [path]
     found = sorted(filter(_is_run, _folders(path)), key=natural)
-    if not found:
+    if not found and not or_none:
         raise StorageError(
             f"{path}: no run in or below it; a run is a folder with a config.gin, as `rnnlab train` writes"
         )
@@ -136,7 +136,7 @@ def read_run(path: Path, name: str) -> Run:
     records = metrics.read(path / "metrics.jsonl")
     environment = _json(path / "environment.json")
     curves = read_curves(records, of_task=is_task({**environment, **result}) or is_journal_of_task(records))
-    of_task = _of_task(environment, result) if "accuracy" in curves else {}
+    of_task = facts_of_task(environment, result) if "accuracy" in curves else {}
     return Run(
         name=name,
         path=path,
@@ -153,7 +153,7 @@ def is_seed(key: str) -> bool:
     return re.fullmatch(rf"(.*[/.])?{re.escape(SEED)}", key) is not None
 
 
-def _of_task(environment: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
+def facts_of_task(environment: Mapping[str, Any], result: Mapping[str, Any]) -> dict[str, Any]:
     """The task before there is a result, and the accuracy of the best constant answer, of the test if it was tested."""
     chances = (number(result.get(f"{split}_chance")) for split in ("test", "valid"))
     chance = next((one for one in chances if one is not None), None)
