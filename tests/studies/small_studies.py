@@ -21,6 +21,7 @@ from rnnlab.studies.ablation.plan import AblationPlan, plan_ablation
 from rnnlab.studies.search.database import silence_optuna
 from rnnlab.studies.search.driver import run_search
 from rnnlab.studies.search.plan import SearchPlan, plan_search
+from tests.processes import PATIENCE
 from tests.rnnlab.tiny_runs import write_text
 
 BASE = ["sha_rnn", "size/tiny"]
@@ -38,7 +39,6 @@ SPACE = {
     "dropout": {"type": "float", "low": 0.0, "high": 0.5},
 }
 DROPPED = {"dropped": ["dropout = 0.2"]}
-PATIENCE = 240.0  # [s] for what takes about five on a machine with nothing else to do
 
 silence_optuna()
 
