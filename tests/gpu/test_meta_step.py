@@ -11,6 +11,7 @@ import pytest
 from rnnlab import config
 from rnnlab.planning.outline import outline
 from rnnlab.planning.shadow import Shadow, shadow
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.slow
 
@@ -52,20 +53,17 @@ def test_every_core_is_recorded() -> None:
     assert {f"sha_rnn core/{core}" for core in CORES} == {name for name, _ in RECORDED if " core/" in name}
 
 
-MANY_OPERATORS = ("gla", "mlstm", "gated_delta_net", "mamba2")
+HERE = ("sha_rnn-fp32", "sha_rnn-bf16", "sha_lstm_no_attention-fp32", "sha_rnn core/qrnn-fp32")
 
 
-@pytest.mark.parametrize(
-    ("fragments", "precision"),
-    [pytest.param(*kind, marks=pytest.mark.long if kind[0].endswith(MANY_OPERATORS) else ()) for kind in RECORDED],
-)
+@pytest.mark.parametrize("kind", sampled(RECORDED, HERE, "-".join))
 def test_a_step_waits_once_mixes_no_devices_and_asks_for_no_more_than_was_recorded(
-    fragments: str, precision: str
+    kind: tuple[str, str],
 ) -> None:
-    seen = step(fragments, precision)
+    seen = step(*kind)
     assert sum(seen.waits.values()) <= 1, seen.waits
     assert not seen.mixed
-    kernels, peak = RECORDED[fragments, precision]
+    kernels, peak = RECORDED[kind]
     assert len(seen.kernels) <= MORE * kernels
     assert seen.peak / 2**20 <= MORE * peak
 

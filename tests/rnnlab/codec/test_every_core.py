@@ -21,6 +21,7 @@ from rnnlab.scoring.forecaster import Forecaster
 from rnnlab.scoring.order import ScoreFirst
 from tests.rnnlab.codec.small import ONLINE
 from tests.rnnlab.small_texts import written
+from tests.sampled import sampled
 
 CORES = registry.parts("core")
 TEXT = np.frombuffer(b"to be, or not to be, that is the question: " * 2, dtype=np.uint8)[:84]
@@ -66,7 +67,12 @@ def test_a_core_decodes_what_it_coded_at_the_cost_of_its_score(core: registry.Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("core", [name for name in fragments() if name.startswith("core/")])
+@pytest.mark.parametrize(
+    "core",
+    sampled(
+        (name for name in fragments() if name.startswith("core/")), ("core/gru", "core/qrnn", "core/gated_delta_net")
+    ),
+)
 def test_a_core_learns_online(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: str) -> None:
     monkeypatch.setattr("rnnlab.codec.written.min", lambda each, key: each[0], raising=False)
     source = written(tmp_path / "in", TEXT.tobytes())

@@ -15,6 +15,7 @@ from rnnlab.evaluation import evaluate
 from rnnlab.training.learner import Learner
 from rnnlab.training.loop import SPIKE_AFTER, Loop
 from tests.rnnlab.tiny_runs import build, journal, losses, new_loop, state_hash, timeless, train, write_text
+from tests.sampled import sampled
 
 
 def stop_after(loop: Loop, step: int) -> None:
@@ -64,9 +65,7 @@ VARIANTS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.long if len(VARIANTS[name]) > 5 else ()) for name in VARIANTS]
-)
+@pytest.mark.parametrize("name", sampled(VARIANTS, ("", "qrnn", "accumulation", "over the end of an epoch", "fp16")))
 @pytest.mark.slow
 def test_a_resumed_run_equals_one_that_was_left_alone(name: str, text: Path, tmp_path: Path) -> None:
     train(tmp_path / "whole", text, *VARIANTS[name])
