@@ -136,6 +136,7 @@ def forecast(
     workers: int,
     at_most: bool = False,
     further: Sequence[int] = (),
+    untested: Sequence[int] = (),
 ) -> Forecast:
     """Plan what is left of a study. A few steps are taken, unless nothing is left; nothing is written.
 
@@ -144,13 +145,14 @@ def forecast(
         done: runs that are done.
         workers: runs at a time.
         further: how many runs more there may be of each configuration; empty where there is no question of it.
+        untested: how many of those that are left will not be scored on the test split; empty where all are.
     Raises: ConfigError, DataError of what cannot be built; steps that fail are no error.
     """
     counts = [count for _, count in runs]
     left, many = sum(counts), sum(counts) + sum(further)
     needs = [planned(config) for config, _ in runs] if many else []
     rates, basis = _rates(needs) if many else ({}, "")
-    least = _work(needs, counts, rates, workers)
+    least = _work(needs, counts, untested, rates, workers)
     every = [count + more for count, more in zip(counts, further, strict=True)] if sum(further) else []
     return Forecast(
         noun=noun,
@@ -168,24 +170,33 @@ def forecast(
         basis=basis,
         disk=least.disk,
         free=_free(folder),
-        most=_work(needs, every, rates, workers) if every else None,
+        most=_work(needs, every, untested, rates, workers) if every else None,
     )
 
 
-def _work(needs: Sequence[PlannedRun], counts: Sequence[int], rates: Mapping[int, Rate], workers: int) -> Work:
+def _work(
+    needs: Sequence[PlannedRun],
+    counts: Sequence[int],
+    untested: Sequence[int],
+    rates: Mapping[int, Rate],
+    workers: int,
+) -> Work:
     """Of so many runs of each; nothing is known of the time without rates."""
     training = scoring = longest = disk = 0.0
-    for of, count in zip(needs, counts, strict=bool(needs)):
+    scored = 0
+    for of, count, no_test in zip(needs, counts, untested or [0] * len(needs), strict=True) if needs else ():
         rate = _between(rates, of.macs)
-        own = of.budget * rate.training, _scored(of) * rate.scoring
-        training, scoring = training + count * own[0], scoring + count * own[1]
+        each, test = _scored(of), estimate.bytes_tested(of.evaluations, len(of.source.test))
+        own = of.budget * rate.training, each * rate.scoring
+        scored += count * each - no_test * test
+        training, scoring = training + count * own[0], scoring + (count * each - no_test * test) * rate.scoring
         longest = max(longest, sum(own) if count else 0.0)
         disk += count * (of.trainer.keep + 1) * of.parameters * rate.checkpoint
     whole = training + scoring
     return Work(
         runs=sum(counts),
         trained=sum(count * of.budget for of, count in zip(needs, counts, strict=bool(needs))),
-        scored=sum(count * _scored(of) for of, count in zip(needs, counts, strict=bool(needs))),
+        scored=scored,
         seconds=max(longest, whole / max(1, min(workers, sum(counts)))) if rates else None,
         evaluation_share=(scoring / whole if whole else 0.0) if rates else None,
         disk=round(disk),

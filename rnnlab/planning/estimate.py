@@ -60,7 +60,12 @@ def steps_of(budget: int, bytes_a_step: int) -> int:
 def bytes_scored(plan: EvaluationPlan, budget: int, valid: int, test: int) -> int:
     """[bytes] that a run scores from its beginning to its result."""
     points = max(1, math.ceil(budget / plan.every))
-    return points * (valid if plan.valid is None else plan.valid) + (test if plan.test is None else plan.test)
+    return points * (valid if plan.valid is None else plan.valid) + bytes_tested(plan, test)
+
+
+def bytes_tested(plan: EvaluationPlan, test: int) -> int:
+    """[bytes] that a run scores of the test split, at its end."""
+    return test if plan.test is None else plan.test
 
 
 def _precision(kernel: Kernel, of_run: str) -> str:

@@ -26,28 +26,37 @@ def valid_figures(learner: Learner) -> Record:
     }
 
 
-def test_figures(score: Score, learner: Learner, limits: EvaluationPlan) -> Record:
-    """The test at the end: of a text with the entropy of single bytes in what was scored, of a task at each difficulty,
-    with chance and what training had seen beside it."""
+def task_facts(learner: Learner) -> Record:
+    """What a result says of the task that was trained; of a text nothing."""
     source = learner.source
     if not isinstance(source, TaskSource):
-        return {"test_bpc": score.bpc, **_unigrams(learner, limits)}
+        return {}
     task = source.task
-    seen = source.seen(source.test, learner.trainer.batch_size, learner.progress.reading + 1)
     chances = [task.chance(difficulty) for difficulty in source.valid.difficulties]
     return {
-        "test_accuracy": score.accuracy,
-        "test_nats": score.nats,
-        "test_chance": score.chance,
         "valid_chance": sum(chances) / len(chances),
         "reach": reach(learner.model),
-        "test_by": [by_difficulty(task.difficulty, one) | {"seen": seen[one.difficulty]} for one in score.by],
         "task": {
             "name": source.name,
             "difficulty": task.difficulty,
             "judged": task.judged,
             "trained": [min(task.trained), max(task.trained)],
         },
+    }
+
+
+def test_figures(score: Score, learner: Learner, limits: EvaluationPlan) -> Record:
+    """The test at the end: of a text with the entropy of single bytes in what was scored, of a task at each difficulty,
+    with chance and what training had seen beside it."""
+    source = learner.source
+    if not isinstance(source, TaskSource):
+        return {"test_bpc": score.bpc, **_unigrams(learner, limits)}
+    seen = source.seen(source.test, learner.trainer.batch_size, learner.progress.reading + 1)
+    return {
+        "test_accuracy": score.accuracy,
+        "test_nats": score.nats,
+        "test_chance": score.chance,
+        "test_by": [by_difficulty(source.task.difficulty, one) | {"seen": seen[one.difficulty]} for one in score.by],
     }
 
 

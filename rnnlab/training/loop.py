@@ -36,7 +36,7 @@ from rnnlab.training.budget import check_ends
 from rnnlab.training.dynamic import dynamic_forecaster
 from rnnlab.training.evaluations import plan_evaluations
 from rnnlab.training.experiment import Experiment
-from rnnlab.training.figures import test_figures, valid_figures
+from rnnlab.training.figures import task_facts, test_figures, valid_figures
 from rnnlab.training.learner import Learner, peak_memory_mb
 from rnnlab.training.ranks import ALONE, Ranks
 from rnnlab.training.recipe import Trainer
@@ -60,6 +60,7 @@ class Loop:
         folder: where checkpoints, metrics and the result go; held by this process, or by that of rank 0.
         """
         self.learner, self.folder = Learner(experiment, horizon, ranks), folder
+        self.tests = True  # at the end; what chooses by valid has no use for it
         self.observers: Sequence[Observer] = ()  # on rank 0 they see each record of metrics.jsonl; they may not touch
         self.trainer, self.ranks, self._experiment = experiment.trainer, ranks, experiment
         learner = self.learner
@@ -244,12 +245,16 @@ class Loop:
         self._update_began_at = self.learner.progress.step
 
     def _finish(self) -> Record:
-        score = self._score(self.learner.source.test, self.evaluations.test)
+        tested = self._test() if self.tests else {}
         self.ranks.broadcast_from_rank0(self.learner.source.verify_content)
-        figures = {**test_figures(score, self.learner, self.evaluations), **self._score_dynamically()}
-        result = {**self._summary(), "status": "done", **figures, "protocol": score.protocol.told()}
+        result = {**self._summary(), "status": "done", **tested, **task_facts(self.learner)}
         self._write_result(result)
         return result
+
+    def _test(self) -> Record:
+        score = self._score(self.learner.source.test, self.evaluations.test)
+        figures = {**test_figures(score, self.learner, self.evaluations), "protocol": score.protocol.told()}
+        return {**figures, **self._score_dynamically()}
 
     def _score_dynamically(self) -> Record:
         """Valid and test once more, by a model that goes on learning from what was scored; see `Dynamic`."""

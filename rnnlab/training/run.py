@@ -84,6 +84,7 @@ def train_in(
     original: Config | None = None,
     overrides: Sequence[str] = (),
     watch: Watch | None = None,
+    test: bool = True,
 ) -> Record:
     """Go on from where a held folder is, to the end of the budget.
 
@@ -91,6 +92,7 @@ def train_in(
         original: the configuration that the run began with, where `built` changes its budget: the schedule keeps the
             horizon of that one.
         overrides: what this resumption changes, to be noted.
+        test: score the test split at the end.
     Returns: the result, as in result.json, with the folder under "run".
     Raises: Stopped, Diverged, with a checkpoint written; ConfigError, DataError, StorageError before the first step.
     """
@@ -110,6 +112,7 @@ def train_in(
         if snapshot is None and "init" in folder.environment:
             initialize(built.model, folder.environment["init"])
         loop.restore(snapshot)
+        loop.tests = test
         if overrides and loop.learner.fraction() >= 1.0 and ranks.first:
             bounds = ", ".join(f"{name} {bound:,}" for name, bound in budgets(built.trainer).items())
             say(f"{folder.path} is at the end of its budget ({bounds}): nothing more is trained")

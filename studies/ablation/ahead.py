@@ -30,13 +30,17 @@ def forecast_ablation(
     todo = [cell for cell in tuning if not of_tuning.is_done(cell)]
     todo += [cell for cell in cells if not (stage.is_tuned and known.is_done(cell))]
     may_follow = [cell for cell in further if not (stage.is_tuned and known.is_done(cell))]
-    left, added = (Counter(cell.variant.config.text for cell in each) for each in (todo, may_follow))
+    left, added, untested = (
+        Counter(cell.variant.config.text for cell in each)
+        for each in (todo, may_follow, [cell for cell in todo if not cell.is_tested])
+    )
     configs = {cell.variant.config.text: cell.variant.config for cell in [*cells, *tuning]}
     device = experiment.build(plan.variants[0].config, shapes_only=True, needs_source=False).trainer.training_device()
     return forecast(
         "ablation", plan.folder, _shape(stage), [(config, left[text]) for text, config in configs.items()],
         len(tuning) + len(cells) - left.total(), at_a_time(device, workers, slurm, left.total()),
         further=[added[text] for text in configs] if stage.look is not None else (),
+        untested=[untested[text] for text in configs],
     )  # fmt: skip
 
 

@@ -77,6 +77,11 @@ class Cell:
         return f"{self.variant.name}{setting}"
 
     @property
+    def is_tested(self) -> bool:
+        """What is chosen by valid shall not know the test."""
+        return self.stage != TUNING
+
+    @property
     def key(self) -> Key:
         """The same wherever the study lies."""
         return _sha(self.variant.config, self.seed), self.seed, self.variant.corpus_sha

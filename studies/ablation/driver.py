@@ -201,7 +201,8 @@ def _train(
 
 def _job(plan: AblationPlan, cell: Cell) -> Job:
     variant = f"{cell.name} ({definition.name_of(plan.folder)})"
-    return {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder), "variant": variant}
+    run = {"config": str(cell.config_file), "seed": cell.seed, "folder": str(cell.folder), "variant": variant}
+    return {**run, "test": cell.is_tested}
 
 
 def _may_try_again(ended: WorkerExit, attempts: int) -> bool:

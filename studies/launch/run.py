@@ -21,18 +21,24 @@ def train_job(job: Job, check: Check) -> None:
     """Train the run that a job describes, in a worker: see `rnnlab.studies.launch.worker`.
 
     Args:
-        job: "config", a file with the resolved configuration; "seed"; "folder" of the run; "variant", its name.
+        job: "config", a file with the resolved configuration; "seed"; "folder" of the run; "variant", its name;
+            "test", whether it is tested at the end.
         check: raises Stopped if a signal has come; the training loop looks for itself.
     Raises: what training raises; that a run diverged is a result and no error.
     """
     check()
     resolved = config.load(job["config"]).override([f"Trainer.seed = {job['seed']}"])
     with suppress(Diverged), reporting_out_of_memory():
-        train_run(build(resolved), Path(job["folder"]), variant=job["variant"])
+        train_run(build(resolved), Path(job["folder"]), variant=job["variant"], test=job.get("test", True))
 
 
 def train_run(
-    built: Experiment, path: Path, watch: Watch | None = None, earlier: Sequence[Path] = (), variant: str | None = None
+    built: Experiment,
+    path: Path,
+    watch: Watch | None = None,
+    earlier: Sequence[Path] = (),
+    variant: str | None = None,
+    test: bool = True,
 ) -> dict[str, Any]:
     """Train what was built to the end of its budget, in the folder `path`.
 
@@ -40,6 +46,7 @@ def train_run(
         watch: makes an observer that may save the loop it is given, and may raise Stopped to end the run.
         earlier: folders of the same experiment to take over from, the newest first.
         variant: what the seeds of one configuration share on TensorBoard's page.
+        test: score the test split at the end.
     Returns: the result, as in result.json; at once if it is there already.
     Raises: Stopped and Diverged with a checkpoint written; ConfigError if the folder holds another run; RunHeldError
         if another process is at it; DataError, StorageError.
@@ -48,7 +55,7 @@ def train_run(
     with held(folder):
         if not folder.has_checkpoints() and finished(path) is None:
             _take_over(folder, earlier)
-        return finished(path) or train_in(folder, built, watch=watch)
+        return finished(path) or train_in(folder, built, watch=watch, test=test)
 
 
 def finished(path: Path) -> dict[str, Any] | None:

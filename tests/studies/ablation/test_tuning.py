@@ -147,6 +147,7 @@ def test_a_study_that_tunes_compares_each_variant_at_its_best_on_valid(tmp_path:
     by_variant: dict[str, dict[float, float]] = {}
     for cell in plan.tuning_cells():
         result = json.loads((cell.folder / "result.json").read_text())
+        assert not [key for key in result if key.startswith("test")], "what is chosen by valid does not know the test"
         bpc = result["valid_bpc"] if result["status"] == "done" else float("inf")
         by_variant.setdefault(cell.variant.name, {})[dict(cell.variant.setting)["Muon.lr"]] = bpc
     rows = {row["variant"]: row for row in facts["tables"]["ablation"]["rows"]}
@@ -169,6 +170,7 @@ def test_a_study_that_tunes_compares_each_variant_at_its_best_on_valid(tmp_path:
     assert seeds.isdisjoint(path.name.split("-")[1] for path in plan.folder.glob("tuning/*/seed-*"))
     assert all("cells" in path.parts for path in find_runs(plan.folder)), "compare counts no seed that chose"
     assert len(find_runs(plan.folder / "tuning")) == 6
+    assert all("test_bpc" in json.loads(path.read_text()) for path in plan.folder.glob("cells/*/*/result.json"))
 
     again, _ = run_ablation(small_ablation(tmp_path, tune={"Muon.lr": [1e-4, 5e-3, 5.0]}, seeds=3,
                                            deltas={"qrnn": ["core/qrnn"]}), workers=2)  # fmt: skip
