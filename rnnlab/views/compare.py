@@ -16,6 +16,7 @@ from rnnlab.views.copies import without_copies
 from rnnlab.views.difficulties import TaskTest
 from rnnlab.views.learning_panels import curve_panels
 from rnnlab.views.learning_plots import learning_curves
+from rnnlab.views.matrix import matrix_table
 from rnnlab.views.naming import with_names
 from rnnlab.views.runs import Run, differing, find_runs, protocol_notes, read_run
 from rnnlab.views.studies import StudyReport, read_study, study_folders
@@ -51,7 +52,7 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
             `cells.jsonl` of their study, or a folder with such files.
         out: where to write `compare.html`, `curves.{png,svg}`, and `runs.*` (with several seeds also `variants.*`) as
             text, Markdown, CSV, LaTeX and JSON; of tasks also `by_length.*` (or `by_pairs.*`, ...), tables and picture,
-            and of several tasks `matrix.{png,svg}`; None for nowhere.
+            and of several tasks `matrix.*`; None for nowhere.
     Raises: ConfigError without a path; StorageError naming a folder without runs, a damaged file, or an `out` that
         cannot be written.
     """
@@ -69,6 +70,8 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
     made = _tables(variants, found, copies) | {
         stem: test.table() for stem, test in zip(difficulties.stems(tests), tests, strict=True)
     }
+    if len(tests) > 1:
+        made["matrix"] = matrix_table(tests)
     files = [] if out is None else _write(variants, tests, made, found, studies, out)
     return Comparison(runs, variants, found, list(made.values()), studies, files)
 

@@ -1,7 +1,8 @@
 """The matrix of variants against tasks, as a picture: accuracy in every cell, colored from chance to 1."""
 
+import itertools
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,8 @@ from matplotlib.patches import Rectangle
 
 from rnnlab.views import numerals
 from rnnlab.views.difficulties import TaskTest
+from rnnlab.views.matrix import MatrixColumn, matrix_columns, matrix_rows
 from rnnlab.views.plots import legible, styled
-from rnnlab.views.task_rows import rows_of
 
 MAP = LinearSegmentedColormap.from_list("chance to 1", [colormaps["Blues"](x) for x in np.linspace(0.0, 0.95, 64)])
 DARK, LIGHT = "#000000", "#ffffff"
@@ -25,17 +26,9 @@ LETTER, SMALL = 0.078, 0.066  # about the width of one [inches]
 
 
 @dataclass(frozen=True)
-class _Column:
-    """A task at one of its difficulties."""
-
-    test: TaskTest
-    difficulty: int
-    names: Mapping[str, str]  # by row, what the task's runs call the variant
+class _Placed(MatrixColumn):
     left: float  # [inches]
     width: float  # [inches]
-
-    def accuracy(self, row: str) -> float | None:
-        return self.test.mean(self.names[row], self.difficulty) if row in self.names else None
 
     def share(self, accuracy: float) -> float:
         """How much of the way from chance to 1 it is; 0 for chance and below."""
@@ -47,15 +40,15 @@ class _Column:
 def task_matrix(tests: Sequence[TaskTest]) -> Figure:
     """A row a variant; of each task a column for the greatest difficulty that was trained on, and one for the greatest
     that was tested. Lightness alone tells the order, so that it reads in grey as well."""
-    columns = list(_columns(tests))
-    rows = list(dict.fromkeys(row for column in columns for row in column.names))
+    columns = list(_placed(matrix_columns(tests)))
+    rows = matrix_rows(columns)
     labels = [legible(row) for row in rows]
     width, height = columns[-1].left + columns[-1].width, CELL[1] * len(rows)
     figure = Figure(figsize=(width + LETTER * max(map(len, labels)) + 1.3, height + 1.35), layout="constrained")
     axis = figure.subplots()
     for column in columns:
         for index, row in enumerate(rows):
-            _fill(axis, column, index * CELL[1], column.accuracy(row))
+            _fill(axis, column, index * CELL[1], column.mean(row))
     _head(axis, columns)
     axis.set(xlim=(0, width), ylim=(height, 0))
     axis.set_yticks([(index + 0.5) * CELL[1] for index in range(len(rows))], labels)
@@ -70,19 +63,18 @@ def task_matrix(tests: Sequence[TaskTest]) -> Figure:
     return figure
 
 
-def _columns(tests: Sequence[TaskTest]) -> Iterator[_Column]:
+def _placed(columns: Sequence[MatrixColumn]) -> Iterator[_Placed]:
     left = 0.0
-    for test in tests:
-        names = rows_of(test.task, {name: seeds[0] for name, seeds in test.variants.items()})
-        levels = list(dict.fromkeys([test.hardest_trained, test.difficulties[-1]]))
+    for test, own in itertools.groupby(columns, lambda column: column.test):
+        levels = list(own)
         width = max(CELL[0], (LETTER * len(_title(test)) + 0.12) / len(levels))
-        for at in levels:
-            yield _Column(test, at, names, left, width)
+        for one in levels:
+            yield _Placed(test, one.difficulty, one.names, left, width)
             left += width
         left += GAP
 
 
-def _fill(axis: Any, column: _Column, top: float, accuracy: float | None) -> None:
+def _fill(axis: Any, column: _Placed, top: float, accuracy: float | None) -> None:
     place = (column.left, top), column.width, CELL[1]
     middle = column.left + column.width / 2, top + CELL[1] / 2
     if accuracy is None:
@@ -101,7 +93,7 @@ def _readable_on(color: Sequence[float]) -> str:
     return DARK if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else LIGHT
 
 
-def _head(axis: Any, columns: Sequence[_Column]) -> None:
+def _head(axis: Any, columns: Sequence[_Placed]) -> None:
     """The difficulty over each column, and over the columns of a task its name."""
     axis.xaxis.tick_top()
     axis.set_xticks(

@@ -32,6 +32,8 @@ WORDS = {
     "unit.capitalize()": "(Byte|Position)",
     "counted.capitalize()": "(Byte|Position)",
     "counted": "(Bytes|Positions)",
+    "one.test.task": "(Parity|Recall)",
+    "numerals.grouped(one.difficulty)": r"\d+",
 }
 """What stands in the braces of a title."""
 

@@ -87,6 +87,18 @@ def test_several_tasks_make_a_matrix_and_text_keeps_its_curves(tmp_path: Path) -
     comparison = compare([tmp_path / "s"], tmp_path / "out")
     pictures = {path.name for path in comparison.files if path.suffix == ".svg"}
     assert pictures == {"curves.svg", "curves_of_tasks.svg", "by_length.svg", "by_pairs.svg", "matrix.svg"}
+    table = json.loads((tmp_path / "out" / "matrix.json").read_text())
+    assert [column["key"] for column in table["columns"]] == [
+        "variant",
+        "parity_40",
+        "parity_160",
+        "recall_8",
+        "recall_32",
+    ]
+    assert [row["variant"] for row in table["rows"]] == ["gru", "lstm", "qrnn", "chance"], "a row for both tasks"
+    by_pairs = json.loads((tmp_path / "out" / "by_pairs.json").read_text())["rows"]
+    assert table["rows"][0]["recall_8"] == by_pairs[0]["pairs_8"]
+    assert table["rows"][0]["recall_32"] == by_pairs[0]["pairs_32"]
 
 
 @pytest.mark.slow
