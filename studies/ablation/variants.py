@@ -48,10 +48,13 @@ def design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:
         for delta in ablation.all_deltas():
             yield f"without {delta.name}", delta, [other for other in ablation.all_deltas() if other != delta]
     else:
+        levels_of = ablation.levels_by_factor()
+        all_named = set(ablation.levels or {}) == set(levels_of)
         for combination in itertools.product(*([None, *factor] for factor in factors)):
             chosen = [level for level in combination if level is not None]
             if chosen:
-                name = " + ".join(delta.name for delta in chosen)
+                own = [delta.name for delta in chosen]
+                name = ", ".join(levels.chosen(levels_of, own)) if all_named else " + ".join(own)
                 yield name, Delta(name, tuple(item for delta in chosen for item in delta.items)), chosen
 
 

@@ -248,6 +248,14 @@ def test_a_variant_of_a_grid_knows_the_level_of_each_factor(tmp_path: Path) -> N
     }
 
 
+def test_where_every_level_has_a_name_a_variant_is_called_by_all_of_its_own(tmp_path: Path) -> None:
+    named = {"core": "lstm", "dropped": "kept"}
+    plan = small_ablation(tmp_path, deltas=GRID, design="grid", levels=named, baseline="lstm, kept")
+    assert [variant.name for variant in plan.variants] == [
+        "lstm, kept", "lstm, dropped", "qrnn, kept", "qrnn, dropped", "gru, kept", "gru, dropped"
+    ]  # fmt: skip
+
+
 def test_variants_that_were_matched_keep_their_levels(tmp_path: Path) -> None:
     plan = small_ablation(tmp_path, "LanguageModel.dim = 64", deltas={"core": {"qrnn": ["core/qrnn"]}}, design="grid",
                           match="parameters")  # fmt: skip
