@@ -86,6 +86,11 @@ def readable(names: Sequence[str]) -> list[str]:
     return numbered([re.sub(r"(^|/)cells/", r"\1", HASHED.sub(r"\1", name)) for name in names])
 
 
+def in_a_row(names: Sequence[str]) -> str:
+    """Several names in a sentence, told apart by semicolons where one has a comma in it: "qrnn, none; sru, none"."""
+    return ("; " if any("," in name for name in names) else ", ").join(names)
+
+
 def numbered(names: Sequence[str]) -> list[str]:
     """The names, with a number behind each that several have."""
     taken: Mapping[str, int] = {name: names.count(name) for name in names}

@@ -13,6 +13,7 @@ from rnnlab.studies.ablation.tuning import BY, edges
 from rnnlab.studies.metric import counted_in, score
 from rnnlab.views import numerals
 from rnnlab.views.metrics import METRICS
+from rnnlab.views.naming import in_a_row
 
 NOT_TUNED = "Not tuned: one setting for all variants, which favors those that it suits."
 
@@ -39,7 +40,7 @@ def tuning_notes(plan: AblationPlan, variants: Sequence[PlannedVariant]) -> list
             f"The best lies at an edge of the grid for {'; '.join(at_edge)}: beyond it there may be a better one."
         )
     if lost := [variant.name for variant in variants if _diverged_everywhere(plan, variant, known)]:
-        notes.append(f"Diverged in tuning at every setting, and has the first: {', '.join(lost)}.")
+        notes.append(f"Diverged in tuning at every setting, and has the first: {in_a_row(lost)}.")
     return notes
 
 

@@ -9,6 +9,7 @@ from rnnlab.studies.ablation.statistics import MIN_SEEDS
 from rnnlab.views import numerals, tables
 from rnnlab.views.intervals import Interval
 from rnnlab.views.metrics import Metric
+from rnnlab.views.naming import in_a_row
 
 
 def factor_table(grid: Grid, metric: Metric, at_floor: Sequence[str] = (), level: float | None = None) -> tables.Table:
@@ -136,7 +137,7 @@ def _common_notes(grid: Grid, metric: Metric, at_floor: Sequence[str]) -> list[s
         notes.append(f"Without seed {', '.join(map(str, left_out))}, which not every combination has.")
     if at_floor:
         notes.append(
-            f"Not told apart from {label_of(metric)}: {', '.join(at_floor)}. What a factor does there cannot be seen, "
+            f"Not told apart from {label_of(metric)}: {in_a_row(at_floor)}. What a factor does there cannot be seen, "
             "so neither these means nor a difference of differences over them says what a factor does."
         )
     return notes

@@ -13,6 +13,7 @@ from rnnlab.studies.ablation.scored import NORMAL_95, chance, examples
 from rnnlab.views import numerals, plots, tables
 from rnnlab.views.intervals import Interval
 from rnnlab.views.metrics import Metric, Word, number
+from rnnlab.views.naming import in_a_row
 
 Result = Mapping[str, Any]
 
@@ -107,7 +108,7 @@ def notes(
     told = [f"{COLUMNS[metric.word][1]}: {MEANING[metric.word]}."]
     if at := [name for name, floor in floors.items() if is_at(floor, reached[name], metric)]:
         told.append(
-            f"{tables.DAGGER} not told apart from {label_of(metric)} (95%): {', '.join(at)}. Such a variant has "
+            f"{tables.DAGGER} not told apart from {label_of(metric)} (95%): {in_a_row(at)}. Such a variant has "
             "not learned it yet, or cannot: its difference and its p say that, and not by how much its parts matter."
         )
     return told

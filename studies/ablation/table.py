@@ -26,6 +26,7 @@ from rnnlab.studies.metric import counted_in, score
 from rnnlab.views import metrics, numerals, plots, tables
 from rnnlab.views.cost_plot import CostPoint, reached_against_cost
 from rnnlab.views.metrics import Metric
+from rnnlab.views.naming import in_a_row
 
 COSTS = ("parameters", "macs_per_byte", "state_floats", "bytes_per_second", "peak_memory_mb")
 
@@ -220,9 +221,9 @@ def _notes(
             reasons.setdefault(f"No p-value for NAMES: {one.difference.no_p}.", []).append(name)
         if one.difference is not None and one.difference.note:
             reasons.setdefault(f"Δ {metric.word} of NAMES is {one.difference.note}.", []).append(name)
-    notes += [reason.replace("NAMES", ", ".join(names)) for reason, names in reasons.items()]
+    notes += [reason.replace("NAMES", in_a_row(names)) for reason, names in reasons.items()]
     if one_seed := [name for name, one in statistics.items() if len(one.seeds) == 1]:
-        notes.append(f"One seed has no interval: {', '.join(one_seed)}; run at least {MIN_SEEDS}.")
+        notes.append(f"One seed has no interval: {in_a_row(one_seed)}; run at least {MIN_SEEDS}.")
     floors = {variant.name: variant.floor(metric) for variant in variants}
     notes += floor.notes(floors, {name: one.mean for name, one in statistics.items()}, metric)
     scored = scored_note([result for variant in variants for result in variant.results.values()], metric)

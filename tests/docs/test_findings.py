@@ -13,7 +13,9 @@ from scipy import stats
 
 from rnnlab import cli
 from rnnlab.storage.cells import CELLS_FILE, read_cells
+from rnnlab.views.compare import compare
 from rnnlab.views.metrics import by_difficulty
+from rnnlab.views.tables import to_json
 from tests.rnnlab.tiny_runs import write_text
 from tests.studies.small_studies import OVERRIDES
 from tests.studies.test_shipped import ON_TASK
@@ -53,6 +55,12 @@ def _score(result: Mapping[str, Any], metric: str) -> float:
     if not difficulty:
         return float(result[name])
     return float(by_difficulty(result)[int(difficulty)][name.removeprefix("test_")])
+
+
+def test_the_matrix_is_that_of_its_columns() -> None:
+    folder = FINDINGS / "data" / "matrix"
+    made = compare([folder]).tables[-1]
+    assert json.loads(to_json(made)) == json.loads((folder / "matrix.json").read_text())
 
 
 def test_every_page_names_the_command_of_its_figures() -> None:

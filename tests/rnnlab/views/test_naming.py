@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rnnlab.views.naming import name_runs, readable, with_names
+from rnnlab.views.naming import in_a_row, name_runs, readable, with_names
 from rnnlab.views.runs import Run, read_run
 from rnnlab.views.variants import group_by_seed
 from tests.rnnlab.run_folders import write_run
@@ -90,3 +90,8 @@ def test_names_lose_what_a_study_adds_and_stay_apart(names: list[str], expected:
 def test_names_are_paths_below_the_common_folder(tmp_path: Path) -> None:
     assert name_runs([tmp_path / "s" / "a" / "1", tmp_path / "s" / "b" / "1"]) == ["a/1", "b/1"]
     assert name_runs([tmp_path / "only"]) == ["only"]
+
+
+def test_names_in_a_sentence_are_told_apart() -> None:
+    assert in_a_row(["gru", "qrnn + memory 16"]) == "gru, qrnn + memory 16"
+    assert in_a_row(["gru, none", "qrnn"]) == "gru, none; qrnn"
