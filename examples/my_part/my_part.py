@@ -34,7 +34,7 @@ class Ema(nn.Module):
     def forward(self, x: Tensor, state: EmaState) -> tuple[Tensor, EmaState]:
         h, outputs = state.h, []
         for z in self.input(x):
-            h = torch.lerp(z.to(h.dtype), h, torch.sigmoid(self.decay))
+            h = torch.lerp(z.to(h.dtype), h, torch.sigmoid(self.decay))  # the state keeps its dtype under autocast
             outputs.append(h)
         return torch.stack(outputs).to(x.dtype), EmaState(h)
 
