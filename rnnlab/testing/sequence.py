@@ -51,8 +51,8 @@ def state_keeps_its_dtype(subject: Subject) -> None:
                     if leaf.numel() and found[path].dtype != leaf.dtype:
                         where = "" if autocast is None else f" under autocast to {autocast}"
                         case.refuse(
-                            f"{path} was {leaf.dtype} and comes back as {found[path].dtype}{where}; products are in the "
-                            "dtype of autocast: carry `new.to(old.dtype)`"
+                            f"{path} was {leaf.dtype} and comes back as {found[path].dtype}{where}; products have "
+                            "the dtype of autocast: carry `new.to(old.dtype)`"
                         )
                 before = after
 
