@@ -33,6 +33,7 @@ def add_commands(add: AddCommand) -> None:
     ablate.add_argument("--seeds", type=int, metavar="K", help="how many seeds each variant is trained with")
     ablate.add_argument("--until", type=float, metavar="H",
                         help="add seeds until no interval of a difference is wider than ±H")  # fmt: skip
+    ablate.add_argument("--only", nargs="+", metavar="VARIANT", help="train these and the baseline, and no others")
     ablate.add_argument("--with", dest="others", nargs="+", default=[], metavar="FILE",
                         help="cells.jsonl of other machines: their cells are not trained again")  # fmt: skip
 
@@ -111,8 +112,9 @@ def _ablate(options: argparse.Namespace) -> None:
 
     slurm = _slurm(options)
     plan = plan_ablation(
-        options.study, options.fragments, overrides(options), seeds=options.seeds, until=options.until, run=options.run
-    )
+        options.study, options.fragments, overrides(options), seeds=options.seeds, until=options.until,
+        only=options.only, run=options.run,
+    )  # fmt: skip
     others = list(map(Path, options.others))
     say_what_is_known(plan.known_tuning(others), plan.at_most(others).known(others))
     ahead = forecast_ablation(plan, others, options.workers, slurm)

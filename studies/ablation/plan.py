@@ -16,7 +16,7 @@ from rnnlab.studies.ablation.size_plan import make_all, refuse_no_ladder
 from rnnlab.studies.ablation.sizes import named
 from rnnlab.studies.ablation.study import Ablation
 from rnnlab.studies.ablation.tuning import best, candidates, tuning_seeds
-from rnnlab.studies.ablation.variants import build, design
+from rnnlab.studies.ablation.variants import build, wanted
 from rnnlab.studies.budget import SOURCE
 from rnnlab.studies.metric import choose
 from rnnlab.studies.names import check_names
@@ -149,15 +149,18 @@ def plan_ablation(
     *,
     seeds: int | None = None,
     until: float | None = None,
+    only: Sequence[str] | None = None,
     run: str | Path | None = None,
 ) -> AblationPlan:
     """Read a study file, build every variant, and prove that each differs in what it says.
 
     Raises: ConfigError naming the variant, DataError.
     """
-    ablation, folder = definition.read_with(study, Ablation, fragments, overrides, run, seeds=seeds, until=until)
+    ablation, folder = definition.read_with(
+        study, Ablation, fragments, overrides, run, seeds=seeds, until=until, only=only
+    )
     with definition.config_errors(str(definition.find(study))):
-        names = [ablation.baseline, *(name for name, _, _ in design(ablation))]
+        names = [ablation.baseline, *(name for name, _, _ in wanted(ablation))]
         check_names([named(name, size) for size in ablation.sizes or [""] for name in names])
     variants, sizes = make_all(ablation)
     metric = _metric(ablation, variants)

@@ -41,6 +41,7 @@ class Ablation:
             online_bpc runs score what they train on before they learn from it; valid_dynamic_bpc and test_dynamic_bpc
             are of runs with Trainer.dynamic.
         baseline: what the baseline is called in the tables.
+        only: the variants that are trained beside the baseline, by name; None for all that the design makes.
         levels: {factor: name} of the level that the base itself has of a factor of a grid; "base" where none is named.
         tune: {gin key or macro: values}; each variant is compared at its own best of all combinations, on valid.
         tune_seeds: how many each combination is trained with, none of them a seed that is compared.
@@ -70,6 +71,7 @@ class Ablation:
     until: float | None = None
     most_seeds: int = 20
     sizes: Mapping[str, Any] | None = None
+    only: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         refuse_two_budgets(self)

@@ -13,6 +13,7 @@ from rnnlab.studies.ablation.matching import costs
 from rnnlab.studies.ablation.proof import Delta, prove, shown
 from rnnlab.studies.ablation.study import Ablation
 from rnnlab.studies.budget import refuse_unequal_steps, resolve_base
+from rnnlab.views.naming import in_a_row
 
 
 def make_variants(ablation: Ablation) -> list[PlannedVariant]:
@@ -23,7 +24,7 @@ def make_variants(ablation: Ablation) -> list[PlannedVariant]:
     build(ablation.baseline, baseline)
     factors = ablation.levels_by_factor() if ablation.design == "grid" else {}
     variants = [PlannedVariant(ablation.baseline, baseline, levels=levels.chosen(factors, ()))]
-    for name, changed, deltas in design(ablation):
+    for name, changed, deltas in wanted(ablation):
         resolved = _vary(base, deltas)
         _refuse_idle_items(base, resolved, deltas)
         differences = prove(changed, baseline, resolved)
@@ -33,6 +34,18 @@ def make_variants(ablation: Ablation) -> list[PlannedVariant]:
         variants.append(PlannedVariant(name, resolved, shown(differences), levels=own))
     refuse_twins(variants)
     return variants
+
+
+def wanted(ablation: Ablation) -> list[tuple[str, Delta, list[Delta]]]:
+    """The variants of its design that are wanted. Raises: ConfigError for one that the design does not make."""
+    every = list(design(ablation))
+    names = [name for name, _, _ in every]
+    if ablation.only is None:
+        return every
+    only = [ablation.only] if isinstance(ablation.only, str) else list(ablation.only)
+    if unknown := [name for name in only or [""] if name not in names]:
+        raise ConfigError(f"Ablation.only: no variant is called {unknown[0]!r}; there are {in_a_row(names)}")
+    return [variant for variant in every if variant[0] in only]
 
 
 def design(ablation: Ablation) -> Iterator[tuple[str, Delta, list[Delta]]]:

@@ -256,6 +256,26 @@ def test_where_every_level_has_a_name_a_variant_is_called_by_all_of_its_own(tmp_
     ]  # fmt: skip
 
 
+def test_some_variants_of_a_study_are_trained_as_they_are_in_the_whole(tmp_path: Path) -> None:
+    named = {"core": "lstm", "dropped": "kept"}
+    whole = small_ablation(tmp_path, deltas=GRID, design="grid", levels=named, baseline="lstm, kept")
+    some = small_ablation(
+        tmp_path,
+        deltas=GRID,
+        design="grid",
+        levels=named,
+        baseline="lstm, kept",
+        only=["gru, dropped", "lstm, dropped"],
+    )
+    names = ["lstm, kept", "lstm, dropped", "gru, dropped"]
+    assert [variant.name for variant in some.variants] == names, "in the order of the study, the baseline first"
+    assert {cell.key for cell in some.cells()} == {c.key for c in whole.cells() if c.variant.name in names}
+    with pytest.raises(ConfigError, match="no variant is called 'sru, kept'; there are lstm, dropped; qrnn, kept;"):
+        small_ablation(tmp_path, deltas=GRID, design="grid", levels=named, baseline="lstm, kept", only=["sru, kept"])
+    with pytest.raises(ConfigError, match="no variant is called ''"):
+        small_ablation(tmp_path, deltas=GRID, design="grid", only=[])
+
+
 def test_variants_that_were_matched_keep_their_levels(tmp_path: Path) -> None:
     plan = small_ablation(tmp_path, "LanguageModel.dim = 64", deltas={"core": {"qrnn": ["core/qrnn"]}}, design="grid",
                           match="parameters")  # fmt: skip
