@@ -62,9 +62,9 @@ def compare(paths: Sequence[Path], out: Path | None = None) -> Comparison:
     folders = list(dict.fromkeys(run.resolve() for found in below.values() for run in found))
     told = list(dict.fromkeys(file.resolve() for path in paths if not below[path] for file in files_of_cells(path)))
     read = [read_run(folder, folder.name) for folder in folders]
-    runs, copies = without_copies(with_names([*read, *told_runs(told)]))
+    runs, copies = without_copies(with_names([*read, *told_runs(told, read)]))
     variants = group_by_seed(runs)
-    found = differing([variant.runs[0].bindings for variant in variants])
+    found = _differing(variants)
     tests = difficulties.task_tests({variant.name: [run.facts for run in variant.done] for variant in variants})
     studies = _studies(below)
     made = _tables(variants, found, copies) | {
@@ -87,7 +87,7 @@ def _tables(variants: Sequence[Variant], found: dict[str, list[str | None]], cop
     """By what their files are called."""
     runs = [run for variant in variants for run in variant.runs]
     costs, notes = cost_columns(runs), [*_notes(runs), *copies]
-    bindings = [deviations(found, index) for index in range(len(variants))]
+    bindings = _deviations(variants, found)
     if len(variants) == len(runs):
         rows = [{**_run_row(run), "bindings": bindings[i]} for i, run in enumerate(runs)]
         return {"runs": Table(_count(len(runs), "run"), [*run_columns(runs), *costs, DIFFERS_IN], rows, notes)}
@@ -100,6 +100,24 @@ def _tables(variants: Sequence[Variant], found: dict[str, list[str | None]], cop
         "variants": Table(_count(len(variants), "variant"), of_variants, variant_rows, means),
         "runs": Table(_count(len(runs), "run"), of_runs, run_rows, notes),
     }
+
+
+def _differing(variants: Sequence[Variant]) -> dict[str, list[str | None]]:
+    """Of variants whose configurations are elsewhere nothing is known."""
+    found = differing([variant.runs[0].bindings for variant in variants if variant.runs[0].deltas is None])
+    rows = {key: iter(values) for key, values in found.items()}
+    return {
+        key: [next(row) if variant.runs[0].deltas is None else None for variant in variants]
+        for key, row in rows.items()
+    }
+
+
+def _deviations(variants: Sequence[Variant], found: dict[str, list[str | None]]) -> list[tuple[str, ...]]:
+    """Of each variant; of one whose configuration is elsewhere what its study says."""
+    here = [index for index, variant in enumerate(variants) if variant.runs[0].deltas is None]
+    known = {key: [values[index] for index in here] for key, values in found.items()}
+    own = {index: deviations(known, place) for place, index in enumerate(here)}
+    return [own[index] if index in own else variant.runs[0].deltas or () for index, variant in enumerate(variants)]
 
 
 def _notes(runs: Sequence[Run]) -> list[str]:

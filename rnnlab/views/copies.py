@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Sequence
 
 from rnnlab.views.metrics import METRICS, by_difficulty
+from rnnlab.views.naming import in_a_row
 from rnnlab.views.runs import Run
 
 ENDED = ("done", "diverged")
@@ -48,4 +49,4 @@ def _result(run: Run) -> Hashable:
 
 def _listed(names: Sequence[str]) -> str:
     more = f", and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(names[:MOST_NAMED]) + more
+    return in_a_row(names[:MOST_NAMED]) + more

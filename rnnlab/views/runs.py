@@ -40,6 +40,7 @@ class Run:
     facts: Mapping[str, Any]  # environment.json, over it where the curves stand, over it result.json
     curves: Mapping[Word, Curves]  # by bytes trained; BPC of a run on text, accuracy and nats of one on a task
     variant: str = ""  # what its study calls its configuration, for readers
+    deltas: tuple[str, ...] | None = None  # of one whose configuration is elsewhere, in what its study says it differs
 
     @property
     def task(self) -> str:

@@ -58,6 +58,22 @@ def test_beside_a_run_that_is_here_both_are_shown(tmp_path: Path) -> None:
     assert [row["run"] for row in rows][:2] == ["text", "gru/seed-1"]
 
 
+def test_who_trains_a_cell_again_is_told_whether_it_is_the_same(tmp_path: Path) -> None:
+    study = write_task_study(tmp_path / "here" / "parity")
+    path = told(study, tmp_path / "away")
+    again = compare([study, path])
+    assert len(again.runs) == 6
+    assert "6 copies are left out, with the same configuration, seed and result" in again.text
+    first, *others = path.read_text().splitlines()
+    cell = json.loads(first)
+    cell["result"]["test_by"][0]["accuracy"] = 0.25
+    path.write_text("\n".join([json.dumps(cell), *others]))
+    other = compare([study, path])
+    assert "5 copies are left out" in other.text
+    assert "The same configuration and seed, but different results: gru/seed-1" in other.text
+    assert len(other.runs) == 7
+
+
 def test_a_damaged_line_is_named_and_a_folder_without_either_says_what_was_looked_for(tmp_path: Path) -> None:
     path = told(write_task_study(tmp_path / "here" / "parity"), tmp_path / "away")
     first, second, *more = path.read_text().splitlines()
