@@ -52,16 +52,18 @@ check: lint
 # the fault matrix, and the other tests that take minutes
 faults: install
 	$(BIN)/python -m tests.faults
-	$(PYTEST) -n 3 --dist worksteal -m 'long and not matrix and not findings'
+	$(PYTEST) -n 3 --dist worksteal -m 'long and not soak and not matrix and not findings'
 
 # the command of every page in docs/findings, at a budget of two steps: it still works
 findings: install
 	$(PYTEST) -n 2 -m findings
 
-# hours: every combination of parts in place of every pair, and the fault matrix with the counts of a soak test
+# hours: every combination of parts in place of every pair, the fault matrix with the counts of a soak test, and what of the
+# long tests is more of the same: every part compiled, every core exported, every study that ships
 soak: install
 	RNNLAB_SOAK=1 $(PYTEST) -n 2 tests/rnnlab/test_compositions.py tests/studies/ablation/test_on_slurm.py
 	$(BIN)/python -m tests.faults --soak
+	$(PYTEST) -n 2 -m soak --timeout 3600
 
 # the targets and what this machine reaches; a quarter of an hour in which nothing else should run
 bench: install

@@ -24,12 +24,17 @@ CONFIGURATIONS = {
     "ONEDNN_MAX_CPU_ISA=AVX2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "DNNL_MAX_CPU_ISA": "AVX2"},
     "kernels for x86-64-v2": {"RNNLAB_MARCH": "x86-64-v2"},
     "two threads": {"OMP_NUM_THREADS": "2"},
+    "an old processor, two threads": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "RNNLAB_MARCH": "x86-64-v2",
+        "OMP_NUM_THREADS": "2",
+    },
     "RNNLAB_NATIVE=0": {"RNNLAB_NATIVE": "0"},
 }
 """Environment of each; "as it is" has the kernels compiled for this processor, and one thread."""
 
 COMMON = {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive", "RNNLAB_NATIVE": "1"}  # two workers share the cores
-ONLY_X86 = ("ATEN", "ONEDNN", "kernels for x86")
+ONLY_X86 = ("ATEN", "ONEDNN", "kernels for x86", "an old processor")
 DOWN_TO_AVX2 = ("ATEN_CPU_CAPABILITY=avx2", "ONEDNN_MAX_CPU_ISA=AVX2")  # on a processor without more: as it is
 LIMIT = 90.0  # [s] a configuration should take on two idle cores
 SEEN = """

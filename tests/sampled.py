@@ -6,6 +6,14 @@ from typing import Any
 import pytest
 
 
-def sampled(cases: Iterable[Any], here: Container[str], name: Callable[[Any], str] = str) -> list[Any]:
-    """The cases, each called by its name, those that are not named in `here` marked as long."""
-    return [pytest.param(case, id=name(case), marks=[] if name(case) in here else [pytest.mark.long]) for case in cases]
+def sampled(
+    cases: Iterable[Any], here: Container[str], name: Callable[[Any], str] = str, soaked: Container[str] = ()
+) -> list[Any]:
+    """The cases, each called by its name: those not in `here` are marked as long, those in `soaked` as soak too."""
+
+    def marks(called: str) -> list[pytest.MarkDecorator]:
+        if called in soaked:
+            return [pytest.mark.long, pytest.mark.soak]
+        return [] if called in here else [pytest.mark.long]
+
+    return [pytest.param(case, id=name(case), marks=marks(name(case))) for case in cases]

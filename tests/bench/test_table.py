@@ -36,7 +36,6 @@ def process_number(settings: Settings, add: int) -> Answer:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_every_task_has_a_process_of_its_own() -> None:
     asked = table.Table(Settings())
     first, second = (asked.ask(f"task {number}", process_number, 0) for number in range(2))
@@ -50,7 +49,6 @@ def test_only_the_tasks_that_were_asked_for_run() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_command_prints_the_table_and_writes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,6 @@ def test_every_page_names_the_command_of_its_figures() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.findings
 @pytest.mark.parametrize(("page", "command"), COMMANDS, ids=lambda one: one)
 def test_its_command_still_works(

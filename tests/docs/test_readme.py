@@ -82,7 +82,7 @@ def _environment(folder: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.packaging
 def test_the_network_is_closed_in_the_copy(copy: Path) -> None:
     for call in ("create_connection(('192.0.2.1', 80))", "getaddrinfo('example.org', 80)"):
@@ -91,7 +91,6 @@ def test_the_network_is_closed_in_the_copy(copy: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.packaging
 @pytest.mark.timeout(3600)
 def test_every_command_of_the_readme_runs_in_order(copy: Path) -> None:

@@ -60,7 +60,6 @@ def training(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_server_asks_cuda_nothing_before_it_forks(tmp_path: Path) -> None:
     search = {"task": "rnnlab.studies.search.objective:run_trial"}  # fails without a study, once the server has it
     codes = serve(training(tmp_path), search, reporting("counted", tmp_path), folder=tmp_path)
@@ -72,7 +71,6 @@ def test_the_server_asks_cuda_nothing_before_it_forks(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_server_that_asks_is_caught(tmp_path: Path) -> None:
     """Or the test above could not fail: here the task's module asks when the server imports it."""
     assert serve(reporting("asking", tmp_path), folder=tmp_path) == [0], (tmp_path / "log").read_text()

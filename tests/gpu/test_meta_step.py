@@ -53,10 +53,11 @@ def test_every_core_is_recorded() -> None:
     assert {f"sha_rnn core/{core}" for core in CORES} == {name for name, _ in RECORDED if " core/" in name}
 
 
+SOAKED = ("sha_rnn core/gla-fp32", "sha_rnn core/mlstm-fp32")
 HERE = ("sha_rnn-fp32", "sha_rnn-bf16", "sha_lstm_no_attention-fp32", "sha_rnn core/qrnn-fp32")
 
 
-@pytest.mark.parametrize("kind", sampled(RECORDED, HERE, "-".join))
+@pytest.mark.parametrize("kind", sampled(RECORDED, HERE, "-".join, soaked=SOAKED))
 def test_a_step_waits_once_mixes_no_devices_and_asks_for_no_more_than_was_recorded(
     kind: tuple[str, str],
 ) -> None:

@@ -77,7 +77,7 @@ def test_without_a_driver_one_line_says_so(capfd: pytest.CaptureFixture[str]) ->
     assert line.endswith("; going on in plain torch, more slowly, with the same results")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a driver")
 def test_without_a_working_compiler_one_line_says_so(tmp_path: Path) -> None:
     changes, reasons = zip(*COMPILERS.values(), strict=True)

@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_every_kernel_computes_what_the_cpu_computes() -> None:
     command = [sys.executable, "-W", "error", "-m", "tests.gpu.interpreted"]
     environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}

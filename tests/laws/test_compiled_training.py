@@ -10,6 +10,7 @@ from tests.rnnlab.tiny_runs import build, losses_of, write_text
 
 
 @pytest.mark.long
+@pytest.mark.soak
 @pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, about itself
 def test_a_compiled_model_learns_as_the_eager_one_while_its_memory_fills_and_chunks_vary(tmp_path: Path) -> None:

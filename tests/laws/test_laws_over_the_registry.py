@@ -9,6 +9,9 @@ from rnnlab.testing.law import PartFactory, part_name
 MEETING = ("streaming", "causality", "batch independence", "state", "cost")
 """What parts that obey a law alone could break together: `make test` holds every pair to it, `make faults` to all."""
 
+COMPILED = ("core.LSTM", "attention.SingleHead")
+"""What `make faults` compiles; the others, a minute each, are compiled by `make soak`."""
+
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a part and law; a law that has nothing to say about a part makes none."""
@@ -26,20 +29,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def _parametrize(metafunc: pytest.Metafunc, argument: str, cases: list[tuple[PartFactory, Law, str]]) -> None:
     cases = [(part, law, name) for part, law, name in cases if law.applies_to(part)]
-    is_long = [argument == "filled" and law.name not in MEETING for _, law, _ in cases]
     values = [
-        pytest.param(part, law, id=f"{name}-{law.name}", marks=[pytest.mark.long] if long else [])
-        for (part, law, name), long in zip(cases, is_long, strict=True)
+        pytest.param(part, law, id=f"{name}-{law.name}", marks=_marks(argument, law, name)) for part, law, name in cases
     ]
     metafunc.parametrize((argument, "law"), values)
+
+
+def _marks(argument: str, law: Law, name: str) -> list[pytest.MarkDecorator]:
+    if law.slow:
+        return [pytest.mark.long] if name in COMPILED else [pytest.mark.long, pytest.mark.soak]
+    return [pytest.mark.long] if argument == "filled" and law.name not in MEETING else []
 
 
 def test_a_registered_part_obeys(part: PartFactory, law: Law) -> None:
     law(part)
 
 
-@pytest.mark.slow
-@pytest.mark.long
 def test_a_registered_part_obeys_compiled(part: PartFactory, law: Law) -> None:
     law(part)
 

@@ -42,7 +42,6 @@ def test_the_part_a_mutant_was_made_from_obeys(part: type) -> None:
     assert [outcome.message for outcome in outcomes if not outcome.passed] == []
 
 
-@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.faults
 def test_the_part_a_mutant_was_made_from_obeys_when_compiled() -> None:
@@ -58,7 +57,6 @@ def test_every_law_catches_a_mutant() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.faults
 def test_each_mutant_has_a_law_that_caught_it_and_others_that_did_too() -> None:
     print()

@@ -196,6 +196,7 @@ def test_no_module_imports_itself_by_a_detour() -> None:
     assert not [name for name in MODULES if name in reached_from(name)]
 
 
+@pytest.mark.long
 def test_a_name_of_a_class_means_one_thing() -> None:
     found: dict[str, list[str]] = {}
     for name, path in MODULES.items():

@@ -15,6 +15,7 @@ from rnnlab.evaluation import evaluate
 from rnnlab.testing import covering, rounding
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner
+from tests.sampled import sampled
 
 BASE = "train/base"  # included by every root, and not meant to be named beside one
 FRAGMENTS = [name for name in config.fragments() if name != BASE]
@@ -280,10 +281,7 @@ def may_be_refused(pair: tuple[str, str]) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "folder",
-    [
-        pytest.param(f, marks=[pytest.mark.long] if f in ("core", "attention") else [], id=f or "roots")
-        for f in [*FOLDERS, ""]
-    ],
+    sampled([*FOLDERS, ""], ("place", "size", "roots"), lambda folder: folder or "roots"),
 )
 def test_fragments_of_different_folders_commute(folder: str) -> None:
     for pair in PAIRS:

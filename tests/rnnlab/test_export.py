@@ -21,6 +21,7 @@ from rnnlab.testing import covering, rounding
 from rnnlab.training import experiment
 from tests.once import once
 from tests.rnnlab import quick_runs
+from tests.sampled import sampled
 
 ARRANGEMENTS = {
     "default": [],
@@ -77,9 +78,10 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize("form", ["torch", "onnx"])
-@pytest.mark.parametrize("name", ["default", "qrnn, projected, residual"])
+@pytest.mark.parametrize(
+    "name", sampled(["default", "qrnn, projected, residual"], (), soaked=("qrnn, projected, residual",))
+)
 def test_a_thousand_greedy_bytes_are_the_same_without_rnnlab(
     exported: Callable[[str], tuple[Path, Path]], name: str, form: str
 ) -> None:
@@ -94,7 +96,6 @@ def test_a_thousand_greedy_bytes_are_the_same_without_rnnlab(
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_weights_are_folded_and_described(exported: Callable[[str], tuple[Path, Path]]) -> None:
     from safetensors.torch import load_file
 
@@ -113,7 +114,7 @@ def test_the_weights_are_folded_and_described(exported: Callable[[str], tuple[Pa
     assert {entry["name"]: entry["shape"] for entry in told["state"]}["state.2.attention.positions"] == [23, 1, 16]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_says_what_it_wrote(
     exported: Callable[[str], tuple[Path, Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,12 +150,19 @@ def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str
 EVERY_ATTENTION = list(zip(["GRU", "RGLRU", "QRNN", "MinGRU", "SRU", "MLSTM"], ATTENTIONS, strict=True))
 EVERY_CORE = [pair for pair in zip(CORES, cycle(ATTENTIONS), strict=False) if pair not in EVERY_ATTENTION]
 ONE, *OTHERS = EVERY_ATTENTION + EVERY_CORE
+HERE = ("RGLRU", "SRU", "LSTM")  # with three attentions; the others in `make soak`
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("core", "attention"),
-    [ONE, *(pytest.param(*pair, marks=pytest.mark.long) for pair in OTHERS)],
+    [
+        ONE,
+        *(
+            pytest.param(*pair, marks=[pytest.mark.long, *([] if pair[0] in HERE else [pytest.mark.soak])])
+            for pair in OTHERS
+        ),
+    ],
 )
 def test_every_core_and_attention_goes_through_the_real_exporter(tmp_path: Path, core: str, attention: str) -> None:
     parts = [f"Block.core = @core.{core}", f"attention = {attention}", "LanguageModel.init_std = 0.2"]
@@ -168,7 +176,6 @@ FILES = ["config.json", "model.onnx", "model.pt2", "model.safetensors"]
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_program_that_computes_something_else_is_refused_and_nothing_stays_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

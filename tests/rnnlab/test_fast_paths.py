@@ -14,6 +14,7 @@ from rnnlab.testing import rounding
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner
 from tests.rnnlab import quick_runs
+from tests.sampled import sampled
 
 PROMPT = b"The quick brown fox jumps over 12 lazy dogs; "
 VARIANTS = {
@@ -53,7 +54,7 @@ def in_float64(one: Learner) -> Learner:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", sampled(VARIANTS, ("sha_rnn", "several heads", "qrnn")))
 def test_kernels_change_neither_the_losses_nor_the_bytes(
     variant: str, tmp_path: object, without_kernels: pytest.MonkeyPatch
 ) -> None:
@@ -74,7 +75,7 @@ def test_kernels_change_neither_the_losses_nor_the_bytes(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", sampled(VARIANTS, ("sha_rnn", "several heads", "qrnn")))
 def test_a_stream_in_place_writes_what_copied_states_write(
     variant: str, tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

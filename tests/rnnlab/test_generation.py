@@ -207,7 +207,7 @@ def command(run: Path, *options: str) -> list[str]:
     return [sys.executable, "-m", "rnnlab", "generate", str(run), *options]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_standard_input_goes_through_to_standard_output(run: Path) -> None:
     prompt = b"The \xff\x00 quick"
     process = subprocess.run(
@@ -238,6 +238,7 @@ def writing(run: Path) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes], IO[
         yield process, process.stdout, process.stderr
 
 
+@pytest.mark.long
 @pytest.mark.faults
 def test_a_reader_that_leaves_is_no_error(run: Path) -> None:
     with writing(run) as (process, out, err):
@@ -248,7 +249,11 @@ def test_a_reader_that_leaves_is_no_error(run: Path) -> None:
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.long)],
+    ids=["SIGINT", "SIGTERM"],
+)
 def test_an_interrupt_ends_it_without_a_traceback(run: Path, number: signal.Signals, code: int) -> None:
     with writing(run) as (process, out, err):
         out.read(20)
@@ -259,7 +264,7 @@ def test_an_interrupt_ends_it_without_a_traceback(run: Path, number: signal.Sign
 
 
 @pytest.mark.long
-@pytest.mark.slow
+@pytest.mark.soak
 def test_memory_is_the_same_from_byte_10_000_to_the_end(run: Path) -> None:
     """To byte 30,000 here; over 100,000 it was 0.1 MB as well."""
     with subprocess.Popen(command(run, "--bytes", "30000"), stdout=subprocess.PIPE, env=None) as process:

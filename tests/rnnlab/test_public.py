@@ -32,6 +32,6 @@ def test_to_import_and_to_look_imports_nothing_heavy() -> None:
     assert not imported_by("dir(rnnlab)", HEAVY)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_arrays_need_no_picture() -> None:
     assert imported_by("rnnlab.inspect", HEAVY) == ["torch", "numpy", "gin"]

@@ -118,7 +118,7 @@ with ThreadPoolExecutor(4) as pool:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_threads_that_ask_at_once_all_see_every_part() -> None:
     """In a process of its own, where no part has been imported yet."""
     assert subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True).stdout == "True\n"

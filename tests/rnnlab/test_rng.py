@@ -12,7 +12,6 @@ from rnnlab.rng import derive, generator, seed_torch
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_derived_seed_is_the_same_in_every_process() -> None:
     code = "from rnnlab.rng import derive; print(derive(1, 2, 'dropout'), derive(5512, 0, 'initialization'))"
     printed = set()

@@ -43,7 +43,6 @@ def test_a_gigabyte_opens_at_once_and_adds_nothing(gigabyte: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_gigabyte_streams_without_growth(gigabyte: Path) -> None:
     batches = Batches(open_corpus(str(gigabyte)).train, 16)
     batches.chunk(0, 1024)
@@ -81,7 +80,6 @@ sys.exit(sum(os.waitpid(child, 0)[1] != 0 for child in children))
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_sixteen_workers_hold_no_copy_of_it(gigabyte: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", WORKERS, str(gigabyte)], env=environment, timeout=280)

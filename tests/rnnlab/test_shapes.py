@@ -55,7 +55,7 @@ def test_a_model_is_described_without_numbers_as_with_them(fragments: list[str])
     assert bare == real
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_to_look_at_models_and_parts_does_not_wait_for_torchs_compiler() -> None:
     script = (
         "import sys; from rnnlab.cli import main\n"

@@ -43,6 +43,7 @@ def test_a_dry_run_tells_the_plan_and_writes_nothing(
     assert "(from 2 steps of the baseline and of the largest)" in text
 
 
+@pytest.mark.long
 def test_a_study_with_planned_looks_is_planned_to_the_first_and_at_most_to_the_last_with_its_tuning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +69,7 @@ def test_a_study_with_planned_looks_is_planned_to_the_first_and_at_most_to_the_l
     assert "; at most 8,960 and " in text
 
 
+@pytest.mark.long
 def test_what_is_done_of_a_study_that_tuned_is_counted_at_what_was_chosen(tmp_path: Path) -> None:
     plan = small_ablation(tmp_path, tune={"Muon.lr": [1e-3, 1e-2]}, seeds=3, until=1e-9, most_seeds=4, bytes=64)
     plan.folder.mkdir()
@@ -128,6 +130,7 @@ def test_a_model_of_the_papers_size_is_too_long_to_measure_on_a_cpu() -> None:
     assert forecasts._guess(planned(large)) > forecasts.LONGEST
 
 
+@pytest.mark.long
 def test_for_a_gpu_it_is_estimated_as_a_plan_does(tmp_path: Path) -> None:
     config = small_ablation(tmp_path).variants[0].config
     card = find_card("h100")

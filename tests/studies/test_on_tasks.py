@@ -60,7 +60,6 @@ def test_two_tasks_that_differ_in_an_argument_are_told_apart_by_their_hashes(tmp
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_search_maximizes_accuracy_prunes_reports_and_confirms(tmp_path: Path) -> None:
     arguments = {**ON_PARITY, "pruner": "median", "pruner_startup": 1, "warmup": 0.0, "confirm": 1, "confirm_seeds": 2}
     plan = search_in(tmp_path, workers=2, trials=5, **arguments)
@@ -84,7 +83,6 @@ def test_a_search_maximizes_accuracy_prunes_reports_and_confirms(tmp_path: Path)
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_search_for_the_lowest_nats_of_a_task_finds_the_lowest(tmp_path: Path) -> None:
     plan = search_in(tmp_path, workers=2, trials=3, **ON_PARITY, metric="valid_nats")
     facts, said = write_report(plan)
@@ -93,7 +91,7 @@ def test_a_search_for_the_lowest_nats_of_a_task_finds_the_lowest(tmp_path: Path)
     assert plan_search(str(tmp_path / "study.gin"), run=plan.folder).metric.key == "valid_nats"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_trial_on_a_task_that_diverged_is_the_worst_there_is(tmp_path: Path) -> None:
     space = {"LanguageModel.init_std": {"type": "categorical", "choices": [1e30]}}
     plan = search_in(tmp_path, trials=1, **{**ON_PARITY, "space": space, "baseline": False})

@@ -11,6 +11,7 @@ from rnnlab.studies import definition
 from rnnlab.studies.ablation.study import Ablation
 from rnnlab.studies.ablation.variants import design
 from tests.rnnlab.tiny_runs import write_text
+from tests.sampled import sampled
 from tests.studies.small_studies import OVERRIDES
 
 ON_TASK = ["LanguageModel.dim = 8", "Trainer.batch_size = 2", "Trainer.steps = 2", "TaskSplits.valid = 2",
@@ -55,13 +56,14 @@ def test_the_studies_that_are_promised_ship() -> None:
     }  # fmt: skip
 
 
+LONG = ("first_look", "size_ladder", "text_parts")  # of the others `make soak` takes care
 ABLATIONS = [name for name in definition.shipped() if name != "memory_dropout"]
-QUICK = ("first_look", "parity")  # the one has a delta of every kind, the other a task
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "study", [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in ABLATIONS]
+    "study",
+    sampled(ABLATIONS, ("parity",), soaked=set(ABLATIONS) - {"parity", *LONG}),
 )
 def test_every_ablation_that_ships_runs_at_its_smallest(
     study: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -82,7 +84,7 @@ def test_every_ablation_that_ships_runs_at_its_smallest(
     assert ("matched" in facts["tables"]) == (declared.match is not None)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_search_that_ships_runs_at_its_smallest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*arguments_of("memory_dropout", tmp_path), "--trials", "2", "--set", "Search.confirm = 1",
                  "--set", "Search.confirm_seeds = 1", "--set", "memory = 64", "--json"]  # fmt: skip

@@ -99,7 +99,7 @@ def test_a_plan_that_is_missing_or_damaged_is_told_with_its_file(study: Path, tm
         status(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_tells_its_trials_and_shows_them(tmp_path: Path) -> None:
     plan = search_in(tmp_path, trials=2, workers=1)
     before = tree(plan.folder)
@@ -113,6 +113,7 @@ def test_a_search_tells_its_trials_and_shows_them(tmp_path: Path) -> None:
         status(plan.folder)
 
 
+@pytest.mark.long
 def test_tuning_is_told_as_a_stage_of_its_own_and_then_what_it_has_chosen(tmp_path: Path) -> None:
     plan = small_ablation(tmp_path, tune={"Muon.lr": [1e-3, 1e-2]}, seeds=1, bytes=64)
     plan.folder.mkdir()
@@ -149,6 +150,7 @@ def test_tuning_is_told_as_a_stage_of_its_own_and_then_what_it_has_chosen(tmp_pa
     assert any(note.startswith("Tuned: each variant is compared") for note in facts["tables"]["ablation"]["notes"])
 
 
+@pytest.mark.long
 def test_a_study_with_planned_looks_tells_its_look_and_how_wide_the_interval_is(tmp_path: Path) -> None:
     plan = small_ablation(tmp_path, seeds=3, until=1e-9, most_seeds=5, bytes=64)
     plan.folder.mkdir()
@@ -196,7 +198,7 @@ def test_time_is_told_to_the_next_look_and_at_most_to_the_last(tmp_path: Path) -
     assert " left to the next look, at most " in text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cell_that_failed_before_there_was_a_run_is_told_with_the_last_line_of_its_worker(tmp_path: Path) -> None:
     deltas = {"too wide": ["LanguageModel.dim = 100000000"]}
     plan = small_ablation(tmp_path, deltas=deltas, seeds=1, bytes=64)
@@ -237,7 +239,6 @@ def _raise(study: SharedStudy, trial: optuna.Trial, release: Release) -> float:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_try_of_a_trial_that_failed_is_told_and_counts_where_it_is_tried_again(tmp_path: Path) -> None:
     plan = small_search(tmp_path, trials=2)
     create_or_resume(plan)
@@ -267,7 +268,6 @@ def test_a_trial_whose_worker_is_gone_does_not_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_search_in_a_database_elsewhere_is_told_with_its_address(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

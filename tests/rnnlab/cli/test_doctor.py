@@ -42,7 +42,7 @@ def findings(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]
     return {row["name"]: row for row in rows}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_here_nothing_is_bad_and_it_is_soon_said(tmp_path: Path) -> None:
     """With the kernels that other tests have compiled: their compilation is not counted."""
     before = os.times()
@@ -59,7 +59,6 @@ def test_here_nothing_is_bad_and_it_is_soon_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_machine_that_lacks_nearly_everything_gets_lines_and_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     done = doctor(
@@ -81,7 +80,6 @@ def can_be_another() -> bool:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.skipif(not can_be_another(), reason="users cannot be mapped here")
 def test_a_user_without_a_home_has_caches_among_the_temporary_files(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
@@ -94,7 +92,6 @@ def test_a_user_without_a_home_has_caches_among_the_temporary_files(tmp_path: Pa
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_kernels_that_are_turned_off_leave_a_step_that_is_right(tmp_path: Path) -> None:
     done = doctor(tmp_path, "--device", "cpu", RNNLAB_NATIVE="0")
     assert done.returncode == 0, done.stdout

@@ -17,7 +17,6 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_gpu_is_planned_without_the_corpus_and_the_change_that_fits_is_named() -> None:
     paper = ["plan", "sha_rnn", "data/enwik8"]
     found = json_answer(*paper, "--gpu", "6GB")
@@ -32,6 +31,7 @@ def test_a_gpu_is_planned_without_the_corpus_and_the_change_that_fits_is_named()
     assert again["memory_needed"] == found["remedy"]["memory_needed"]
 
 
+@pytest.mark.long
 def test_a_card_has_hours_and_checkpoints_and_a_size_of_memory_has_none() -> None:
     found = json_answer("plan", *SMALL, "--gpu", "h100")
     assert found["fits"]
@@ -42,7 +42,7 @@ def test_a_card_has_hours_and_checkpoints_and_a_size_of_memory_has_none() -> Non
     assert "hours" not in json_answer("plan", *SMALL, "--gpu", "12GB")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_fp16_is_planned_and_bf16_on_a_card_without_it_is_warned_of() -> None:
     found = json_answer("plan", *SMALL, "--set", "Trainer.precision = 'fp16'", "--gpu", "titanv")
     assert found["hours"]["total"] > 0.0
@@ -51,7 +51,7 @@ def test_fp16_is_planned_and_bf16_on_a_card_without_it_is_warned_of() -> None:
     assert "titanv does not compute in bf16" in refused["warnings"][0]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_its_text_is_plain_and_says_what_is_an_estimate() -> None:
     bf16 = ["--set", "Trainer.precision = 'bf16'"]
     text = answer("plan", *SMALL[:-1], "Trainer.bptt = 256", *bf16, "--gpu", "a100", "--ranks", "2")
@@ -62,7 +62,7 @@ def test_its_text_is_plain_and_says_what_is_an_estimate() -> None:
     assert "warning: 4 sequences a rank" in text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_text_that_is_not_there_has_no_hours_to_its_end_unless_bytes_are_given(tmp_path: Path) -> None:
     missing = ["plan", *SMALL, "--set", "Trainer.source = @corpus.File", "--gpu", "l4"]
     missing += ["--set", f"File.path = {str(tmp_path / 'none')!r}"]

@@ -138,7 +138,7 @@ def test_the_standard_library_comes_in_order_and_without_what_is_not_its_own() -
     assert not [name for name in names if "site-packages" in name or "/test/" in f"/{name}" or "_sysconfigdata" in name]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_damaged_standard_library_is_built_anew(own_cache: Path) -> None:
     corpus = corpora.PythonStdlib()
     path, good = corpus.train.file.path, corpus.sha256
@@ -153,7 +153,6 @@ def test_a_damaged_standard_library_is_built_anew(own_cache: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_processes_that_build_the_standard_library_at_once_agree(own_cache: Path) -> None:
     command = "from rnnlab.data.corpora import PythonStdlib; print(PythonStdlib().sha256)"
     started = [

@@ -145,7 +145,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
         fetch("/some/file")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_embedded_corpus_is_built_in_place_of_a_download(own_cache: Path) -> None:
     assert fetch("Python_Stdlib").parent == own_cache
 
@@ -164,7 +164,7 @@ def test_the_published_facts_are_those_of_the_literature() -> None:
     assert PUBLISHED["enwik8"].url == "http://mattmahoney.net/dc/enwik8.zip"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_is_reported_and_leaves_no_piece(tmp_path: Path, own_cache: Path) -> None:
     given = written(tmp_path / "given", CONTENT)
     command = (

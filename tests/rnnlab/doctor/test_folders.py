@@ -115,7 +115,7 @@ def can_mount() -> bool:
     return bool(shutil.which("unshare")) and subprocess.run(command, capture_output=True).returncode == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not can_mount(), reason="nothing can be mounted here")
 def test_a_disk_that_is_full_is_bad(tmp_path: Path) -> None:
     code = (

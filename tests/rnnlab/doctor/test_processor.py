@@ -44,7 +44,7 @@ def test_more_threads_than_cores_is_a_warning() -> None:
     assert found.remedy.startswith("OMP_NUM_THREADS=")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("taskset") is None, reason="there is no taskset")
 def test_a_process_that_may_use_one_core_is_told_so() -> None:
     code = "from rnnlab.doctor import processor; print(processor.usable_cores(), processor.threads().detail)"

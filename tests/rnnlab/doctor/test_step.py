@@ -59,7 +59,6 @@ def _wrong_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.usefixtures("_wrong_kernel")
 def test_a_kernel_that_is_off_by_a_thousandth_is_told() -> None:
     assert step.step("a step", "LSTM", "cpu").verdict == "good"

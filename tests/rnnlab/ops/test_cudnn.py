@@ -92,7 +92,7 @@ def test_without_the_scale_they_would_be(kind: str, monkeypatch: pytest.MonkeyPa
     assert error(got[-4], want[-4]) > 5 * ROUNDED
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @both
 def test_gradients_that_all_point_the_same_way_stay_finite(kind: str) -> None:
     given = Given(kind, steps=2000, batch=8, dim=4)

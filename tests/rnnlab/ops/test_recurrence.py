@@ -111,7 +111,7 @@ def test_a_single_step_agrees_with_the_scan(backend: str) -> None:
     assert_close(scanned(*given, None), tuple(x.double() for x in scanned(*given, backend)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_torch_compile_takes_it_in_one_graph() -> None:
     a, b, h0, _ = problem(7)
     compiled = torch.compile(

@@ -22,17 +22,17 @@ QUICK = ["Trainer.bptt = 8", "Trainer.batch_size = 128", "dropout = 0.0", "Train
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("root", "more"),
     [
-        ("sha_rnn", ["memory = 33"]),
-        ("sha_rnn", ["memory = 33", "Trainer.precision = 'bf16'"]),
-        ("sha_rnn_every_layer", ["memory = 33"]),
-        ("sha_lstm_no_attention", ["Trainer.precision = 'bf16'"]),
-        ("sha_rnn", ["memory = 33", "Trainer.accumulate = 2"]),
+        pytest.param("sha_rnn", ["memory = 33"], id="attention", marks=pytest.mark.soak),
+        pytest.param("sha_rnn", ["memory = 33", "Trainer.precision = 'bf16'"], id="attention in bf16"),
+        pytest.param("sha_rnn_every_layer", ["memory = 33"], id="attention in every layer", marks=pytest.mark.soak),
+        pytest.param(
+            "sha_lstm_no_attention", ["Trainer.precision = 'bf16'"], id="no attention in bf16", marks=pytest.mark.soak
+        ),
+        pytest.param("sha_rnn", ["memory = 33", "Trainer.accumulate = 2"], id="two chunks a step"),
     ],
-    ids=["attention", "attention in bf16", "attention in every layer", "no attention in bf16", "two chunks a step"],
 )
 def test_its_peak_is_that_of_the_allocations_of_a_real_step(tmp_path: Path, root: str, more: list[str]) -> None:
     """15% is what is promised; the same path through torch comes within a thousandth, so that 2% notices a tensor."""
@@ -128,7 +128,7 @@ def test_an_optimizer_steps_through_lists_of_tensors_and_not_tensor_by_tensor(op
     assert seen.memory["optimizer"] >= moments * seen.memory["parameters"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_recurrent_layer_is_one_call_each_way_in_half_precision_under_autocast() -> None:
     bindings = ["Trainer.bptt = 16", "memory = 9", "Trainer.jitter = False", "Trainer.precision = 'bf16'"]
     for core, kind in (("core/lstm", "lstm"), ("core/gru", "gru")):

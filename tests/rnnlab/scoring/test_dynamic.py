@@ -120,6 +120,7 @@ def test_what_cannot_be_is_refused(argument: dict[str, Any]) -> None:
         Dynamic(**argument)
 
 
+@pytest.mark.long
 def test_a_run_is_scored_so_beside_the_static_figure(whole: Path) -> None:
     bound = ["Dynamic.rate = 1e-3", "Dynamic.statistics = 500"]
     static = api.evaluate(whole, "valid")

@@ -19,7 +19,7 @@ def bindings(tmp_path: Path) -> list[str]:
     return quick_runs.bindings(tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_parts_of_a_step_add_up_to_it(bindings: list[str]) -> None:
     answer = bench.benchmark(TINY, bindings, repeats=2)
     assert set(answer["parts"]) == {
@@ -32,7 +32,7 @@ def test_the_parts_of_a_step_add_up_to_it(bindings: list[str]) -> None:
     assert "ratio" not in answer
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_variant_without_attention_has_no_such_part(bindings: list[str]) -> None:
     without = [binding for binding in bindings if not binding.startswith("memory")]
     answer = bench.benchmark(["sha_lstm_no_attention", "size/tiny"], without, repeats=1)
@@ -47,7 +47,7 @@ def test_the_memory_is_full_before_anything_is_timed(bindings: list[str]) -> Non
     assert learner.progress.position == len(memory) + 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_command_prints_a_table_and_json(bindings: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["bench", *TINY, "--repeats", "1", "--against", "plain"]
     for binding in bindings:

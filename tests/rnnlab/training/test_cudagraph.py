@@ -64,7 +64,7 @@ def copies(state: State) -> list[Tensor]:
     return [tensor.clone() for _, tensor in leaves(state)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_with_a_recording_goes_through_the_same_numbers_over_two_epochs(text: Path) -> None:
     plain, recorded = Learner(build(text, *STEADY)), Learner(build(text, *STEADY))
     recorder = graphed(recorded)

@@ -49,7 +49,6 @@ def test_what_was_asked_for_is_done() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_run_does_as_planned_and_says_what_it_cost(tmp_path: Path) -> None:
     text = write_text(tmp_path, 60_000)
     automatic = ["Trainer.eval_every = None", "Trainer.eval_bytes = None"]

@@ -22,6 +22,7 @@ from rnnlab.training.replay import replay, replay_text
 from tests.rnnlab import small_tasks
 from tests.rnnlab.small_tasks import FRAGMENTS, bindings, learner
 from tests.rnnlab.tiny_runs import journal, state_hash, timeless
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.slow  # whole runs
 
@@ -38,7 +39,7 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", sampled(MODES, ("whole examples", "attention")))
 def test_a_run_that_was_stopped_goes_on_to_the_same_bits(mode: str, tmp_path: Path) -> None:
     """As after a power cut behind the checkpoint of step 7: nothing later is there."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -179,6 +180,7 @@ def test_result_and_metrics_say_what_the_run_scored(tmp_path: Path) -> None:
     assert (environment["corpus"], environment["vocabulary"]) == ("Parity", 2)
 
 
+@pytest.mark.long
 def test_a_run_is_evaluated_at_difficulties_of_ones_choice(tmp_path: Path) -> None:
     result = small_tasks.train(tmp_path / "run")
     score = rnnlab.evaluate(tmp_path / "run")

@@ -174,7 +174,7 @@ def test_matrices_of_all_shapes_are_orthogonalized_together_as_each_alone() -> N
     assert not orthogonalized([torch.zeros(3, 4)])[0].any()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_step_does_not_wait_for_torchs_compiler() -> None:
     script = (
         "import sys, torch; from rnnlab.training import optim; layer = torch.nn.Linear(3, 4)\n"

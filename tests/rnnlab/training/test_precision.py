@@ -34,7 +34,6 @@ def expect_same(after: dict[str, Tensor], before: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_a_half_precision_learns_what_fp32_learns(precision: str, text: Path, tmp_path: Path) -> None:
     results = [

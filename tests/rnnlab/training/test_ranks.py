@@ -301,7 +301,7 @@ leave(7)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_rank_leaves_with_its_code_and_its_words_but_does_not_take_python_apart() -> None:
     left = subprocess.run([sys.executable, "-c", LEAVING], stdout=subprocess.PIPE, text=True, timeout=PATIENCE)
     assert (left.returncode, left.stdout) == (7, "said at exit\n")

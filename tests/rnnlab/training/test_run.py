@@ -32,7 +32,7 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return all(torch.equal(a[name], b[name]) for name in a.keys() | b.keys())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_may_start_from_the_weights_of_another(
     text: Path, other: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +88,6 @@ def test_a_run_in_no_folder_is_refused(text: Path, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_budget_that_is_used_up_is_told_to_who_prolongs_the_run(
     text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

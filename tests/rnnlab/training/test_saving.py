@@ -160,7 +160,7 @@ def test_a_checkpoint_that_could_not_be_written_is_told_at_the_next_step(
     assert journal(tmp_path / "run") == journal(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_time_that_training_waits_is_told_in_the_result_the_journal_and_on_the_board(
     text: Path, tmp_path: Path
 ) -> None:
@@ -178,7 +178,7 @@ def test_the_time_that_training_waits_is_told_in_the_result_the_journal_and_on_t
         assert f"machine/{name}" in CHARTS["Machine"]["Training waited [s]"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_time_is_carried_over_a_resumption(text: Path, tmp_path: Path) -> None:
     often = ["Trainer.save_every = 1", "Trainer.eval_every = 200", "Trainer.schedule = @schedule.Constant"]
     train(tmp_path / "run", text, "Trainer.steps = 20", *often)

@@ -49,7 +49,7 @@ def test_a_run_that_is_gone_on_with_keeps_what_it_had() -> None:
         assert choose_threads(small, recorded=nonsense) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_training_records_its_threads_and_resuming_and_scoring_use_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -155,7 +155,7 @@ def test_runs_without_points_or_costs_still_make_a_page(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "compare.html").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_many_variants_are_drawn(tmp_path: Path) -> None:
     paths = [write_run(tmp_path / f"_{n}", bpc=2.5 + n / 100, memory=str(n)) for n in range(30)]
     comparison = compare(paths, tmp_path / "out")
@@ -170,7 +170,7 @@ def test_nothing_to_compare_and_an_unwritable_place_are_said_plainly(tmp_path: P
         compare([write_run(tmp_path / "a")], tmp_path / "taken")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_long_journal_is_read_in_seconds_and_kept_small_on_the_page(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "a")
     line = '{"kind": "train", "bytes": %d, "seconds": %d.5, "bpc": 2.5, "memory_mb": 1.0}\n'

@@ -101,7 +101,7 @@ def test_several_tasks_make_a_matrix_and_text_keeps_its_curves(tmp_path: Path) -
     assert table["rows"][0]["recall_32"] == by_pairs[0]["pairs_32"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_page_holds_accuracy_and_loss_and_one_color_a_variant_over_tasks(tmp_path: Path) -> None:
     write_task_study(tmp_path / "s" / "parity")
     write_task_study(tmp_path / "s" / "recall", "Recall")
@@ -119,7 +119,7 @@ def test_the_page_holds_accuracy_and_loss_and_one_color_a_variant_over_tasks(tmp
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_that_was_really_trained_is_shown_as_those_that_are_written_here(tmp_path: Path) -> None:
     trained, written = tmp_path / "trained", write_task_run(tmp_path / "written", {12: 0.5, 20: 0.5})
     small_tasks.train(trained, "Trainer.eval_every = 300")

@@ -58,7 +58,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_probe_adds_pictures_and_changes_nothing_else(run: Path) -> None:
     before, pages = files(run), {*(run / "tb").glob("*.pictures")}
     told = probe(run, split="train", size=SIZE)
@@ -206,7 +206,7 @@ def test_without_documents_positions_count_from_the_start_of_the_probe() -> None
     assert found == [(32, pytest.approx(47.5), 64)], "fewer bytes than FEWEST_BYTES have no mean"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_model_without_attention_is_drawn_without_it(tmp_path: Path) -> None:
     quick_runs.train(tmp_path / "run", steps=2, extra=["attention = None"])
     probe(tmp_path / "run", tmp_path / "out", split="train", size=SIZE)
@@ -216,7 +216,6 @@ def test_a_model_without_attention_is_drawn_without_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_same_findings_are_the_same_pictures(findings: Findings) -> None:
     one, two = ({name: to_png(figure)[0] for name, figure in draw(findings).items()} for _ in range(2))
     assert one == two

@@ -54,6 +54,7 @@ def test_its_figures_are_the_models(run: Path, tmp_path: Path) -> None:
     assert max(told["attention_by_distance"][2][6:]) == 0
 
 
+@pytest.mark.long
 def test_a_difficulty_is_chosen_that_can_be_read(run: Path, tmp_path: Path) -> None:
     assert probe(run, tmp_path / "out")["at"] == 12
     with pytest.raises(ConfigError, match="--at 0"):

@@ -104,6 +104,7 @@ def test_a_picture_is_drawn_of_any_bytes_without_a_warning(text: bytes) -> None:
     assert png.startswith(b"\x89PNG")
 
 
+@pytest.mark.long
 def test_a_picture_shows_the_beginning_of_a_long_text_and_says_so() -> None:
     figure = draw_text(inspection(b"ab cd " * 2000), "long.txt")
     assert len(figure.axes[0].texts) == COLUMNS * ROWS
@@ -142,6 +143,7 @@ def test_the_command_writes_picture_page_and_arrays(
     ]
 
 
+@pytest.mark.long
 def test_a_text_is_read_with_another_memory(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = written(tmp_path / "mine.txt", bytes(range(256)))
     assert main(["probe", str(run), "--text", str(text), "--memory", "2", "--out", str(tmp_path), "--json"]) == 0
@@ -169,6 +171,7 @@ def test_what_does_not_go_together_is_refused(run: Path, tmp_path: Path, capsys:
         assert message in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_run_on_a_task_gives_the_arrays_of_an_example_and_reads_no_text(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,7 +24,6 @@ def results(folder: Path) -> dict[str, int]:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "study"
     first, _ = run_ablation(small_ablation(tmp_path), workers=2)
@@ -62,7 +61,7 @@ def test_finished_cells_are_kept_and_what_is_new_is_trained(tmp_path: Path, caps
     assert {name: time for name, time in results(folder).items() if name in after} == after
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_cell_without_enough_memory_fails_with_that_reason_and_the_others_are_trained(tmp_path: Path) -> None:
     too_wide = {"too wide": ["LanguageModel.dim = 100000000"]}
     with pytest.raises(RnnlabError, match=r"1 of 2 cells failed; a worker exited with 7: not enough memory \("):
@@ -72,7 +71,6 @@ def test_a_cell_without_enough_memory_fails_with_that_reason_and_the_others_are_
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_f30_the_text_of_an_ablation_may_move_but_not_change(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,7 +93,6 @@ def test_f30_the_text_of_an_ablation_may_move_but_not_change(
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_an_ablation_in_a_folder_of_any_name_trains_and_can_be_compared(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1)
     run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")
@@ -104,7 +101,6 @@ def test_an_ablation_in_a_folder_of_any_name_trains_and_can_be_compared(tmp_path
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_an_ablation_whose_folder_was_renamed_goes_on_under_its_name(tmp_path: Path) -> None:
     run_ablation(small_ablation(tmp_path, seeds=1), workers=2)
     renamed = (tmp_path / "study").rename(tmp_path / "renamed")
@@ -115,7 +111,7 @@ def test_an_ablation_whose_folder_was_renamed_goes_on_under_its_name(tmp_path: P
     assert rows == {"baseline (study)", "dropped (study)"}, "the same rows of TensorBoard's page as before"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_an_ablation_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=2, bytes=2560)
     folder = tmp_path / "study"
@@ -147,7 +143,6 @@ def the_worker(folder: Path) -> int | None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_cell_whose_worker_is_killed_is_trained_to_its_end_all_the_same(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=2560)
     folder = tmp_path / "study"
@@ -159,7 +154,6 @@ def test_a_cell_whose_worker_is_killed_is_trained_to_its_end_all_the_same(tmp_pa
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_workers_of_a_parent_that_is_killed_save_and_stop(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=25_600)
     folder = tmp_path / "study"

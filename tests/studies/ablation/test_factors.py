@@ -196,7 +196,6 @@ def test_at_one_of_several_looks_intervals_and_p_are_held_to_what_it_may_spend()
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_grid_with_planned_looks_holds_its_interactions_to_the_look(tmp_path: Path) -> None:
     deltas = {"core": {"qrnn": ["core/qrnn"]}, **DROPPED}
     plan = small_ablation(tmp_path, deltas=deltas, design="grid", seeds=3, until=1000.0, bytes=64)

@@ -99,6 +99,7 @@ def test_cells_of_another_machine_are_not_trained_again(
     assert {key: reached[key] for key in result} == result
 
 
+@pytest.mark.long
 def test_a_study_whose_cells_all_came_from_elsewhere_has_its_table(here: AblationPlan, elsewhere: AblationPlan) -> None:
     train_job(_job(here, here.cells()[3]), lambda: None)
     here.cells_file(here.known())

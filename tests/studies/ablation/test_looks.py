@@ -128,12 +128,11 @@ def simulate(studies: int, *, every_look_is_shown: bool) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_studies_that_add_seeds_claim_a_difference_that_is_none_in_at_most_five_percent() -> None:
     simulate(250, every_look_is_shown=False)
 
 
 @pytest.mark.long
-@pytest.mark.slow
+@pytest.mark.soak
 def test_many_studies_that_add_seeds_claim_a_difference_that_is_none_in_at_most_five_percent() -> None:
     simulate(2000, every_look_is_shown=True)

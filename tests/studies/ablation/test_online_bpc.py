@@ -9,7 +9,7 @@ from rnnlab.studies.launch.run import finished
 from tests.studies.small_studies import small_ablation
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_variants_are_compared_by_the_bits_that_their_training_split_takes(tmp_path: Path) -> None:
     plan = small_ablation(tmp_path, metric="online_bpc")
     assert plan.metric.key == "online_bpc"

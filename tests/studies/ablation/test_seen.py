@@ -71,7 +71,6 @@ def test_a_damaged_file_is_told_with_a_remedy(content: str, tmp_path: Path) -> N
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_seeds_that_are_added_after_a_table_with_p_leave_a_line_in_the_next(tmp_path: Path) -> None:
     def notes(seeds: int) -> str:
         return run_ablation(small_ablation(tmp_path, seeds=seeds), workers=2)[1]

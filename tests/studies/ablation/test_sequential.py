@@ -31,7 +31,6 @@ def test_a_goal_that_no_study_reaches_is_refused(arguments: dict[str, Any], told
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_study_ends_at_the_first_look_that_is_narrow_enough_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,7 +73,7 @@ def test_a_study_ends_at_the_first_look_that_is_narrow_enough_and_says_so(
     assert any("Seeds were added after a look at p (first 3, then 5, then 6)" in note for note in by_hand["notes"])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_seeds_are_added_after_a_look_that_is_too_wide(tmp_path: Path) -> None:
     first, _ = run_ablation(small_ablation(tmp_path, seeds=3), workers=2)
     assert first["cells"]["trained"] == 6
@@ -85,7 +84,7 @@ def test_seeds_are_added_after_a_look_that_is_too_wide(tmp_path: Path) -> None:
     assert "Seeds were added after a look at p (first 3, then 4)" in text, "the first look was not one that was planned"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_variant_that_diverges_does_not_keep_a_study_going(tmp_path: Path) -> None:
     deltas = {"lost": ["LanguageModel.init_std = 1e30"]}
     facts, text = run_ablation(small_ablation(tmp_path, deltas=deltas, seeds=3, until=0.01), workers=2)

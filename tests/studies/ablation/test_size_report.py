@@ -151,7 +151,6 @@ def test_a_damaged_prediction_is_told_with_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_ladder_is_predicted_interrupted_gone_on_with_and_told_elsewhere(tmp_path: Path) -> None:
     path, folder = write_ladder(tmp_path), tmp_path / "study"
     file = folder / predictions.PREDICTIONS

@@ -74,6 +74,7 @@ def test_a_plan_of_sizes_is_reopened_as_it_was(tmp_path: Path) -> None:
     assert [(cell.key, cell.folder) for cell in again.cells()] == [(cell.key, cell.folder) for cell in plan.cells()]
 
 
+@pytest.mark.long
 def test_the_plan_tells_the_parameters_and_the_budget_of_each_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

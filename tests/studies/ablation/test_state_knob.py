@@ -72,6 +72,7 @@ def test_every_scope_with_an_attention_is_turned_and_none_gets_one_that_had_none
     assert reached == LAYERS * D + (memory - 1) * D
 
 
+@pytest.mark.long
 def test_a_core_that_attends_nowhere_is_matched_by_the_width() -> None:
     assert matched(["core/sru_pp", "place/none"], ["SRUPP.memory = None"])[0] == {"LanguageModel.dim": TARGET // LAYERS}
 
@@ -145,6 +146,7 @@ def test_a_baseline_without_a_state_matches_its_like_alone() -> None:
         solve_width("v", base(), "state", 0)
 
 
+@pytest.mark.long
 def test_a_study_makes_both_tables_and_a_width_that_is_named_goes_first(tmp_path: Path) -> None:
     deltas = {"gla": ["core/gla", "place/none"], "every": ["place/every"]}
     made = small_ablation(tmp_path, "LanguageModel.dim = 32", "memory = 249", deltas=deltas, match="state",

@@ -139,7 +139,6 @@ def test_a_grid_of_factors_is_tuned_as_well(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_study_that_tunes_compares_each_variant_at_its_best_on_valid(tmp_path: Path) -> None:
     plan = small_ablation(tmp_path, tune={"Muon.lr": [1e-4, 5e-3, 5.0]}, seeds=2, deltas={"qrnn": ["core/qrnn"]})
     facts, text = run_ablation(plan, workers=2)
@@ -192,7 +191,7 @@ def test_a_study_that_tunes_compares_each_variant_at_its_best_on_valid(tmp_path:
     assert "tuning: 6 of 6 runs; chosen: baseline at Muon.lr = " in text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_study_that_does_not_tune_says_so(tmp_path: Path) -> None:
     facts, text = run_ablation(small_ablation(tmp_path, seeds=1), workers=2)
     assert "Not tuned: one setting for all variants" in text
@@ -201,7 +200,6 @@ def test_a_study_that_does_not_tune_says_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_tuning_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Ablation", deltas=DROPPED, seeds=1, bytes=2560, tune=RATES)
     folder = tmp_path / "study"
@@ -224,7 +222,6 @@ def test_tuning_that_is_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_every_core_on_parity_gets_a_learning_rate_of_its_own(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,6 +17,7 @@ from rnnlab.studies.launch.pool import Pool, worker_environments
 from rnnlab.studies.launch.run import train_job
 from rnnlab.studies.launch.server import end_kept
 from tests.rnnlab.tiny_runs import build, write_text
+from tests.sampled import sampled
 from tests.studies.small_studies import is_alive, wait_until
 
 
@@ -80,7 +81,7 @@ def test_a_pool_runs_stops_and_replaces_its_workers(config: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", ["parent", "server"])
+@pytest.mark.parametrize("victim", sampled(["parent", "server"], ("parent",)))
 def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
     victim: str, config: Path, tmp_path: Path
 ) -> None:
@@ -102,7 +103,7 @@ def test_a_worker_saves_and_stops_when_its_parent_or_its_server_is_killed(
     assert json.loads((run / "result.json").read_text())["status"] == "stopped"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_without_a_job_ends_with_its_input() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "rnnlab.studies.launch.worker"], input="", capture_output=True, text=True, timeout=240
@@ -142,6 +143,7 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         pool.start(train_job, {})
 
 
+@pytest.mark.long
 def test_a_server_that_cannot_start_is_told_and_leaves_nothing_open(tmp_path: Path) -> None:
     end_kept()
     opened = len(os.listdir("/proc/self/fd"))
@@ -152,7 +154,7 @@ def test_a_server_that_cannot_start_is_told_and_leaves_nothing_open(tmp_path: Pa
     assert len(os.listdir("/proc/self/fd")) == opened
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_whose_server_was_killed_counts_as_ended_once_it_has_saved(config: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     end_kept()
@@ -171,7 +173,7 @@ def test_a_worker_whose_server_was_killed_counts_as_ended_once_it_has_saved(conf
         assert poll(pool).code == 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_a_part_prints_while_it_is_imported_goes_to_the_log(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text("print('{not for the parent')\n")
     described = tmp_path / "noisy-1.dist-info"
@@ -185,7 +187,7 @@ def test_what_a_part_prints_while_it_is_imported_goes_to_the_log(tmp_path: Path)
     assert (tmp_path / "logs" / "worker-0.log").read_text().count("not for the parent") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_whose_log_takes_no_more_ends_with_its_own_error(tmp_path: Path) -> None:
     done = subprocess.Popen(
         [sys.executable, "-m", "rnnlab.studies.launch.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -200,7 +202,6 @@ def test_a_worker_whose_log_takes_no_more_ends_with_its_own_error(tmp_path: Path
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_workers_of_one_environment_share_a_server_and_end_one_by_one(config: Path, tmp_path: Path) -> None:
     with Pool([{}, {"RNNLAB_TEST": "1"}, {}], tmp_path) as pool:
         for name in "abc":
@@ -220,7 +221,6 @@ def test_workers_of_one_environment_share_a_server_and_end_one_by_one(config: Pa
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_the_next_study_has_the_server_of_the_last_unless_the_environment_is_another(
     config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,7 +250,7 @@ def test_the_next_study_has_the_server_of_the_last_unless_the_environment_is_ano
     assert not is_alive(working)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_server_that_died_while_it_was_kept_is_replaced(tmp_path: Path) -> None:
     end_kept()
     job = cell(tmp_path / "none.gin", tmp_path / "nowhere")

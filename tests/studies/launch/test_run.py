@@ -49,7 +49,7 @@ def test_a_run_that_was_stopped_is_gone_on_with_as_if_nothing_had_been(text: Pat
     assert journal(run) == journal(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_run_is_taken_over_from_the_newest_folder_of_the_same_experiment_that_has_anything(
     text: Path, whole: Path, tmp_path: Path
 ) -> None:

@@ -68,7 +68,6 @@ def simulate(worse: float, seed: int) -> tuple[dict[str, Any], list[FrozenTrial]
 
 
 @pytest.mark.long
-@pytest.mark.slow
 @pytest.mark.parametrize("worse", [0.05, 0.1])
 def test_in_each_of_200_searches_a_winner_that_is_not_the_base_has_a_difference_and_a_p(worse: float) -> None:
     pruned = 0

@@ -70,7 +70,7 @@ def test_a_budget_is_spent_exactly(address: Address) -> None:
     assert sorted(xs(address)) == [0, 1, 2]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_same_seed_draws_the_same_whether_or_not_trials_failed_in_between(tmp_path: Path) -> None:
     def troubled(study: SharedStudy, trial: optuna.Trial, release: Callable[[], None]) -> float:
         value = parabola(study, trial, release)
@@ -157,7 +157,7 @@ def test_a_trial_is_taken_from_a_worker_only_if_its_process_is_gone(address: Add
         assert len(study.trials(TrialState.WAITING)) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_worker_that_was_held_up_past_its_grace_learns_that_its_trial_is_lost(address: Address) -> None:
     def slow(study: SharedStudy, trial: optuna.Trial, release: Callable[[], None]) -> float:
         value = parabola(study, trial, release)

@@ -42,7 +42,6 @@ from tests.studies.small_studies import (
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -96,7 +95,6 @@ def test_a_search_prunes_confirms_and_leaves_all_that_it_found(
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=1, confirm=1, confirm_seeds=1, bytes=2560)
     begun = tmp_path / "study" / "confirm" / "trial-0000" / "seed-2"
@@ -113,7 +111,6 @@ def test_a_candidate_whose_worker_is_killed_goes_on_in_a_folder_that_says_so(tmp
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_search_that_is_interrupted_reports_what_there_is(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=50)
     plan = plan_search(str(path), run=tmp_path / "study")
@@ -154,7 +151,6 @@ def test_a_trial_without_enough_memory_is_pruned_with_that_reason(
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) -> None:
     path, run, renamed = write_study(tmp_path, "Search", trials=2, bytes=2560), tmp_path / "a", tmp_path / "b"
     plan = plan_search(str(path), run=run)
@@ -175,7 +171,6 @@ def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) 
 
 @pytest.mark.long
 @pytest.mark.long
-@pytest.mark.slow
 def test_f30_the_text_of_a_search_may_move_but_not_change(tmp_path: Path) -> None:
     plan = search_in(tmp_path, trials=1)
     text = tmp_path / "moved"
@@ -190,7 +185,6 @@ def test_f30_the_text_of_a_search_may_move_but_not_change(tmp_path: Path) -> Non
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_one_finds(tmp_path: Path) -> None:
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
@@ -203,7 +197,7 @@ def test_a_search_that_is_stopped_and_gone_on_with_finds_what_an_uninterrupted_o
 
 
 @pytest.mark.long
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_forty_trials_over_four_workers_each_train_with_their_own_parameters(tmp_path: Path) -> None:
     made = search_in(tmp_path, workers=4, trials=40, startup=40, bytes=320, evaluations=1, heartbeat=10)
@@ -221,7 +215,6 @@ def test_forty_trials_over_four_workers_each_train_with_their_own_parameters(tmp
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_values_that_do_not_go_together_and_runs_that_diverge_are_trials_that_say_so(tmp_path: Path) -> None:
     space = {
         "MultiHead.heads": {"type": "categorical", "choices": [1, 2]},
@@ -240,7 +233,6 @@ def test_values_that_do_not_go_together_and_runs_that_diverge_are_trials_that_sa
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search")
     made = plan_search(str(path), run=tmp_path / "study")
@@ -250,7 +242,6 @@ def test_a_study_whose_workers_fail_one_after_the_other_stops_with_the_reason(tm
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_a_search_in_a_folder_of_any_name_leaves_all_in_it_and_says_so(tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search", trials=1, evaluations=1, confirm=1, confirm_seeds=1)
     run = tmp_path / os.fsdecode(b"what? #{x} 50%3F \xff")

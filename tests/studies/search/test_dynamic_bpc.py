@@ -9,7 +9,7 @@ from rnnlab.studies.search.driver import run_search
 from tests.studies.small_studies import small_search, trials_of
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_chooses_the_rate_of_dynamic_evaluation_on_valid(tmp_path: Path) -> None:
     plan = small_search(
         tmp_path,

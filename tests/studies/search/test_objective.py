@@ -13,7 +13,6 @@ BPTT = 16
 
 
 @pytest.mark.long
-@pytest.mark.slow
 def test_trials_of_unequal_steps_report_at_equal_bytes_where_the_budget_is_no_multiple_of_the_distance(
     tmp_path: Path,
 ) -> None:

@@ -24,7 +24,7 @@ PATIENCE = 800.0  # [s] for what takes a minute on a machine with nothing else t
 OPTIONS = "partition=debug cpus-per-task=1 array-parallelism=4"
 
 
-@pytest.fixture(params=["a file", "PostgreSQL"])
+@pytest.fixture(params=[pytest.param("a file", marks=pytest.mark.soak), "PostgreSQL"])
 def storage(request: pytest.FixtureRequest) -> Iterator[list[str]]:
     if request.param == "a file":
         yield []

@@ -64,10 +64,9 @@ def all_figures(trials: list[FrozenTrial], metric: Metric) -> dict[str, Figure]:
     "trials",
     [
         pytest.param(MANY, id="many"),
-        pytest.param([], id="none"),
         *(
             pytest.param(few, id=name, marks=pytest.mark.long)
-            for name, few in {"one": ONE, "line": ON_A_LINE, "pruned": PRUNED}.items()
+            for name, few in {"none": [], "one": ONE, "line": ON_A_LINE, "pruned": PRUNED}.items()
         ),
     ],
 )

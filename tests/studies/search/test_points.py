@@ -70,7 +70,7 @@ def waiting(plan: Any) -> list[dict[str, Any]]:
         return [t.system_attrs["fixed_params"] for t in study.trials(TrialState.WAITING)]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_points_come_after_the_base_once_each_and_more_may_be_added_later(tmp_path: Path) -> None:
     base, point = {"SingleHead.memory": 16, "dropout": 0.0}, {"SingleHead.memory": 8, "dropout": 0.1}
     plan = small_search(tmp_path, enqueue=[point, base, {"dropout": 0.25}])
@@ -81,7 +81,7 @@ def test_points_come_after_the_base_once_each_and_more_may_be_added_later(tmp_pa
     assert waiting(plan) == [base, point, {"dropout": 0.25}, {"dropout": 0.3}]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_begins_with_the_best_of_another_and_says_what_does_not_fit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,7 @@ def test_two_commands_at_once_with_folders_of_their_own_share_one_study(url: str
 
 
 @pytest.mark.long
+@pytest.mark.soak
 def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(url: str, tmp_path: Path) -> None:
     plan, command = prepare(tmp_path / "old", url, trials=2, workers=1)
     begin(*command).succeed()
@@ -150,6 +151,7 @@ def test_the_lock_of_a_database_lets_one_in_at_a_time(url: str) -> None:
             pass
 
 
+@pytest.mark.long
 def test_a_changed_space_is_refused_on_every_storage(url: str, tmp_path: Path) -> None:
     path = write_study(tmp_path, "Search")
     plan = plan_search(str(path), run=tmp_path / "changed", storage=url)

@@ -77,7 +77,7 @@ def confirm(plan: SearchPlan, fresh: dict[int, list[float]]) -> list[int]:
     return order
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")  # trials that nobody optimizes
 def test_the_best_of_a_search_for_accuracy_is_the_highest(tmp_path: Path) -> None:
     plan = searched(tmp_path / "study")
@@ -112,7 +112,7 @@ def test_a_candidate_that_was_tried_too_often_is_left_out_and_the_report_says_so
     assert facts["confirmed"]["trial"] in (0, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
 def test_the_candidates_are_the_highest_and_so_is_what_is_confirmed(tmp_path: Path) -> None:
     plan = searched(tmp_path / "study", confirm=3)
@@ -129,7 +129,7 @@ def test_the_candidates_are_the_highest_and_so_is_what_is_confirmed(tmp_path: Pa
     assert table["title"].endswith("the base: valid accuracy")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
 def test_a_report_says_what_is_doubtful_and_why_there_is_no_importance(tmp_path: Path) -> None:
     plan = searched(tmp_path / "study")
@@ -145,7 +145,7 @@ def test_a_report_says_what_is_doubtful_and_why_there_is_no_importance(tmp_path:
     assert not (plan.folder / "plots" / "importance.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
 def test_a_report_has_the_tuning_curve_and_the_front_of_what_it_costs(tmp_path: Path) -> None:
     plan = searched(tmp_path / "study")
@@ -187,7 +187,7 @@ def test_a_choice_that_was_never_drawn_is_told_and_a_tpe_that_began_is_not(tmp_p
     assert doubts(replace(plan, search=replace(plan.search, sampler="random")), made[:3]) == began[1:]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_search_for_nats_looks_for_the_lowest_and_cannot_become_one_for_accuracy(tmp_path: Path) -> None:
     plan = plan_of(tmp_path / "study", "valid_nats")
     create_or_resume(plan)
