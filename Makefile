@@ -45,9 +45,11 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# the same, and the quick subset of the suite
+# the same, and the tests that are quick, of the rooms where a change breaks most: parts, composition, operators, layout
+QUICK := components laws/test_the_laws_catch_mutants.py docs/test_words.py rnnlab/config rnnlab/data rnnlab/ops \
+	rnnlab/storage rnnlab/testing rnnlab/test_architecture.py rnnlab/test_model.py rnnlab/test_registry.py
 check: lint
-	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not long and not faults and not packaging' -q
+	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not long and not faults and not packaging' -q $(QUICK:%=tests/%)
 
 # the fault matrix, and the other tests that take minutes
 faults: install

@@ -1,4 +1,4 @@
-"""Long lists of cases: some of them in `make test`, the others in `make faults`."""
+"""Long lists of cases: some of them in `make test`, the others in `make faults` or `make soak`."""
 
 from collections.abc import Callable, Container, Iterable
 from typing import Any
@@ -17,3 +17,10 @@ def sampled(
         return [] if called in here else [pytest.mark.long]
 
     return [pytest.param(case, id=name(case), marks=marks(name(case))) for case in cases]
+
+
+def one_in(count: int, cases: Iterable[Any], name: Callable[[Any], str] = " ".join) -> list[Any]:
+    """The cases, each called by its name; all but each `count`-th are marked as long."""
+    return [
+        pytest.param(case, id=name(case), marks=[pytest.mark.long] if i % count else []) for i, case in enumerate(cases)
+    ]

@@ -15,7 +15,7 @@ from rnnlab.evaluation import evaluate
 from rnnlab.testing import covering, rounding
 from rnnlab.training.experiment import build
 from rnnlab.training.learner import Learner
-from tests.sampled import sampled
+from tests.sampled import one_in, sampled
 
 BASE = "train/base"  # included by every root, and not meant to be named beside one
 FRAGMENTS = [name for name in config.fragments() if name != BASE]
@@ -66,7 +66,7 @@ COMBINATIONS = [
 def cases(combinations: Sequence[tuple[str, ...]]) -> list[ParameterSet]:
     """As few as it takes for every two parts to meet; all of them, which is half an hour, in `make soak`."""
     chosen = combinations if os.environ.get("RNNLAB_SOAK") else covering(combinations)
-    return [pytest.param(each, id=" ".join(each)) for each in chosen]
+    return one_in(3, chosen)
 
 
 @pytest.mark.slow
@@ -104,8 +104,7 @@ def test_parts_that_meet_stream_and_go_on_from_a_snapshot(fragments: tuple[str, 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "fragments",
-    covering(list(itertools.product(FOLDERS["core"], FOLDERS["place"], FOLDERS["attention"]))),
-    ids=" ".join,
+    one_in(3, covering(list(itertools.product(FOLDERS["core"], FOLDERS["place"], FOLDERS["attention"])))),
 )
 def test_the_root_for_tasks_learns_by_its_own_recipe(fragments: tuple[str, ...], text: list[str]) -> None:
     if "place/none" in fragments:
@@ -242,7 +241,7 @@ def test_every_recipe_and_optimizer_learns_at_every_size(recipe: str, size: str,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fragment", [name for names in FOLDERS.values() for name in names])
+@pytest.mark.parametrize("fragment", one_in(2, [name for names in FOLDERS.values() for name in names], str))
 @pytest.mark.parametrize("root", ROOTS)
 def test_every_fragment_has_an_effect_on_every_root(root: str, fragment: str) -> None:
     nowhere = ("memory/", "attention/") if root in NOWHERE else ("attention/",) if root == IN_THE_CORE else ()
