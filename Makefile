@@ -33,7 +33,7 @@ train: install
 
 # all but the fault matrix and what takes minutes, which `make faults` runs
 test: install
-	$(PYTEST) -n 3 --dist worksteal -m 'not long and not matrix'
+	$(PYTEST) -n 4 --dist worksteal -m 'not long and not matrix'
 
 # the tests that compare numbers, as other processors would compute them; ten minutes
 test-isa: install
@@ -45,16 +45,16 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# the same, and the tests that are quick, of the rooms where a change breaks most: parts, composition, operators, layout
-QUICK := components laws/test_the_laws_catch_mutants.py docs/test_words.py rnnlab/config rnnlab/data rnnlab/ops \
-	rnnlab/storage rnnlab/testing rnnlab/test_architecture.py rnnlab/test_model.py rnnlab/test_registry.py
+# the same, and the tests that are quick, of the rooms where a change breaks most: parts, composition, storage, layout
+QUICK := components laws/test_the_laws_catch_mutants.py docs/test_words.py rnnlab/config rnnlab/data \
+	rnnlab/storage rnnlab/test_architecture.py rnnlab/test_model.py rnnlab/test_registry.py
 check: lint
 	$(PYTEST) -n 2 --dist worksteal -m 'not slow and not long and not faults and not packaging' -q $(QUICK:%=tests/%)
 
 # the fault matrix, and the other tests that take minutes
 faults: install
 	$(BIN)/python -m tests.faults
-	$(PYTEST) -n 3 --dist worksteal -m 'long and not soak and not matrix and not findings'
+	$(PYTEST) -n 4 --dist worksteal -m 'long and not soak and not matrix and not findings'
 
 # the command of every page in docs/findings, at a budget of two steps: it still works
 findings: install

@@ -15,6 +15,7 @@ from tests.browser.test_compare_page import DESK, PHONE, assert_columns_can_be_s
 from tests.rnnlab.run_folders import write_run
 from tests.rnnlab.task_run_folders import write_task_run, write_task_study
 from tests.rnnlab.views.test_studies import write_reported_study
+from tests.sampled import sampled
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
 
@@ -103,7 +104,7 @@ def unfold(page: Page) -> None:
 
 
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["1400", "390"])
-@pytest.mark.parametrize("kind", ["ablation", "search", "mixed", "tasks"])
+@pytest.mark.parametrize("kind", sampled(["ablation", "search", "mixed", "tasks"], ("search", "mixed")))
 def test_no_column_is_lost_and_no_name_is_a_hash(
     chromium: Browser, pages: dict[str, Path], kind: str, size: tuple[int, int]
 ) -> None:

@@ -22,7 +22,7 @@ from tests.browser.chromium import SCREENSHOTS, browser
 from tests.processes import Child, begin
 from tests.rnnlab import quick_runs
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 STUDIES = {
     "core_swap": {"qrnn": ["core/qrnn", "QRNN.width = 2"]},
@@ -120,7 +120,6 @@ def rows(url: str) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.long
 def test_hparams_has_one_row_a_variant_with_the_mean_of_its_seeds(url: str, studies: list[Path]) -> None:
     found = {row["name"]: row for row in rows(url)}
     assert set(found) == {f"{variant} ({study})" for study, variants in VARIANTS.items() for variant in variants}
@@ -158,7 +157,6 @@ def test_runs_have_readable_names_and_no_point_twice(url: str) -> None:
         assert [position for _, position, _ in shown] == list(range(64, 641, 64))
 
 
-@pytest.mark.long
 def test_the_custom_page_lays_curves_out(url: str) -> None:
     layout = ask(url, "plugin/custom_scalars/layout")
     assert [category["title"] for category in layout["category"]] == ["Learning", "Optimization", "Machine"]
@@ -237,7 +235,6 @@ def status(url: str) -> str:
     return str(session["status"])
 
 
-@pytest.mark.long
 @pytest.mark.faults
 def test_a_killed_run_is_a_failure_until_it_is_resumed(tmp_path: Path) -> None:
     bindings = quick_runs.bindings(tmp_path, steps=100_000)

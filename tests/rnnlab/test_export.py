@@ -149,20 +149,13 @@ def test_a_step_over_a_rolled_memory_is_the_models_own(tmp_path: Path, core: str
 
 EVERY_ATTENTION = list(zip(["GRU", "RGLRU", "QRNN", "MinGRU", "SRU", "MLSTM"], ATTENTIONS, strict=True))
 EVERY_CORE = [pair for pair in zip(CORES, cycle(ATTENTIONS), strict=False) if pair not in EVERY_ATTENTION]
-ONE, *OTHERS = EVERY_ATTENTION + EVERY_CORE
-HERE = ("RGLRU", "SRU", "LSTM")  # with three attentions; the others in `make soak`
+HERE = ("GRU", "RGLRU", "SRU", "LSTM")  # with none and three attentions; the others in `make soak`
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("core", "attention"),
-    [
-        ONE,
-        *(
-            pytest.param(*pair, marks=[pytest.mark.long, *([] if pair[0] in HERE else [pytest.mark.soak])])
-            for pair in OTHERS
-        ),
-    ],
+    [pytest.param(*pair, marks=[] if pair[0] in HERE else [pytest.mark.soak]) for pair in EVERY_ATTENTION + EVERY_CORE],
 )
 def test_every_core_and_attention_goes_through_the_real_exporter(tmp_path: Path, core: str, attention: str) -> None:
     parts = [f"Block.core = @core.{core}", f"attention = {attention}", "LanguageModel.init_std = 0.2"]

@@ -46,7 +46,7 @@ LEARNING = {
 }
 
 
-@pytest.mark.parametrize("kind", sampled(LEARNING, ("plain", "again")))
+@pytest.mark.parametrize("kind", sampled(LEARNING, ("again",)))
 def test_the_decoder_learns_what_the_encoder_learned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:

@@ -24,7 +24,8 @@ def nodes(text: Path, core: str, positions: int) -> int:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, about itself
-@pytest.mark.parametrize("core", ["LSTM", pytest.param("GRU", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("core", ["LSTM", "GRU"])
 def test_the_number_of_compiled_operations_does_not_depend_on_the_length_of_a_chunk(text: Path, core: str) -> None:
     short, long = (nodes(text, core, positions) for positions in (8, 24))
     assert short == long

@@ -256,7 +256,14 @@ def test_a_search_in_a_folder_of_any_name_leaves_all_in_it_and_says_so(tmp_path:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")  # a trial that nobody optimizes
-@pytest.mark.parametrize(("changes", "to_start"), [({}, 3), ({"host": "another"}, 2), ({"namespace": "another"}, 2)])
+@pytest.mark.parametrize(
+    ("changes", "to_start"),
+    [
+        ({}, 3),
+        pytest.param({"host": "another"}, 2, marks=pytest.mark.long),
+        pytest.param({"namespace": "another"}, 2, marks=pytest.mark.long),
+    ],
+)
 def test_a_worker_that_is_starting_is_not_taken_for_its_namesake_elsewhere(
     changes: dict[str, Any], to_start: int, tmp_path: Path
 ) -> None:

@@ -91,7 +91,7 @@ def test_the_best_of_a_search_for_accuracy_is_the_highest(tmp_path: Path) -> Non
     assert "# Valid accuracy 0.9500 in the search" in (plan.folder / "best.gin").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed")
 def test_a_candidate_that_was_tried_too_often_is_left_out_and_the_report_says_so(tmp_path: Path) -> None:
     plan = searched(tmp_path / "study")
