@@ -64,7 +64,7 @@ COMBINATIONS = [
 
 
 def cases(combinations: Sequence[tuple[str, ...]]) -> list[ParameterSet]:
-    """As few as it takes for every two parts to meet; all of them, which is half an hour, in `make soak`."""
+    """As few as it takes for every two parts to meet, a third in `make test`; all, half an hour, in `make soak`."""
     chosen = combinations if os.environ.get("RNNLAB_SOAK") else covering(combinations)
     return one_in(3, chosen)
 

@@ -170,7 +170,6 @@ def test_a_search_whose_folder_was_renamed_goes_on_where_it_was(tmp_path: Path) 
 
 
 @pytest.mark.long
-@pytest.mark.long
 def test_f30_the_text_of_a_search_may_move_but_not_change(tmp_path: Path) -> None:
     plan = search_in(tmp_path, trials=1)
     text = tmp_path / "moved"

@@ -146,7 +146,7 @@ def test_a_study_whose_maker_died_halfway_is_completed(tmp_path: Path) -> None:
     "name",
     sampled(
         ["what?", "a#b", "50%", "%3F", "{x}", "{SCHEMA_VERSION}", "two words", "it's", "naïve", os.fsdecode(b"\xff")],
-        ("%3F", "{x}", "naïve"),
+        ("'%3F'", "'{x}'", "'naïve'"),
         repr,
     ),
 )
