@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ import rnnlab.generation
 import rnnlab.studies.commands
 import rnnlab.studies.search.driver
 import rnnlab.views.board
+from rnnlab.storage.writer import CHECKPOINT_THREAD
 
 
 def main() -> None:
@@ -78,11 +80,14 @@ def start(
         os._exit(code)
 
 
-def inject(target: str, call: int, signals: Sequence[str] = (), room: int | None = None) -> None:
+def inject(
+    target: str, call: int, signals: Sequence[str] = (), room: int | None = None, once_saved: bool = False
+) -> None:
     """Before the given call of a function, the first being 1, the process sends itself signals, or loses memory.
 
     Args:
         target: "module:Class.method" or "module:function".
+        once_saved: wait first for the checkpoint that a thread still writes, however slow the disk.
         room: how much larger the process may become from there on [bytes].
     """
     module, _, path = target.partition(":")
@@ -97,6 +102,8 @@ def inject(target: str, call: int, signals: Sequence[str] = (), room: int | None
         nonlocal calls
         calls += 1
         if calls == call:
+            while once_saved and any(thread.name == CHECKPOINT_THREAD for thread in threading.enumerate()):
+                time.sleep(0.001)
             for number in signals:
                 signal.raise_signal(signal.Signals[number])
             if room is not None:

@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,14 +71,15 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2, check_place: Callable[
 
     Args:
         folder: of the checkpoints, in one that exists.
-        check_place: called once all is written, before it gets its name, and before each removal; what it raises
-            leaves all as it is.
+        check_place: called before anything is written, before it gets its name, and before each removal; what it
+            raises leaves all as it is.
     Raises: StorageError if it cannot be written.
     """
     assert keep >= 2, "with one checkpoint, damage to it would be the end of the run"
     target = _path(folder, snapshot.step)
     stage = folder / f"{STAGED}{target.name}"
     with storage_errors(f"{target}: cannot be saved"):
+        check_place()
         folder.mkdir(exist_ok=True)  # without parents: a run that was removed is not made anew
         shutil.rmtree(stage, ignore_errors=True)
         try:
@@ -90,7 +92,7 @@ def save(folder: Path, snapshot: Snapshot, keep: int = 2, check_place: Callable[
             check_place()
             _publish(stage, target)
         except BaseException:
-            shutil.rmtree(stage, ignore_errors=True)
+            _discard(stage, check_place)
             raise
         _prune(folder, snapshot.step, keep, check_place)
     return target
@@ -252,6 +254,13 @@ def _is_complete(body: Mapping[str, Any]) -> bool:
     typed = [(body["step"], int), (body["position"], int), (body["facts"], dict)]
     typed += [(entry.get("bytes"), int), (entry.get("sha256"), str)]
     return all(isinstance(value, kind) for value, kind in typed)
+
+
+def _discard(stage: Path, check_place: Callable[[], None]) -> None:
+    """Remove what was staged, unless another folder has come to lie in the place of ours."""
+    with suppress(StorageError):
+        check_place()
+        shutil.rmtree(stage, ignore_errors=True)
 
 
 def _publish(stage: Path, target: Path) -> None:

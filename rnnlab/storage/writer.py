@@ -6,6 +6,8 @@ from threading import Thread
 
 from rnnlab.errors import StorageError, is_out_of_memory
 
+CHECKPOINT_THREAD = "rnnlab checkpoint"
+
 
 class Writer:
     """Runs one function at a time in a thread, and keeps its error for who waits for it.
@@ -28,7 +30,7 @@ class Writer:
         Where the system has no thread to give, the caller waits instead.
         """
         assert self._thread is None, "one write at a time"
-        thread = Thread(target=self._run, args=[write], name="rnnlab checkpoint")
+        thread = Thread(target=self._run, args=[write], name=CHECKPOINT_THREAD)
         try:
             thread.start()
         except RuntimeError:

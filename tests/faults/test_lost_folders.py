@@ -14,7 +14,12 @@ from tests.processes import Child, Processes, expect_equal
 
 pytestmark = pytest.mark.faults
 
-PAUSE_IN_STEP_9 = {"target": "rnnlab.training.learner:Learner.step", "call": 9, "signals": ["SIGSTOP"]}
+PAUSE_IN_STEP_9 = {
+    "target": "rnnlab.training.learner:Learner.step",
+    "call": 9,
+    "signals": ["SIGSTOP"],
+    "once_saved": True,  # that of step 7
+}
 KILL_IN_STEP_9 = {**PAUSE_IN_STEP_9, "signals": ["SIGKILL"]}
 
 
