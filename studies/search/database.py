@@ -120,9 +120,10 @@ class SharedStudy:
         gone &= {trial.number for trial in self.trials(TrialState.RUNNING)}
         for number in sorted(gone):
             self.optuna.tell(number, state=TrialState.FAIL)
-            self.retry(number)
         with experimental_features():
             fail_stale_trials(self.optuna)
+        for trial in self.trials(TrialState.FAIL):  # older ones too: who failed one may have died before queueing it
+            self.retry(trial.number)
         return sorted(gone)
 
     def retry(self, number: int) -> None:

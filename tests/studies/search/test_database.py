@@ -133,6 +133,16 @@ def test_a_failed_trial_is_queued_once_however_many_notice(address: Address) -> 
         assert len(study.trials()) == 2
 
 
+@pytest.mark.slow
+@BY_HAND
+def test_a_trial_whose_worker_and_who_failed_it_both_died_is_queued_by_the_next_to_look(address: Address) -> None:
+    with open_study(address) as study:
+        study.optuna.tell(study.optuna.ask(), state=TrialState.FAIL)  # and killed before it was queued
+        for _ in range(2):
+            study.requeue_abandoned()
+            assert [retry_history(trial) for trial in study.trials(TrialState.WAITING)] == [[0]]
+
+
 def sign(trial: optuna.Trial, **changes: Any) -> None:
     trial.set_user_attr("worker", {"trial": trial.number, **process_identity(), **changes})
 
