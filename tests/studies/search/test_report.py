@@ -14,7 +14,7 @@ from rnnlab.errors import ConfigError
 from rnnlab.studies import definition
 from rnnlab.studies.launch.urls import file_url
 from rnnlab.studies.search.confirm import enqueue_candidates
-from rnnlab.studies.search.database import Address, open_study
+from rnnlab.studies.search.database import MOST_RETRIES, Address, open_study
 from rnnlab.studies.search.doubts import doubts
 from rnnlab.studies.search.objective import run_candidate
 from rnnlab.studies.search.plan import Search, SearchPlan, create_or_resume
@@ -102,6 +102,11 @@ def test_a_candidate_that_was_tried_too_often_is_left_out_and_the_report_says_so
             for seed, value in zip(plan.fresh_seeds(), [0.5, 0.51, 0.49], strict=False):
                 trial.report(value, seed)
             second.optuna.tell(trial, 0.5 if state is TrialState.COMPLETE else None, state)
+        failed = 0
+        for _ in range(MOST_RETRIES):
+            second.retry(failed)
+            failed = second.optuna.ask().number
+            second.optuna.tell(failed, state=TrialState.FAIL)
     job = {"folder": str(plan.folder), "url": plan.address.url, "study": plan.address.name}
     run_candidate({**job, "budget": enqueue_candidates(plan)}, lambda: None)
     budget = enqueue_candidates(plan)
