@@ -80,6 +80,12 @@ def counts_in_steps(config: Config) -> bool:
     return config.value("Trainer.bytes") is None and config.value("Trainer.steps") is not None
 
 
+def shorter(config: Config, fraction: float) -> list[str]:
+    """The bindings that leave a run a fraction of its budget, of whole bytes or steps."""
+    budgets = {key: config.value(key) for key in ("Trainer.bytes", "Trainer.steps")}
+    return [f"{key} = {max(1, round(budget * fraction))}" for key, budget in budgets.items() if budget is not None]
+
+
 def refuse_unequal_steps(name: str, base: Config, variant: Config) -> None:
     """Raises: ConfigError if a step of the variant reads another number of positions, and steps may end a run."""
     if variant.value("Trainer.steps") is None:

@@ -33,7 +33,7 @@ def tuning_notes(plan: AblationPlan, variants: Sequence[PlannedVariant]) -> list
     counted = "1 seed that is" if seeds == 1 else f"{seeds} seeds that are"
     notes = [
         f"Tuned: each variant is compared at its best of {combinations} settings ({', '.join(tune)}), by {by} over "
-        f"{counted} not compared. {_cost(plan, known)}"
+        f"{counted} not compared{_of_the_budget(plan.ablation.tune_fraction)}. {_cost(plan, known)}"
     ]
     if at_edge := [f"{variant.name} ({', '.join(found)})" for variant in variants if (found := edges(variant, tune))]:
         notes.append(
@@ -62,6 +62,10 @@ def look_notes(plan: AblationPlan, variants: Sequence[TrainedVariant], stop: Sto
     if stop is None:
         history.write(plan, seen.with_look(max(tested), is_planned=False))
     return [*notes, warning] if warning else notes
+
+
+def _of_the_budget(fraction: float) -> str:
+    return f", in runs of {fraction:.2g} of the budget" if fraction < 1 else ""
 
 
 def _cost(plan: AblationPlan, known: KnownCells) -> str:

@@ -15,7 +15,7 @@ from rnnlab.studies.ablation.proof import shown
 from rnnlab.studies.ablation.size_plan import make_all, refuse_no_ladder
 from rnnlab.studies.ablation.sizes import named
 from rnnlab.studies.ablation.study import Ablation
-from rnnlab.studies.ablation.tuning import best, candidates, tuning_seeds
+from rnnlab.studies.ablation.tuning import at, best, candidates, tuning_seeds
 from rnnlab.studies.ablation.variants import build, wanted
 from rnnlab.studies.budget import SOURCE
 from rnnlab.studies.metric import choose
@@ -34,7 +34,8 @@ class AblationPlan:
         variants: the baseline first; of several sizes those of the smallest first, and of each its baseline first.
         matched: the same at equal costs, the baseline first; empty if the study does not ask for it.
         metric: what is compared.
-        candidates: by the name of a variant, the variant at every setting that it may get; empty if nothing is tuned.
+        candidates: by the name of a variant, the variant at every setting that it may get, as it is tuned; empty if
+            nothing is tuned.
         sizes: by name the parameters of the baseline at that size, ascending; empty of a study of one size.
     """
 
@@ -135,10 +136,14 @@ class AblationPlan:
         if not all(map(known.is_done, self.tuning_cells())):
             return None
         chosen = {
-            name: best([(one, [*known.results(self.tuning_cells_of(one)).values()]) for one in tuned], self.metric)
+            name: best(
+                [(one, [*known.results(self.tuning_cells_of(one)).values()]) for one in tuned], self.metric
+            ).setting
             for name, tuned in self.candidates.items()
         }
-        variants, matched = ([chosen.get(v.name, v) for v in each] for each in (self.variants, self.matched))
+        variants, matched = (
+            [at(v, chosen[v.name]) if v.name in chosen else v for v in each] for each in (self.variants, self.matched)
+        )
         return replace(self, variants=variants, matched=matched)
 
 

@@ -45,6 +45,7 @@ class Ablation:
         levels: {factor: name} of the level that the base itself has of a factor of a grid; "base" where none is named.
         tune: {gin key or macro: values}; each variant is compared at its own best of all combinations, on valid.
         tune_seeds: how many each combination is trained with, none of them a seed that is compared.
+        tune_fraction: the budget of a run of tuning [fraction of that of a run that is compared].
         until: half-width of the widest interval of a difference, in the metric's unit: seeds are added to all variants
             until it is no more than this. `seeds` is then how many there are at the first look, at least three.
         most_seeds: where that ends.
@@ -68,6 +69,7 @@ class Ablation:
     levels: Mapping[str, str] | None = None
     tune: Mapping[str, Any] | None = None
     tune_seeds: int = 1
+    tune_fraction: float = 1.0
     until: float | None = None
     most_seeds: int = 20
     sizes: Mapping[str, Any] | None = None
@@ -120,6 +122,8 @@ class Ablation:
         if not self.tune or self.tune_seeds < 1:
             shown = f"Ablation.tune = {self.tune}, Ablation.tune_seeds = {self.tune_seeds}"
             raise ConfigError(f"{shown}: name what to tune, {{'AdamW.lr': [1e-3, 3e-3]}}, with at least 1 seed")
+        if not 0 < self.tune_fraction <= 1:
+            raise ConfigError(f"Ablation.tune_fraction = {self.tune_fraction}: more than 0, and at most 1, a whole run")
         for key, values in self.tune.items():
             if not isinstance(values, list | tuple) or len({repr(value) for value in values}) != len(values):
                 raise ConfigError(f"Ablation.tune[{key!r}] = {values!r}: a list of different values is expected")

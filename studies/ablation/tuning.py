@@ -17,7 +17,7 @@ from rnnlab.studies.ablation.cells import PlannedVariant, Setting, setting_text
 from rnnlab.studies.ablation.matching import FACTS, UNITS, Cost, costs
 from rnnlab.studies.ablation.study import MOST_CELLS, Ablation
 from rnnlab.studies.ablation.variants import build
-from rnnlab.studies.budget import refuse_another_comparison, refuse_unequal_steps
+from rnnlab.studies.budget import refuse_another_comparison, refuse_unequal_steps, shorter
 from rnnlab.studies.metric import rank, score
 from rnnlab.views.metrics import METRICS, Metric
 
@@ -44,7 +44,9 @@ def tuning_seeds(first: int, count: int) -> list[int]:
 
 
 def candidates(ablation: Ablation, variants: Sequence[PlannedVariant]) -> dict[str, list[PlannedVariant]]:
-    """By the name of a variant, the variant at every setting of the grid; empty if the study does not tune.
+    """By the name of a variant, the variant at every setting of the grid, with the budget of a run of tuning.
+
+    It is empty if the study does not tune.
 
     Args:
         variants: the baseline first; those at equal costs among them.
@@ -55,13 +57,13 @@ def candidates(ablation: Ablation, variants: Sequence[PlannedVariant]) -> dict[s
     tuned = {}
     for variant in variants:
         _refuse_unknown_keys(variant, ablation.tune)
-        tuned[variant.name] = [_at(variant, setting) for setting in settings(ablation.tune)]
+        tuned[variant.name] = [at(variant, setting) for setting in settings(ablation.tune)]
     baseline = variants[0]
     for variant in variants:
         _refuse_varied_keys(baseline.config, variant, tuned[variant.name], ablation.tune)
         for candidate in tuned[variant.name]:
             _check(candidate, baseline.config, variant.config, ablation.match)
-    return tuned
+    return {name: [_shortened(one, ablation.tune_fraction) for one in found] for name, found in tuned.items()}
 
 
 def best(found: Sequence[tuple[PlannedVariant, Sequence[Mapping[str, Any]]]], metric: Metric) -> PlannedVariant:
@@ -92,10 +94,17 @@ def _rank(results: Sequence[Mapping[str, Any]], metric: Metric) -> float:
     return rank(metric, math.fsum(values) / len(values)) if all(map(math.isfinite, values)) else math.inf
 
 
-def _at(variant: PlannedVariant, setting: Setting) -> PlannedVariant:
+def at(variant: PlannedVariant, setting: Setting) -> PlannedVariant:
+    """The variant with a setting that tuning may give it. Raises: ConfigError naming the variant."""
     with definition.config_errors(f"variant {variant.name!r}: Ablation.tune"):
         resolved = variant.config.override([setting_text(key, value) for key, value in setting])
     return replace(variant, config=resolved, setting=setting)
+
+
+def _shortened(candidate: PlannedVariant, fraction: float) -> PlannedVariant:
+    if fraction == 1:
+        return candidate
+    return replace(candidate, config=candidate.config.override(shorter(candidate.config, fraction)))
 
 
 def _refuse_unknown_keys(variant: PlannedVariant, tune: Mapping[str, Sequence[Any]]) -> None:

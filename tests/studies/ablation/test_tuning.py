@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rnnlab import cli
-from rnnlab.config import diff
+from rnnlab.config import Config, diff
 from rnnlab.errors import ConfigError
 from rnnlab.storage.cells import read_cells
 from rnnlab.studies.ablation.ahead import forecast_ablation
@@ -64,6 +64,21 @@ def test_every_variant_has_every_setting_and_nothing_else_is_changed(tmp_path: P
     assert plan.tuned() is None, "as long as nothing is trained, nothing is chosen"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "whole", "part"), [({}, (640, None), (160, None)), (ON_PARITY, (None, 3), (None, 1))]
+)
+def test_runs_of_tuning_may_have_a_part_of_the_budget(
+    arguments: dict[str, Any], whole: tuple[int | None, int | None], part: tuple[int | None, int | None], tmp_path: Path
+) -> None:
+    plan = small_ablation(tmp_path, **arguments, tune={"Trainer.clip": [0.25, None]}, tune_fraction=0.25)
+
+    def budget(config: Config) -> tuple[int | None, int | None]:
+        return config.value("Trainer.bytes"), config.value("Trainer.steps")
+
+    assert {budget(variant.config) for variant in plan.variants} == {whole}
+    assert {budget(cell.variant.config) for cell in plan.tuning_cells()} == {part}
+
+
 def test_a_seed_of_tuning_is_never_compared_however_many_seeds_are_added_later() -> None:
     for first in (1, 7, 10**9):
         assert min(tuning_seeds(first, 3)) > first + MOST_CELLS, "a study may not have so many"
@@ -82,6 +97,8 @@ def test_a_seed_of_tuning_is_never_compared_however_many_seeds_are_added_later()
         ({"tune": {"Muon.lr": [1e-3, "fast"]}}, "fast"),
         ({"tune": {}}, "name what to tune"),
         ({"tune": RATES, "tune_seeds": 0}, "with at least 1 seed"),
+        ({"tune": RATES, "tune_fraction": 0.0}, "Ablation.tune_fraction = 0.0: more than 0, and at most 1"),
+        ({"tune": RATES, "tune_fraction": 2}, "Ablation.tune_fraction = 2: more than 0, and at most 1"),
         ({"tune": {"Muon.lr": 1e-3}}, "a list of different values is expected"),
         ({"tune": {"Muon.lr": [1e-3, 1e-3]}}, "a list of different values is expected"),
         ({"tune": {"Muon.lr": [1e-3]}}, "two values or more"),
@@ -189,6 +206,24 @@ def test_a_study_that_tunes_compares_each_variant_at_its_best_on_valid(tmp_path:
     standing, text = status(elsewhere.folder)
     assert standing["tuning"] == {"done": 6}
     assert "tuning: 6 of 6 runs; chosen: baseline at Muon.lr = " in text
+
+
+@pytest.mark.long
+def test_short_runs_choose_for_whole_ones(tmp_path: Path) -> None:
+    plan = small_ablation(tmp_path, tune=RATES, tune_fraction=0.5, deltas={"qrnn": ["core/qrnn"]}, seeds=1)
+    facts, _ = run_ablation(plan, workers=2)
+    read = {
+        stage: {json.loads(path.read_text())["bytes_trained"] for path in plan.folder.glob(f"{stage}/*/*/result.json")}
+        for stage in ("tuning", "cells")
+    }
+    assert read == {"tuning": {320}, "cells": {640}}
+    rows = facts["tables"]["ablation"]["rows"]
+    assert all(row["tuned"] in ("Muon.lr = 0.001", "Muon.lr = 0.01") for row in rows)
+    notes = " ".join(facts["tables"]["ablation"]["notes"])
+    assert "over 1 seed that is not compared, in runs of 0.5 of the budget. Tuning took 4 cells, 1.28k bytes" in notes
+    standing, text = status(plan.folder)
+    assert standing["cells"]["done"] == 2, "who reads the folder finds the cells that were trained"
+    assert f"chosen: baseline at {rows[0]['tuned']}" in text
 
 
 @pytest.mark.long
