@@ -3,6 +3,8 @@
 import itertools
 from pathlib import Path
 
+import pytest
+
 from rnnlab import config as configuration
 from rnnlab.config import load, resolve
 
@@ -16,6 +18,14 @@ class TestWhatShips:
             config = resolve([root, size])
             (tmp_path / "config.gin").write_text(config.text)
             assert load(tmp_path / "config.gin").text == config.text
+
+    @pytest.mark.parametrize("root", ["sha_rnn", "sha_task"])
+    @pytest.mark.parametrize("room", ["attention", "block", "core", "feedforward", "memory", "place", "task"])
+    def test_of_two_fragments_of_a_room_the_later_leaves_nothing_of_the_earlier(self, room: str, root: str) -> None:
+        names = [name for name in configuration.fragments() if name.startswith(f"{room}/")]
+        for earlier, later in itertools.permutations(names, 2):
+            left = configuration.diff(resolve([root, later]), resolve([root, earlier, later]))
+            assert not left, f"{later} after {earlier}"
 
 
 def split_names() -> tuple[list[str], list[str]]:
